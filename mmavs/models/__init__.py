@@ -1,0 +1,10 @@
+"""Models: segmentors, heads, backbones, layers and losses."""
+from .audio_backbones import *  # noqa: F401,F403
+from .backbones import *  # noqa: F401,F403
+from .data_preprocessor import AVSDataPreprocessor
+from .decode_heads import *  # noqa: F401,F403
+from .losses import *  # noqa: F401,F403
+from .pixel_decoders import *  # noqa: F401,F403
+from .segmentors import *  # noqa: F401,F403
+
+__all__ = ['AVSDataPreprocessor']

@@ -1,0 +1,90 @@
+"""From a list of clips to one normalised, padded batch on the device of the model."""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmavs.registry import MODELS
+
+
+@MODELS.register_module()
+class AVSDataPreprocessor(BaseDataPreprocessor):
+    """Batch clips: normalise frames, pad frames, waveforms and masks, move everything to the device.
+
+    Args:
+        mean: Mean of the R, G and B channel in the range [0, 255].
+        std: Standard deviation of the R, G and B channel in the range [0, 255].
+        pad_size_divisor: Height and width of the batch are padded (bottom, right) to a multiple of this. Padding is 0
+            after normalisation in frames and 255 (unlabelled) in masks.
+
+    The batch of B clips is padded to the length T of its longest clip; padding frames are marked in ``valid``.
+    :meth:`forward` returns ``dict(inputs=..., data_samples=...)`` with inputs
+
+    - ``frames`` (B, T, 3, H, W) float32, normalised;
+    - ``mask_prior`` (B, T, 3, H, W) float32, normalised alike, where the clips carry one;
+    - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
+    - ``valid`` (B, T) bool on the CPU.
+    """
+
+    def __init__(self,
+                 mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375),
+                 pad_size_divisor: int = 32,
+                 non_blocking: bool = True) -> None:
+        super().__init__(non_blocking=non_blocking)
+        self.pad_size_divisor = pad_size_divisor
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Batch ``data = dict(inputs=[dict, ...], data_samples=[AVSDataSample, ...])`` of B clips."""
+        clips, data_samples = data['inputs'], data.get('data_samples')
+        lengths = [len(clip['frames']) for clip in clips]
+        num_frames = max(lengths)
+        height, width = (self._round_up(max(clip['frames'].shape[axis] for clip in clips)) for axis in (-2, -1))
+
+        inputs = dict(
+            frames=self._batch_frames([clip['frames'] for clip in clips], num_frames, height, width),
+            valid=torch.stack([self._valid(i, length, num_frames, data_samples) for i, length in enumerate(lengths)]))
+        if 'mask_prior' in clips[0]:
+            inputs['mask_prior'] = self._batch_frames([clip['mask_prior'] for clip in clips], num_frames, height, width)
+        for key in ('waveform', 'log_mel'):
+            if key in clips[0]:
+                sounds = [self.cast_data(clip[key]) for clip in clips]
+                inputs[key] = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
+
+        if data_samples is not None:
+            data_samples = self.cast_data(data_samples)
+            if training:
+                for sample in data_samples:
+                    sample.gt_sem_seg = _pad_to(sample.gt_sem_seg, height, width, value=255)
+        return dict(inputs=inputs, data_samples=data_samples)
+
+    def _round_up(self, size: int) -> int:
+        return -(-size // self.pad_size_divisor) * self.pad_size_divisor
+
+    def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
+        """Normalise uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
+        if len({clip.shape for clip in clips}) == 1 and clips[0].shape[-2:] == (height, width):
+            frames = self.cast_data(torch.stack(clips)).float()
+            return frames.sub_(self.mean).div_(self.std)
+        batch = self.mean.new_zeros(len(clips), num_frames, 3, height, width)
+        for padded, clip in zip(batch, clips):
+            clip = self.cast_data(clip).float().sub_(self.mean).div_(self.std)
+            padded[:len(clip), :, :clip.shape[-2], :clip.shape[-1]] = clip
+        return batch
+
+    @staticmethod
+    def _valid(index: int, length: int, num_frames: int, data_samples: list | None) -> Tensor:
+        valid = torch.zeros(num_frames, dtype=torch.bool)
+        valid[:length] = True
+        if data_samples is not None and 'valid' in data_samples[index]:
+            valid[:length] = data_samples[index].valid.cpu()
+        return valid
+
+
+def _pad_to(masks: Tensor, height: int, width: int, value: int) -> Tensor:
+    """Pad (T, h, w) masks at the bottom and right to (T, height, width)."""
+    return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]), value=value)

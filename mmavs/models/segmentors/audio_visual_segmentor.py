@@ -1,0 +1,169 @@
+"""The segmentor of every method: two branches, one head."""
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmavs.registry import MODELS
+from mmavs.structures import AVSDataSample, FrameTargets
+
+
+@MODELS.register_module()
+class AudioVisualSegmentor(BaseModel):
+    """Segment the sounding objects of clips.
+
+    Visual branch: ``backbone`` (and ``mask_prior``) over N frames. Audio branch: ``audio_backbone`` over the sound of
+    each clip. The head gets the visual pyramid, the audio tokens of each frame and T, the number of frames in a clip.
+
+    Args:
+        backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
+        audio_backbone: Config of the audio backbone; called with ``waveform`` (B, L) or ``log_mel`` (B, n, 1, 96, 64)
+            and T, returns (B, T, tokens, C).
+        decode_head: Config of the head.
+        mask_prior: Config of the :class:`MaskPriorBranch`, for methods that need one.
+        independent_frames: The head treats every frame on its own. Padding frames are then not computed at all, nor,
+            in training, frames without ground truth; the head is called with T = 1. Exact only where nothing else in
+            the network mixes frames either (no batch statistics).
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialization config of MMEngine.
+
+    ``model(inputs, data_samples, mode)`` takes the batch that :class:`AVSDataPreprocessor` makes.
+
+    - ``mode='loss'``: dict of named loss terms.
+    - ``mode='predict'``: the data samples with ``pred_sem_seg``, ``seg_logits`` and ``foreground_prob`` filled in.
+    - ``mode='tensor'``: the raw outputs of the head, a dict documented there.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 audio_backbone: dict,
+                 decode_head: dict,
+                 mask_prior: dict | None = None,
+                 independent_frames: bool = False,
+                 data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor or dict(type='AVSDataPreprocessor'), init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.mask_prior = MODELS.build(mask_prior) if mask_prior else None
+        self.audio_backbone = MODELS.build(audio_backbone)
+        self.decode_head = MODELS.build(decode_head)
+        self.independent_frames = independent_frames
+
+    def forward(self,
+                inputs: dict[str, Tensor],
+                data_samples: list[AVSDataSample] | None = None,
+                mode: str = 'tensor') -> dict | list[AVSDataSample]:
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.decode_head(*self.extract_features(inputs, self._existing_frames(inputs)))
+        raise ValueError(f"mode is {mode!r}, expected 'loss', 'predict' or 'tensor'")
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: list[AVSDataSample]) -> dict[str, Tensor]:
+        """Named loss terms of a batch."""
+        labelled = _stack_padded([sample.labelled.cpu() for sample in data_samples], inputs['frames'].shape[1])
+        frames = self._supervised_frames(inputs, labelled)
+        features = self.extract_features(inputs, frames)
+        return self.decode_head.loss(*features, self._frame_targets(inputs, data_samples, labelled, frames))
+
+    def predict(self,
+                inputs: dict[str, Tensor],
+                data_samples: list[AVSDataSample] | None = None) -> list[AVSDataSample]:
+        """Fill the predictions of each clip in, at the size ``out_shape`` of its data sample."""
+        num_clips, num_frames, _, height, width = inputs['frames'].shape
+        frames = self._existing_frames(inputs)
+        logits = self.decode_head.predict(*self.extract_features(inputs, frames), (height, width))
+        if frames is not None:
+            # The scores of padding frames stay 0, which is background.
+            padded = logits.new_zeros(num_clips * num_frames, *logits.shape[1:])
+            padded[frames] = logits
+            logits = padded
+        if data_samples is None:
+            data_samples = [
+                AVSDataSample(metainfo=dict(img_shape=(height, width), out_shape=(height, width)))
+                for _ in range(num_clips)
+            ]
+        for sample, clip_logits in zip(data_samples, logits.unflatten(0, (num_clips, num_frames))):
+            length = len(sample.valid) if 'valid' in sample else num_frames
+            self._fill_predictions(sample, clip_logits[:length], (height, width))
+        return data_samples
+
+    def extract_features(self, inputs: dict[str, Tensor],
+                         frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, int]:
+        """The visual pyramid, the audio tokens (N, tokens, C) and T of the chosen frames.
+
+        Args:
+            inputs: The preprocessed batch.
+            frames: (N,) indices of the frames to compute among the B * T of the batch; None for all of them.
+        """
+        num_clips, num_frames = inputs['frames'].shape[:2]
+
+        def choose(x: Tensor) -> Tensor:
+            x = x.flatten(0, 1)
+            return x if frames is None else x[frames.to(x.device)]
+
+        features = self.backbone(choose(inputs['frames']))
+        if self.mask_prior is not None:
+            if 'mask_prior' not in inputs:
+                raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load them in '
+                                 'the pipeline, or use the config of the same name without mask-prior')
+            features = self.mask_prior(choose(inputs['mask_prior']), features)
+        sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
+        audio = choose(self.audio_backbone(sound, num_frames))
+        return tuple(features), audio, num_frames if frames is None else 1
+
+    def _existing_frames(self, inputs: dict[str, Tensor]) -> Tensor | None:
+        """Indices of the frames that are not padding, or None where all B * T frames are to be computed."""
+        if not self.independent_frames or 'valid' not in inputs or inputs['valid'].all():
+            return None
+        return inputs['valid'].flatten().nonzero().squeeze(1)
+
+    def _supervised_frames(self, inputs: dict[str, Tensor], labelled: Tensor) -> Tensor | None:
+        if not self.independent_frames or labelled.all():
+            return None
+        return labelled.flatten().nonzero().squeeze(1)
+
+    @staticmethod
+    def _frame_targets(inputs: dict[str, Tensor], data_samples: list[AVSDataSample], labelled: Tensor,
+                       frames: Tensor | None) -> FrameTargets:
+        num_frames = inputs['frames'].shape[1]
+        masks = _stack_padded([sample.gt_sem_seg for sample in data_samples], num_frames, value=255).flatten(0, 1)
+        labelled = labelled.flatten()
+        events = None
+        if 'gt_events' in data_samples[0]:
+            events = _stack_padded([sample.gt_events for sample in data_samples], num_frames).flatten(0, 1)
+        if frames is not None:
+            masks, labelled = masks[frames.to(masks.device)], labelled[frames]
+            events = None if events is None else events[frames.to(events.device)]
+        return FrameTargets(masks=masks, labelled=labelled, events=events)
+
+    @staticmethod
+    def _fill_predictions(sample: AVSDataSample, logits: Tensor, input_shape: tuple[int, int]) -> None:
+        """Cut the batch padding off the scores (T, K, h, w), resize them to ``out_shape`` and read the masks off."""
+        height, width = sample.img_shape
+        if (height, width) != input_shape:
+            logits = F.interpolate(logits, input_shape, mode='bilinear', align_corners=False)
+            logits = logits[..., :height, :width]
+        if logits.shape[-2:] != tuple(sample.out_shape):
+            logits = F.interpolate(logits, tuple(sample.out_shape), mode='bilinear', align_corners=False)
+        if logits.shape[1] == 1:
+            foreground = logits[:, 0].sigmoid()
+            labels = foreground > 0.5
+        else:
+            foreground = 1 - logits.softmax(1)[:, 0] if logits.shape[1] > 2 else (logits[:, 1] - logits[:, 0]).sigmoid()
+            labels = logits.argmax(1)
+        sample.seg_logits = logits
+        sample.foreground_prob = foreground
+        sample.pred_sem_seg = labels.to(torch.uint8)
+
+
+def _stack_padded(tensors: list[Tensor], length: int, value: int = 0) -> Tensor:
+    """Stack tensors of (t, ...) to (B, length, ...), the missing rows filled with ``value``."""
+    if all(len(x) == length for x in tensors):
+        return torch.stack(tensors)
+    stacked = tensors[0].new_full((len(tensors), length, *tensors[0].shape[1:]), value)
+    for row, x in zip(stacked, tensors):
+        row[:len(x)] = x
+    return stacked

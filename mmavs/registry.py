@@ -1,0 +1,24 @@
+"""The registries of mmavs: children of MMEngine's, scope ``mmavs``.
+
+Components of MMSegmentation and MMPretrain are reachable from configs by their scope prefix, for example
+``dict(type='mmseg.SwinTransformer')`` or ``dict(type='mmpretrain.ConvNeXt')``: importing their registries here links
+them under MMEngine's root registries.
+"""
+import mmpretrain.registry  # noqa: F401
+import mmseg.registry  # noqa: F401
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+MODELS = Registry('model', parent=root.MODELS, scope='mmavs', locations=['mmavs.models'])
+TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, scope='mmavs', locations=['mmavs.models'])
+DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmavs', locations=['mmavs.datasets'])
+TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmavs', locations=['mmavs.datasets.transforms'])
+METRICS = Registry('metric', parent=root.METRICS, scope='mmavs', locations=['mmavs.evaluation'])
+HOOKS = Registry('hook', parent=root.HOOKS, scope='mmavs', locations=['mmavs.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mmavs',
+    locations=['mmavs.engine'])
+VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
+INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])

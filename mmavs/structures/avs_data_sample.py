@@ -1,0 +1,42 @@
+"""The annotation and prediction container of one clip, and the per-frame targets of a batch."""
+from dataclasses import dataclass
+
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+
+class AVSDataSample(BaseDataElement):
+    """Annotations and predictions of one clip of T frames.
+
+    Meta information (``sample.metainfo``): ``clip_id`` (str), ``subset`` (str), ``category`` (str or None),
+    ``ori_shape`` (H, W of the stored frames), ``img_shape`` (H, W that enter the model, before batch padding),
+    ``out_shape`` (H, W of predictions: that of the ground-truth masks where there are any, else ``ori_shape``).
+
+    Data fields, each a tensor that is present only where it is known:
+
+    ====================  ==================  ==============================================================
+    field                 shape, type         meaning
+    ====================  ==================  ==============================================================
+    ``valid``             (T,) bool           the frame exists (is not padding)
+    ``labelled``          (T,) bool           the frame has ground truth
+    ``gt_sem_seg``        (T, H, W) uint8     class of every pixel, 0 background, 255 unlabelled
+    ``gt_events``         (T, M) float32      1 where audio event m is present, for prototype losses
+    ``pred_sem_seg``      (T, H, W) uint8     predicted class
+    ``seg_logits``        (T, K, H, W) float  per-class scores before softmax or, with K = 1, sigmoid
+    ``foreground_prob``   (T, H, W) float     probability in [0, 1] that the pixel belongs to a sounding object
+    ====================  ==================  ==============================================================
+    """
+
+
+@dataclass
+class FrameTargets:
+    """Ground truth of the N frames that a head is given.
+
+    Attributes:
+        masks: (N, H, W) uint8, class of every pixel at the size of the padded network input, 255 = unlabelled.
+        labelled: (N,) bool on the CPU, frames that have ground truth.
+        events: (N, M) float32, audio events of each frame, or None where the dataset gives none.
+    """
+    masks: Tensor
+    labelled: Tensor
+    events: Tensor | None = None

@@ -1,0 +1,41 @@
+"""Outputs of the published implementations, reproduced from seeded weights and inputs.
+
+Each folder of ``MMAVS_PARITY_DIR`` is one case; its ``case.json`` names the method. Nothing is downloaded: the weights
+are drawn by ``seeded.py``, which lies beside the folder of cases.
+"""
+import importlib
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+CASES = Path(os.environ.get('MMAVS_PARITY_DIR', Path(__file__).parents[2] / 'shared/parity/cases'))
+CHECKS = {
+    'vct': 'vct',
+    'vct-loss': 'vct_loss',
+    'vggish-frontend': 'vggish',
+    'metrics-avsbench': 'metrics',
+    'avsbench-trees': 'trees',
+}
+FOLDERS = sorted(path.parent for path in CASES.glob('*/case.json'))
+
+
+@pytest.fixture(scope='module')
+def seeded():
+    path = CASES.parent / 'seeded.py'
+    spec = importlib.util.spec_from_file_location('seeded', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not FOLDERS, reason=f'no parity cases in {CASES}: set MMAVS_PARITY_DIR to the folder of cases')
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
+def test_case_matches_the_published_implementation(folder, seeded):
+    case = json.loads((folder / 'case.json').read_text())
+    if case['method'] not in CHECKS:
+        pytest.skip(f"method {case['method']!r} is not part of mmavs yet")
+    check = importlib.import_module(f"parity.{CHECKS[case['method']]}").check
+    check(folder, case, seeded)
