@@ -1,1 +1,4 @@
+"""Audio backbones: from sound to tokens of each frame."""
+from .vggish import VGGish
 
+__all__ = ['VGGish']

@@ -1,0 +1,170 @@
+"""VGGish, the audio backbone of AVSBench, AVSegFormer, COMBO and VCT."""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.registry import MODELS
+
+SAMPLE_RATE = 16000
+WINDOW, HOP, FFT_SIZE = 400, 160, 512
+NUM_MELS, MEL_RANGE = 64, (125.0, 7500.0)
+LOG_OFFSET = 0.01
+EXAMPLE_ROWS = 96
+EXAMPLE_SHAPE = (1, EXAMPLE_ROWS, NUM_MELS)
+
+
+@MODELS.register_module()
+class VGGish(BaseModule):
+    """Convolutional audio features of 0.96 s of sound per frame (Hershey et al., ICASSP 2017; torchvggish weights).
+
+    Frame t of a clip gets the t-th example of the clip's sound, that is 0.96 t to 0.96 t + 0.975 s, as in AVSBench.
+    Examples beyond the first T are not computed. Frames beyond the end of the sound get silence (waveform) or an
+    example of zeros (log-mel), as AVSBench pads its semantic subset.
+
+    Args:
+        output: ``'embedding'``, one token of 128 channels, or ``'conv'``, the convolutional map as 24 tokens of
+            ``channels[-1]`` channels: 6 steps of time by 4 of frequency, frequency fastest.
+        frozen: Do not train the weights; no gradient is recorded either.
+        channels: Width of the six convolutions; the published weights need the default.
+        init_cfg: Initialization config of MMEngine; the file of torchvggish is loaded as it is.
+
+    Attributes:
+        embed_dims: Channels C of a token.
+    """
+
+    def __init__(self,
+                 output: str = 'embedding',
+                 frozen: bool = True,
+                 channels: Sequence[int] = (64, 128, 256, 256, 512, 512),
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if output not in ('embedding', 'conv'):
+            raise ValueError(f"VGGish: output is {output!r}, expected 'embedding' or 'conv'")
+        if len(channels) != 6:
+            raise ValueError(f'VGGish: channels is {tuple(channels)}, expected the widths of 6 convolutions')
+        self.output = output
+        self.frozen = frozen
+        self.register_buffer('window', torch.hann_window(WINDOW), persistent=False)
+        self.register_buffer('mel_filters', mel_filters(), persistent=False)
+        self.features = conv_stack(channels)
+        if output == 'conv':
+            self.embed_dims = channels[-1]
+            self.register_load_state_dict_pre_hook(_drop_embeddings)
+        else:
+            self.embed_dims = 128
+            self.embeddings = nn.Sequential(
+                nn.Linear(channels[-1] * 6 * 4, 4096), nn.ReLU(inplace=True), nn.Linear(4096, 4096),
+                nn.ReLU(inplace=True), nn.Linear(4096, self.embed_dims), nn.ReLU(inplace=True))
+        if frozen:
+            self.requires_grad_(False)
+        self.train()
+
+    def forward(self, audio: Tensor, num_frames: int) -> Tensor:
+        """Tokens of the first ``num_frames`` = T examples of each clip.
+
+        Args:
+            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, or log-mel examples (B, n, 1, 96, 64).
+            num_frames: Frames T in a clip.
+
+        Returns:
+            Tokens (B, T, tokens, C).
+        """
+        if self.frozen:
+            with torch.no_grad():
+                return self._encode(self._examples(audio, num_frames))
+        return self._encode(self._examples(audio, num_frames))
+
+    def log_mel_examples(self, waveform: Tensor) -> Tensor:
+        """Log-mel examples of VGGish, always in float32.
+
+        Magnitudes of a 512-point FFT of 25 ms Hann windows every 10 ms, 64 triangular mel bands, log(x + 0.01); 96
+        rows make an example, the remainder is dropped.
+
+        Args:
+            waveform: (B, L) in [-1, 1] at 16 kHz.
+
+        Returns:
+            Examples (B, n, 1, 96, 64); n = 0 below 0.975 s, 1 at 1 s, 5 at 5 s, 10 at 10 s.
+        """
+        num_clips, num_samples = waveform.shape
+        num_rows = max(0, 1 + (num_samples - WINDOW) // HOP) // EXAMPLE_ROWS * EXAMPLE_ROWS
+        if num_rows == 0:
+            return waveform.new_zeros(num_clips, 0, *EXAMPLE_SHAPE, dtype=torch.float32)
+        # Mixed precision would cost more than the digits that the logarithm of quiet bands needs.
+        with torch.autocast(waveform.device.type, enabled=False):
+            rows = waveform[:, :(num_rows - 1) * HOP + WINDOW].float().unfold(1, WINDOW, HOP)
+            magnitude = torch.fft.rfft(rows * self.window, FFT_SIZE).abs()
+            log_mel = (magnitude @ self.mel_filters).add_(LOG_OFFSET).log_()
+        return log_mel.view(num_clips, -1, *EXAMPLE_SHAPE)
+
+    def _examples(self, audio: Tensor, num_frames: int) -> Tensor:
+        """Exactly T examples of each clip: (B, T, 1, 96, 64)."""
+        if audio.ndim == 2:
+            num_samples = (num_frames * EXAMPLE_ROWS - 1) * HOP + WINDOW
+            audio = audio[:, :num_samples]
+            return self.log_mel_examples(F.pad(audio, (0, num_samples - audio.shape[1])))
+        if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
+            audio = audio[:, :num_frames]
+            return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_frames - audio.shape[1]))
+        raise ValueError(f'VGGish: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L) or log-mel '
+                         f'examples (B, n, 1, {EXAMPLE_ROWS}, {NUM_MELS})')
+
+    def _encode(self, examples: Tensor) -> Tensor:
+        x = self.features(examples.flatten(0, 1))  # (N, C, 6, 4)
+        if self.output == 'conv':
+            tokens = x.flatten(2).transpose(1, 2)  # (N, 24, C)
+        else:
+            # The published weights expect channels fastest.
+            tokens = self.embeddings(x.permute(0, 2, 3, 1).flatten(1)).unsqueeze(1)  # (N, 1, 128)
+        return tokens.unflatten(0, examples.shape[:2])
+
+    def train(self, mode: bool = True) -> 'VGGish':
+        """Set the training mode; a frozen VGGish stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; a frozen VGGish without pretrained weights is worth a warning."""
+        if self.frozen and not self.init_cfg:
+            print_log(
+                'VGGish is frozen and has no init_cfg: unless a checkpoint is loaded into the whole model, its weights '
+                'stay random. Set audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published '
+                'weights, or frozen=False to train it.',
+                logger='current',
+                level='WARNING')
+        super().init_weights()
+
+
+def conv_stack(channels: Sequence[int]) -> nn.Sequential:
+    """The six 3x3 convolutions of VGGish, (N, 1, 96, 64) -> (N, C, 6, 4), numbered as in torchvggish."""
+    layers, previous = [], 1
+    for index, width in enumerate(channels):
+        layers += [nn.Conv2d(previous, width, 3, padding=1), nn.ReLU(inplace=True)]
+        if index in (0, 1, 3, 5):
+            layers.append(nn.MaxPool2d(2))
+        previous = width
+    return nn.Sequential(*layers)
+
+
+def mel_filters() -> Tensor:
+    """Triangular filters (257, 64), float32, linear in mel = 1127 ln(1 + f / 700), peak 1, nothing of the DC bin."""
+
+    def mel(frequency: Tensor) -> Tensor:
+        return 1127 * torch.log1p(frequency / 700)
+
+    low, high = mel(torch.tensor(MEL_RANGE, dtype=torch.float64))
+    edges = torch.linspace(low, high, NUM_MELS + 2, dtype=torch.float64)
+    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
+    bins = mel(torch.linspace(0, SAMPLE_RATE / 2, FFT_SIZE // 2 + 1, dtype=torch.float64))[:, None]
+    filters = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)
+    filters[0] = 0
+    return filters.float()
+
+
+def _drop_embeddings(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
+    """Let the published file, which holds the fully connected layers too, initialise the convolutional output."""
+    for key in [key for key in state_dict if key.startswith(f'{prefix}embeddings.')]:
+        del state_dict[key]
