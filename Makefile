@@ -1,0 +1,36 @@
+# Everything runs in ./.venv, which is set up on first use and re-used while it is current.
+# Needs Python 3.10 or later with venv and a package index, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# One thread per process: the tests run on as many processes as there are cores.
+JOBS ?= auto
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env lint test demo clean
+
+help:
+	@echo 'make demo    make a small data set, train VCT on it, test it, draw the results (CPU, a few minutes)'
+	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
+	@echo 'make lint    check the code with ruff'
+	@echo 'make env     set up $(VENV) only'
+	@echo 'make clean   remove $(VENV) and caches'
+
+env:
+	@$(PYTHON) tools/setup_env.py $(VENV)
+
+lint: env
+	@$(BIN)/ruff check .
+
+test: env
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+demo: env
+	@PYTHONWARNINGS=ignore $(BIN)/python demo/run_demo.py $(ARGS)
+
+clean:
+	@rm -rf $(VENV) .ruff_cache *.egg-info build
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

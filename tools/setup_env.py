@@ -1,0 +1,88 @@
+"""Set up a virtual environment with the reference versions and mmavs in editable mode; re-use it while it is current.
+
+Run by ``make env`` with any Python from 3.10 on; imports the standard library only.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIREMENTS = ROOT / 'requirements'
+STEPS = [
+    ('pip', ['--upgrade', 'pip', 'wheel', 'setuptools<82']),
+    ('PyTorch and the runtime (about 3 GB the first time)', ['-r', REQUIREMENTS / 'runtime.txt']),
+    ('OpenMMLab', ['-r', REQUIREMENTS / 'mminstall.txt']),
+    ('test and optional packages', ['-r', REQUIREMENTS / 'tests.txt', '-r', REQUIREMENTS / 'optional.txt']),
+    ('mmavs', ['--no-deps', '--no-build-isolation', '--editable', ROOT]),
+]
+
+
+def current_state() -> dict:
+    """What the environment depends on: the Python that makes it, the place of this checkout and the requirements."""
+    files = [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__).resolve()]
+    digest = hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
+    return dict(python='.'.join(map(str, sys.version_info[:3])), root=str(ROOT), requirements=digest)
+
+
+def read_stamp(stamp: Path) -> dict | None:
+    """The state recorded at the end of the last complete installation, or None."""
+    try:
+        return json.loads(stamp.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def create(venv: Path) -> None:
+    command = [sys.executable, '-m', 'venv', '--clear', str(venv)]
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if result.returncode:
+        sys.exit(f'{result.stdout}\n{" ".join(command)} failed: the venv module and pip must be installed '
+                 '(on Debian and Ubuntu: the package python3-venv)')
+
+
+def install(venv: Path) -> None:
+    # Without isolation, mmcv's build would find torch and compile its ops.
+    env = {key: value for key, value in os.environ.items() if key != 'PIP_NO_BUILD_ISOLATION'}
+    pip = [str(venv / 'bin/python'), '-m', 'pip', '--disable-pip-version-check', 'install', '--quiet']
+    constraints = ['--constraint', str(REQUIREMENTS / 'constraints.txt')]
+    for name, arguments in STEPS:
+        start = time.time()
+        print(f'environment: installing {name} ...', end=' ', flush=True)
+        result = subprocess.run([*pip, *constraints, *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT)
+        if result.returncode:
+            sys.exit(f'failed\n{result.stdout}\n{venv} is incomplete and will be made anew next time.')
+        print(f'{time.time() - start:.0f} s', flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('venv', type=Path, help='folder of the virtual environment')
+    venv = parser.parse_args().venv
+    if sys.version_info < (3, 10):  # noqa: UP036
+        sys.exit(f'mmavs needs Python 3.10 or later, {sys.executable} is {sys.version.split()[0]}: '
+                 'name another one, for example make PYTHON=python3.12')
+
+    stamp, state = venv / 'mmavs-environment.json', current_state()
+    installed = read_stamp(stamp)
+    if installed == state and (venv / 'bin/python').exists():
+        return
+    print(f'environment: setting up {venv}', flush=True)
+    # An environment without a stamp was interrupted, one of another Python cannot be updated in place.
+    if installed is None or installed['python'] != state['python']:
+        create(venv)
+    stamp.unlink(missing_ok=True)
+    install(venv)
+    stamp.write_text(json.dumps(state))
+    print(f'environment: {venv} is ready', flush=True)
+
+
+if __name__ == '__main__':
+    main()
