@@ -1,1 +1,5 @@
+"""Metrics: pure functions in ``functional``, and thin wrappers for MMEngine's evaluator."""
+from .avsbench_metric import AVSBenchMetric
+from .avss_metric import AVSSMetric
 
+__all__ = ['AVSBenchMetric', 'AVSSMetric']
