@@ -1,0 +1,63 @@
+"""Prototype-audio contrast of VCT."""
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmavs.registry import MODELS
+
+
+def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, logit_scale: Tensor) -> Tensor:
+    """Binary cross-entropy of scaled cosine similarities, mean over frames and prototypes.
+
+    Args:
+        audio: (n, C) L2-normalised audio features of n frames.
+        prototypes: (M, C) L2-normalised prototypes.
+        events: (n, M) float, 1 where the event of prototype m sounds in the frame.
+        logit_scale: Scalar, logarithm of the factor on the similarities.
+
+    Returns:
+        Scalar; 0 where there are no frames.
+    """
+    logits = logit_scale.exp() * audio @ prototypes.t()
+    total = F.binary_cross_entropy_with_logits(logits, events.to(logits), reduction='sum')
+    return total / max(1, events.numel())
+
+
+@MODELS.register_module()
+class PACLoss(nn.Module):
+    """Pull the sound of a frame towards the prototypes of the events that it holds (VCT, CVPR 2025, "PAC").
+
+    The paper calls the loss contrastive; like the released code, this is a multi-label binary cross-entropy on scaled
+    cosine similarities, without bias, and the learned scale is not clamped.
+
+    Args:
+        channels: C of the audio features and of the prototypes; both are projected, then normalised.
+        temperature: Initial temperature of the similarities.
+    """
+
+    def __init__(self, channels: int = 256, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.audio_proj = nn.Linear(channels, channels, bias=False)
+        self.proto_proj = nn.Linear(channels, channels, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
+        for projection in (self.audio_proj, self.proto_proj):
+            nn.init.normal_(projection.weight, std=channels**-0.5)
+
+    def forward(self, audio: Tensor, prototypes: Tensor, events: Tensor) -> Tensor:
+        """Unweighted loss of n labelled frames, in float32.
+
+        Args:
+            audio: (n, C) audio features, averaged over the tokens of each frame.
+            prototypes: (M, C) learned prototypes.
+            events: (n, M) audio events of each frame.
+        """
+        if events.shape != (len(audio), len(prototypes)):
+            raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
+                             f'{len(prototypes)} prototypes: num_events of GenerateEventLabels in the pipeline and '
+                             'the number of prototypes of the head must agree')
+        with torch.autocast(audio.device.type, enabled=False):
+            audio = F.normalize(self.audio_proj(audio.float()), dim=-1)
+            prototypes = F.normalize(self.proto_proj(prototypes.float()), dim=-1)
+            return prototype_audio_contrast(audio, prototypes, events, self.logit_scale)

@@ -1,0 +1,141 @@
+"""Set prediction loss of Mask2Former and the methods built on it."""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets
+
+from .dice import dice_loss
+from .matching import Segments, assign_queries, matching_costs
+from .point_sampling import sample_points, uncertain_points, values_at_once
+
+# Class logits (N, Q, K + 1) and mask logits (N, Q, h, w) after one layer of a decoder.
+Prediction = tuple[Tensor, Tensor]
+
+
+@MODELS.register_module()
+class SetCriterion(nn.Module):
+    """Match queries to the segments of each labelled frame, then compare class and mask.
+
+    Every class that is present in a frame, background included, is one segment. Each prediction, the final one and
+    those of the layers before, is matched and compared on its own, with equal weight (Mask2Former, CVPR 2022, with the
+    weights of VCT, CVPR 2025). Mask terms are computed at sampled points, and in float32 also under autocast.
+
+    Args:
+        num_classes: K, background included; class logits have one more entry, "no object".
+        class_weight: Weight of the classification term, in the loss and in the matching.
+        mask_weight: Weight of the point-wise binary cross-entropy, likewise.
+        dice_weight: Weight of the dice term, likewise.
+        no_object_weight: Weight of unmatched queries in the classification term.
+        num_points: Points at which a mask is compared.
+        oversample: Candidates per point when points are chosen by uncertainty.
+        importance: Share of the points that is chosen by uncertainty; the others are uniform.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 class_weight: float = 2.0,
+                 mask_weight: float = 5.0,
+                 dice_weight: float = 5.0,
+                 no_object_weight: float = 0.1,
+                 num_points: int = 12544,
+                 oversample: float = 3.0,
+                 importance: float = 0.75) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.weights = dict(loss_cls=class_weight, loss_mask=mask_weight, loss_dice=dice_weight)
+        self.num_points = num_points
+        self.oversample = oversample
+        self.importance = importance
+        weight_of_class = torch.ones(num_classes + 1)
+        weight_of_class[num_classes] = no_object_weight
+        self.register_buffer('weight_of_class', weight_of_class, persistent=False)
+
+    def forward(self, predictions: Sequence[Prediction], targets: FrameTargets) -> dict[str, Tensor]:
+        """Weighted loss terms of N frames; frames that are not labelled do not count.
+
+        Args:
+            predictions: (class logits (N, Q, K + 1), mask logits (N, Q, h, w)) of each layer, the final one last.
+            targets: Masks (N, H, W) of any size and the labelled frames.
+
+        Returns:
+            ``loss_cls``, ``loss_mask`` and ``loss_dice`` of the final prediction, ``d{i}.loss_cls`` and so on of the
+            earlier ones.
+        """
+        frames = targets.labelled.nonzero().squeeze(1)
+        segments = Segments.from_label_maps(
+            _select(targets.masks, frames, len(targets.labelled)), self.num_classes)
+        terms = self.compare(predictions, segments, frames)
+        losses = {}
+        for layer in range(len(predictions)):
+            prefix = '' if layer == len(predictions) - 1 else f'd{layer}.'
+            losses.update({prefix + name: weight * terms[name][layer] for name, weight in self.weights.items()})
+        return losses
+
+    def compare(self, predictions: Sequence[Prediction], segments: Segments, frames: Tensor) -> dict[str, Tensor]:
+        """Unweighted terms ``loss_cls``, ``loss_mask`` and ``loss_dice``, each (L,) for L predictions.
+
+        Args:
+            predictions: As for :meth:`forward`.
+            segments: Segments of the labelled frames.
+            frames: (n,) int64 on the CPU, which of the N frames are labelled.
+        """
+        device = predictions[0][1].device
+        with torch.autocast(device.type, enabled=False):
+            class_logits = torch.stack([_select(logits, frames, len(logits)) for logits, _ in predictions]).float()
+            queries = self._match(class_logits, [masks for _, masks in predictions], segments, frames)
+            loss_cls = self._class_loss(class_logits, segments, queries)
+            loss_mask, loss_dice = self._mask_losses([masks for _, masks in predictions], segments, frames, queries)
+        return dict(loss_cls=loss_cls, loss_mask=loss_mask, loss_dice=loss_dice)
+
+    def _match(self, class_logits: Tensor, mask_logits: list[Tensor], segments: Segments, frames: Tensor) -> Tensor:
+        """(L, M) query of each segment in each prediction, on the CPU; one copy from the device for all of them."""
+        costs = [
+            matching_costs(logits, _select(masks.detach(), frames, len(masks)), segments, self.num_points,
+                           *self.weights.values()) for logits, masks in zip(class_logits, mask_logits)
+        ]
+        return assign_queries(torch.stack(costs), segments.counts)
+
+    def _class_loss(self, class_logits: Tensor, segments: Segments, queries: Tensor) -> Tensor:
+        classes = torch.full(class_logits.shape[:-1], self.num_classes)
+        layers, matched = (queries >= 0).nonzero(as_tuple=True)
+        classes[layers, segments.frames[matched], queries[layers, matched]] = segments.labels[matched]
+        classes = classes.to(class_logits.device, non_blocking=True).flatten(1)
+        losses = F.cross_entropy(class_logits.flatten(1, 2).transpose(1, 2), classes, self.weight_of_class,
+                                 reduction='none')
+        # The weighted mean; 0 where no frame is labelled.
+        return losses.sum(1) / self.weight_of_class[classes].sum(1).clamp(min=torch.finfo(losses.dtype).tiny)
+
+    def _mask_losses(self, mask_logits: list[Tensor], segments: Segments, frames: Tensor,
+                     queries: Tensor) -> tuple[Tensor, Tensor]:
+        device = mask_logits[0].device
+        num_masks = mask_logits[0].new_tensor([len(segments.labels)], dtype=torch.float32)
+        all_reduce(num_masks, 'mean')
+
+        # Logits of the matched queries, all predictions in one tensor.
+        num_layers, num_segments = queries.shape
+        rows = frames[segments.frames] * mask_logits[0].shape[1] + queries.clamp(min=0)
+        rows = rows.to(device, non_blocking=True)
+        matched = torch.cat([m.flatten(0, 1).index_select(0, row) for m, row in zip(mask_logits, rows)]).float()
+        candidates = max(1, int(self.oversample * self.num_points))
+        points = torch.cat([
+            uncertain_points(logits, self.num_points, self.oversample, self.importance)
+            for logits in matched.detach().split(max(1, values_at_once(device) // candidates))
+        ]).unflatten(0, (num_layers, num_segments))
+
+        logits = sample_points(matched.unsqueeze(1), points.flatten(0, 1)).unflatten(0, (num_layers, num_segments))
+        logits = logits.squeeze(2)
+        labels = sample_points(segments.masks.unsqueeze(1), points.transpose(0, 1)).squeeze(1).transpose(0, 1)
+        # Segments beyond the number of queries have no partner and no loss.
+        share = (queries >= 0).to(device, torch.float32, non_blocking=True) / num_masks.clamp(min=1)
+        loss_mask = F.binary_cross_entropy_with_logits(logits, labels, reduction='none').mean(-1)
+        return (loss_mask * share).sum(1), (dice_loss(logits, labels) * share).sum(1)
+
+
+def _select(x: Tensor, frames: Tensor, num_frames: int) -> Tensor:
+    """``x[frames]``, without a copy where that is all of it."""
+    return x if len(frames) == num_frames else x[frames.to(x.device, non_blocking=True)]
