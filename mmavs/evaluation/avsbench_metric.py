@@ -19,7 +19,8 @@ class AVSBenchMetric(BaseMetric):
 
     Reported, each in [0, 1]:
 
-    - ``M_J``, ``M_F``: evaluation batches of ``batch_size`` clips, unweighted mean over batches (AVSBench, AVSegFormer);
+    - ``M_J``, ``M_F``: evaluation batches of ``batch_size`` clips, unweighted mean over batches (AVSBench,
+      AVSegFormer);
     - ``M_J_per_video``, ``M_F_per_video``: every clip on its own, mean over clips (VCT, COMBO);
     - ``M_J_batch_free``, ``M_F_batch_free``: one batch of all frames; independent of batches and order.
 
@@ -28,7 +29,8 @@ class AVSBenchMetric(BaseMetric):
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
 
-    Reads ``foreground_prob`` and ``gt_sem_seg`` (every class but 0 is foreground) of frames that are valid and labelled.
+    Reads ``foreground_prob`` and ``gt_sem_seg`` (every class but 0 is foreground) of the frames that are valid and
+    labelled.
     """
     default_prefix = 'avsbench'
 

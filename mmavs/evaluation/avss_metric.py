@@ -34,7 +34,7 @@ class AVSSMetric(BaseMetric):
     set's meta information.
 
     Attributes:
-        per_class: After evaluation, on the main process: for each class name ``dict(iou=..., f_score=..., frames=...)``,
+        per_class: After evaluation, on the main process: ``dict(iou=..., f_score=..., frames=...)`` for each class,
             frames being the number of frames in which the class is predicted or true.
     """
     default_prefix = 'avsbench'

@@ -73,7 +73,8 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
     bins = 4 * (NUM_THRESHOLDS + 1)
     index = reached.mul_(4).add_(prob > 0.5, alpha=2).add_((gt != 0).flatten(1))
     index += bins * torch.arange(num_frames, device=gt.device, dtype=torch.int32)[:, None]
-    counts = torch.bincount(index.flatten(), minlength=bins * num_frames).cpu().view(num_frames, -1, 2, 2)
+    counts = torch.bincount(index.flatten(), minlength=bins * num_frames).cpu()
+    counts = counts.view(num_frames, NUM_THRESHOLDS + 1, 2, 2)
 
     # IoU at probability > 0.5
     gt_area = counts[..., 1].sum((1, 2))

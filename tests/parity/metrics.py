@@ -23,9 +23,10 @@ def check(case_dir: Path, case: dict, seeded) -> None:
         logits, gt = _binary_inputs(seeded, case['seed'], len(expected['binary.iou_per_frame']), size)
         measured |= _binary(logits.sigmoid(), gt, batch_sizes)
     if 'semantic.iou_per_class' in expected:
-        num_frames = case.get('frames', len(expected.get('binary.iou_per_frame', range(30))))
-        scores, label = _semantic_inputs(seeded, case['seed'], num_frames, len(expected['semantic.iou_per_class']), size)
-        measured |= _semantic(scores.argmax(1), label, len(expected['semantic.iou_per_class']))
+        num_frames = len(expected.get('binary.iou_per_frame', range(30)))
+        num_classes = len(expected['semantic.iou_per_class'])
+        scores, label = _semantic_inputs(seeded, case['seed'], num_frames, num_classes, size)
+        measured |= _semantic(scores.argmax(1), label, num_classes)
     for key, value in expected.items():
         assert measured[key] == pytest.approx(value, rel=1e-5, abs=1e-6), key
 
@@ -56,10 +57,8 @@ def _semantic_inputs(seeded, seed, num_frames, num_classes, size):
 
 
 def _binary(prob, gt, batch_sizes):
-    samples = [
-        dict(clip_id=str(start), foreground_prob=prob[start:start + CLIP_LENGTH], gt_sem_seg=gt[start:start + CLIP_LENGTH])
-        for start in range(0, len(gt), CLIP_LENGTH)
-    ]
+    clips = zip(prob.split(CLIP_LENGTH), gt.split(CLIP_LENGTH))
+    samples = [dict(clip_id=str(i), foreground_prob=p, gt_sem_seg=g) for i, (p, g) in enumerate(clips)]
     measured = {'binary.iou_per_frame': binary_scores(prob, gt).iou.numpy()}
     for batch_size in batch_sizes:
         metric = AVSBenchMetric(batch_size)
