@@ -1,0 +1,357 @@
+"""Vision-Centric Transformer (VCT, CVPR 2025): queries that start from the image and look for their sound.
+
+Symbols of the paper, as used below: P the projected pixel features, Q queries, V^q the queries that PPQG makes of a
+frame, A the assignment of pixels to queries, E the audio prototypes, a the audio tokens, K classes with background.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets
+
+# Values of the upsampled masks that are turned into class scores at once (256 MiB of float32).
+SCORED_AT_ONCE = 2**26
+
+
+class PixelGrouping(nn.Module):
+    """Give every query the mean of the pixels that belong to it (grouping attention of GroupViT).
+
+    Each pixel distributes itself over the queries, ``A = softmax_q(L)``, with the single-head attention logits L. Soft
+    grouping uses A as it is. Hard grouping lets each pixel belong to one query: the best one in evaluation; in
+    training one drawn by Gumbel-softmax, with the gradient of the softmax (straight-through).
+
+    Args:
+        embed_dims: Channels C.
+        hard: Hard or soft grouping.
+    """
+
+    def __init__(self, embed_dims: int, hard: bool) -> None:
+        super().__init__()
+        self.hard = hard
+        self.q_proj = nn.Linear(embed_dims, embed_dims)
+        self.k_proj = nn.Linear(embed_dims, embed_dims)
+        self.v_proj = nn.Linear(embed_dims, embed_dims)
+        self.out_proj = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
+        """(N, Q, C) from queries (N, Q, C) and pixels (N, C, h * w)."""
+        assignment = self._assign(self._logits(queries, pixels))
+        share = assignment / (assignment.sum(2, keepdim=True) + 1)
+        # W_v acts on the Q sums over pixels rather than on all the pixels.
+        means = F.linear(share @ pixels.transpose(1, 2), self.v_proj.weight)
+        return self.out_proj(means + share.sum(2, keepdim=True) * self.v_proj.bias)
+
+    def _logits(self, queries: Tensor, pixels: Tensor) -> Tensor:
+        """L = (W_q Q + b_q)(W_k P + b_k)^T / sqrt(C), (N, Q, h * w); W_k acts on the queries, not on the pixels."""
+        q = self.q_proj(queries)
+        scale = queries.shape[2]**-0.5
+        bias = (q @ self.k_proj.bias).unsqueeze(2)
+        return torch.baddbmm(bias, q @ self.k_proj.weight, pixels, beta=scale, alpha=scale)
+
+    def _assign(self, logits: Tensor) -> Tensor:
+        if not self.hard:
+            return logits.softmax(1)
+        if not self.training:
+            return _one_hot(logits)
+        info = torch.finfo(logits.dtype)
+        uniform = info.tiny + torch.rand_like(logits) * (1 - info.eps - info.tiny)
+        soft = (logits - (-uniform.log()).log()).softmax(1)
+        return (_one_hot(soft) - soft.detach()) + soft
+
+
+def _one_hot(scores: Tensor) -> Tensor:
+    """1 at the highest score of each pixel, 0 elsewhere: (N, Q, pixels)."""
+    return torch.zeros_like(scores).scatter_(1, scores.argmax(1, keepdim=True), 1)
+
+
+class QueryGenerator(nn.Module):
+    """Prototype-prompted query generation (PPQG): queries V^q of a frame from its mask features alone.
+
+    Args:
+        embed_dims: Channels C.
+        num_queries: Queries Q.
+        grid: (h, w) of the mask features. The query mixer is a perceptron over the pixels, so it fits one size only.
+        grouping: ``'hard'``, ``'soft'`` or None, whether and how pixels are grouped into the queries.
+        num_prototypes: Audio prototypes M that the queries attend to, or None.
+    """
+
+    def __init__(self, embed_dims: int, num_queries: int, grid: tuple[int, int], grouping: str | None,
+                 num_prototypes: int | None) -> None:
+        super().__init__()
+        self.pre_proj = nn.Sequential(
+            nn.Conv2d(embed_dims, embed_dims, 1), nn.ReLU(inplace=True),
+            nn.Conv2d(embed_dims, embed_dims, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(embed_dims, embed_dims, 1))
+        self.query_mixer = MLP(grid[0] * grid[1], embed_dims, embed_dims, num_queries)
+        self.prototypes = None
+        if num_prototypes is not None:
+            self.prototypes = nn.Embedding(num_prototypes, embed_dims)
+            self.prototype_attn = MultiheadAttention(embed_dims, num_heads=4)
+            self.prototype_norm = nn.LayerNorm(embed_dims)
+        self.grouping = None if grouping is None else PixelGrouping(embed_dims, hard=grouping == 'hard')
+
+    def forward(self, mask_features: Tensor) -> Tensor:
+        """V^q (N, Q, C) from mask features (N, C, h, w)."""
+        pixels = self.pre_proj(mask_features).flatten(2)
+
+        # Visual embeddings
+        queries = self.query_mixer(pixels).transpose(1, 2)
+        # Audio prototype prompting
+        if self.prototypes is not None:
+            prototypes = self.prototypes.weight[None]
+            queries = self.prototype_norm(queries + self.prototype_attn(queries, prototypes, prototypes))
+        # Pixel context grouping
+        if self.grouping is not None:
+            queries = queries + self.grouping(queries, pixels)
+        return queries
+
+
+class DecoderLayer(nn.Module):
+    """Cross-attention, self-attention, feed-forward network; each with residual and LayerNorm."""
+
+    def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int) -> None:
+        super().__init__()
+        self.cross_attn = MultiheadAttention(embed_dims, num_heads)
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.self_attn = MultiheadAttention(embed_dims, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.linear1 = nn.Linear(embed_dims, ffn_dims)
+        self.linear2 = nn.Linear(ffn_dims, embed_dims)
+        self.norm3 = nn.LayerNorm(embed_dims)
+        nn.init.xavier_uniform_(self.linear1.weight)
+        nn.init.xavier_uniform_(self.linear2.weight)
+
+    def forward(self, x: Tensor, pos: Tensor, key: Tensor, value: Tensor, attend: Tensor | None) -> Tensor:
+        """Queries x (N, Q, C) with positions pos (Q, C); memory key, value (N, L, C); attend (N, 1, Q, L) bool."""
+        x = self.norm1(x + self.cross_attn(x + pos, key, value, attend))
+        at = x + pos
+        x = self.norm2(x + self.self_attn(at, at, x))
+        return self.norm3(x + self.linear2(self.linear1(x).relu_()))
+
+
+class VisionCentricDecoder(nn.Module):
+    """Let the queries look at the sound and at each visual level in turn, and read classes and masks off them.
+
+    Layer i attends level ``i % num_levels``: 0 is the audio, 1 and up are the visual maps, coarsest first. At a visual
+    level a query attends only where its own current mask is (masked attention of Mask2Former); a query whose mask is
+    empty there attends everywhere.
+
+    Args:
+        num_classes: K, background included; class logits have one more entry, "no object".
+        embed_dims: Channels C.
+        num_queries: Queries Q.
+        num_heads: Heads of all attentions.
+        num_layers: Layers. With 4 levels the published 9 are two rounds and a closing look at the audio (the paper's
+            figure ends with a visual level).
+        num_levels: The audio and the visual maps.
+        ffn_dims: Hidden channels of the feed-forward networks.
+    """
+
+    def __init__(self, num_classes: int, embed_dims: int, num_queries: int, num_heads: int, num_layers: int,
+                 num_levels: int, ffn_dims: int) -> None:
+        super().__init__()
+        self.query_feat = nn.Embedding(num_queries, embed_dims)
+        self.query_embed = nn.Embedding(num_queries, embed_dims)
+        self.level_embed = nn.Embedding(num_levels, embed_dims)
+        self.layers = nn.ModuleList(DecoderLayer(embed_dims, num_heads, ffn_dims) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(embed_dims)
+        self.class_embed = nn.Linear(embed_dims, num_classes + 1)
+        self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, embed_dims)
+
+    def forward(self, visual_queries: Tensor, audio: Tensor, audio_grid: tuple[int, int], maps: list[Tensor],
+                mask_features: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Class logits (N, Q, K + 1) and mask logits (N, Q, h, w): in training before the first layer and after each
+        one, in evaluation after the last one only.
+
+        Args:
+            visual_queries: V^q (N, Q, C).
+            audio: (N, tokens, C) on a grid of ``audio_grid``.
+            audio_grid: Rows and columns of the audio tokens.
+            maps: Visual maps (N, C, h_l, w_l), coarsest first.
+            mask_features: (N, C, h, w).
+        """
+        sizes = [audio_grid, *(tuple(x.shape[-2:]) for x in maps)]
+        tokens = [audio, *(x.flatten(2).transpose(1, 2) for x in maps)]
+        memories = [x + embed for x, embed in zip(tokens, self.level_embed.weight)]
+        keys = [x + sine_positional_encoding(h, w, x.shape[2], device=x.device) for x, (h, w) in zip(memories, sizes)]
+
+        x = self.query_feat.weight + visual_queries
+        pos = self.query_embed.weight
+        predictions = []
+        for i, layer in enumerate(self.layers):
+            level = i % len(sizes)
+            attend = None
+            if self.training:
+                predictions.append(self._predict(x, mask_features))
+            if level > 0:
+                masks = predictions[-1][1] if self.training else self._masks(self.norm(x), mask_features)
+                attend = _inside_masks(masks, sizes[level])
+            x = layer(x, pos, keys[level], memories[level], attend)
+        predictions.append(self._predict(x, mask_features))
+        return predictions
+
+    def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.norm(x)
+        return self.class_embed(x), self._masks(x, mask_features)
+
+    def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
+        """Similarity of every query with every pixel, (N, Q, h, w)."""
+        return (self.mask_embed(x) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
+
+
+@torch.no_grad()
+def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where each query attends: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
+    inside = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False).flatten(2) >= 0
+    inside |= ~inside.any(2, keepdim=True)
+    return inside.unsqueeze(1)
+
+
+@MODELS.register_module()
+class VCTHead(BaseModule):
+    """Head of the Vision-Centric Transformer; every frame is segmented on its own, with its own sound.
+
+    Defaults are those of the released code. The rows of the paper's ablation are the options ``grouping`` (None: visual
+    embeddings only; ``'soft'``: attention grouping; ``'hard'``: Gumbel hard grouping) and ``num_prototypes``.
+
+    Args:
+        num_classes: K, background included.
+        input_size: (H, W) of the (padded) frames. The number of pixels at stride 4 fixes the width of a layer, so
+            other sizes are an error.
+        audio_channels: Channels of an audio token.
+        pixel_decoder: Config of the pixel decoder; its ``embed_dims`` is the C of the whole head.
+        criterion: Config of the loss on class and mask logits of all layers; gets ``num_classes`` from the head.
+        pac_loss: Config of the loss on prototypes and audio, or None. Needs prototypes, and ``events`` in the targets; gets
+            ``channels`` from the head.
+        audio_grid: Rows and columns of the audio tokens: 6 steps of time by 4 of frequency for VGGish's map.
+        audio_hidden_dims: Hidden channels of the audio perceptron.
+        num_queries: Queries Q.
+        num_heads: Heads of the decoder's attentions.
+        num_layers: Decoder layers.
+        ffn_dims: Hidden channels of the decoder's feed-forward networks.
+        grouping: How pixels are grouped into queries: ``'hard'``, ``'soft'`` or None.
+        num_prototypes: Audio prototypes M: 23 on S4 (a prototype per category), 71 on AVSS, None on MS3.
+        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 input_size: tuple[int, int],
+                 audio_channels: int,
+                 pixel_decoder: dict,
+                 criterion: dict,
+                 pac_loss: dict | None = None,
+                 audio_grid: tuple[int, int] = (6, 4),
+                 audio_hidden_dims: int = 4096,
+                 num_queries: int = 100,
+                 num_heads: int = 8,
+                 num_layers: int = 9,
+                 ffn_dims: int = 2048,
+                 grouping: str | None = 'hard',
+                 num_prototypes: int | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if grouping not in ('hard', 'soft', None):
+            raise ValueError(f"VCTHead: grouping is {grouping!r}, expected 'hard', 'soft' or None")
+        if pac_loss is not None and num_prototypes is None:
+            raise ValueError('VCTHead: pac_loss compares sounds with prototypes, but num_prototypes is None: set it, or '
+                             'set pac_loss=None')
+        self.num_classes = num_classes
+        self.input_size = tuple(input_size)
+        self.audio_grid = tuple(audio_grid)
+        self.pixel_decoder = MODELS.build(pixel_decoder)
+        embed_dims = self.pixel_decoder.embed_dims
+        self.audio_mlp = MLP(audio_channels, audio_hidden_dims, audio_hidden_dims, embed_dims)
+        self.query_generator = QueryGenerator(embed_dims, num_queries, self._mask_size, grouping, num_prototypes)
+        self.decoder = VisionCentricDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
+                                            1 + self.pixel_decoder.num_levels, ffn_dims)
+        self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
+        self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
+
+    @property
+    def _mask_size(self) -> tuple[int, int]:
+        return self.input_size[0] // 4, self.input_size[1] // 4
+
+    def forward(self, features: Sequence[Tensor], audio: Tensor, num_frames: int) -> dict[str, Tensor | list]:
+        """Raw outputs for N frames.
+
+        Args:
+            features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
+            audio: Audio tokens (N, tokens, C_a).
+            num_frames: Frames T of a clip; VCT treats each frame on its own and does not use it.
+
+        Returns:
+            dict with
+
+            - ``class_logits`` (N, Q, K + 1), the last class is "no object";
+            - ``mask_logits`` (N, Q, H / 4, W / 4);
+            - ``queries`` (N, Q, C), V^q;
+            - ``mask_features`` (N, C, H / 4, W / 4);
+            - ``audio_tokens`` (N, tokens, C), the sound as the decoder gets it;
+            - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
+        """
+        self._check_sizes(features, audio)
+        audio_tokens = self.audio_mlp(audio)
+        mask_features, maps = self.pixel_decoder(features)
+        queries = self.query_generator(mask_features)
+        *aux, final = self.decoder(queries, audio_tokens, self.audio_grid, maps, mask_features)
+        outputs = dict(
+            class_logits=final[0],
+            mask_logits=final[1],
+            queries=queries,
+            mask_features=mask_features,
+            audio_tokens=audio_tokens)
+        if self.training:
+            outputs['aux'] = aux
+        return outputs
+
+    def loss(self, features: Sequence[Tensor], audio: Tensor, num_frames: int,
+             targets: FrameTargets) -> dict[str, Tensor]:
+        """Loss terms of the labelled frames: those of the criterion, and ``loss_pac`` where there is a PAC loss."""
+        outputs = self(features, audio, num_frames)
+        final = outputs['class_logits'], outputs['mask_logits']
+        losses = self.criterion([*outputs.get('aux', ()), final], targets)
+        if self.pac_loss is not None:
+            if targets.events is None:
+                raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
+                                 'the training pipeline, or set pac_loss=None')
+            sound, events = outputs['audio_tokens'].mean(1), targets.events
+            if not targets.labelled.all():
+                sound, events = sound[targets.labelled], events[targets.labelled]
+            losses['loss_pac'] = self.pac_loss(sound, self.query_generator.prototypes.weight, events)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, features: Sequence[Tensor], audio: Tensor, num_frames: int,
+                input_shape: tuple[int, int]) -> Tensor:
+        """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
+
+        The score of class c at a pixel is ``sum_q softmax(class logits of q)[c] * sigmoid(mask logit of q)``, in
+        [0, Q]; "no object" has been dropped.
+        """
+        outputs = self(features, audio, num_frames)
+        classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
+        masks = outputs['mask_logits']
+        frames_at_once = max(1, SCORED_AT_ONCE // (masks.shape[1] * input_shape[0] * input_shape[1]))
+        scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
+        for score, weights, mask in zip(*(x.split(frames_at_once) for x in (scores, classes, masks))):
+            upsampled = F.interpolate(mask, input_shape, mode='bilinear', align_corners=False).flatten(2)
+            score.copy_(weights @ upsampled.sigmoid_())
+        return scores.unflatten(2, input_shape)
+
+    def _check_sizes(self, features: Sequence[Tensor], audio: Tensor) -> None:
+        found = tuple(features[0].shape[-2:])
+        if found != self._mask_size:
+            raise ValueError(
+                f'VCTHead is configured for frames of input_size={self.input_size} (height, width), that is features of '
+                f'{self._mask_size} at stride 4, and got {found}, that is frames of {(found[0] * 4, found[1] * 4)}: '
+                'resize or crop and pad the frames to the configured size in the pipeline, or set input_size')
+        rows, columns = self.audio_grid
+        if audio.shape[1] != rows * columns:
+            raise ValueError(f'VCTHead is configured for audio_grid={self.audio_grid}, that is {rows * columns} audio '
+                             f'tokens, and got {audio.shape[1]}: set audio_grid to what the audio backbone makes')

@@ -1,0 +1,144 @@
+"""Multi-scale deformable attention (Deformable DETR)."""
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class MultiScaleDeformableAttention(nn.Module):
+    """Every query samples a few points of each level of a pyramid and adds them up with learned weights.
+
+    Parameters are named and laid out as in ``mmcv.ops.MultiScaleDeformableAttention`` (and Deformable DETR). Unlike
+    mmcv's, this module does not add the identity and has no dropout.
+
+    Args:
+        embed_dims: Channels C of queries, values and output.
+        num_heads: Number of heads; divides ``embed_dims``.
+        num_levels: Levels of the pyramid.
+        num_points: Points that a query samples from each level in each head.
+    """
+
+    def __init__(self, embed_dims: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4) -> None:
+        super().__init__()
+        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
+        self.sampling_offsets = nn.Linear(embed_dims, num_heads * num_levels * num_points * 2)
+        self.attention_weights = nn.Linear(embed_dims, num_heads * num_levels * num_points)
+        self.value_proj = nn.Linear(embed_dims, embed_dims)
+        self.output_proj = nn.Linear(embed_dims, embed_dims)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        """Let head k look in direction k, point i at distance i, all with the same weight."""
+        angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
+        direction = direction / direction.abs().amax(-1, keepdim=True)
+        distance = torch.arange(1, self.num_points + 1)
+        offsets = direction[:, None, None] * distance[:, None]
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.expand(-1, self.num_levels, -1, -1).flatten())
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
+                spatial_shapes: list[tuple[int, int]]) -> Tensor:
+        """Attention output (N, Q, C).
+
+        Args:
+            query: (N, Q, C), positional encoding included.
+            value: (N, S, C), the tokens of all levels, one level after the other.
+            reference_points: (Q, 2), where each query stands: (x, y) in [0, 1].
+            spatial_shapes: (h, w) of every level; the areas add up to S.
+        """
+        grid = (self.num_heads, self.num_levels, self.num_points)
+        # Offsets are in pixels of the sampled level.
+        level_size = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=query.dtype, device=query.device)
+        offsets = self.sampling_offsets(query).unflatten(2, (*grid, 2)) / level_size[:, None]
+        locations = reference_points[:, None, None, None] + offsets
+        weights = self.attention_weights(query).unflatten(2, (self.num_heads, -1)).softmax(-1).unflatten(3, grid[1:])
+        value = self.value_proj(value).unflatten(2, (self.num_heads, -1))
+        return self.output_proj(deformable_sampling(value, spatial_shapes, locations, weights))
+
+
+def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
+                        weights: Tensor) -> Tensor:
+    """Weighted sums of bilinear samples (zero outside of a level, pixel centres at .5).
+
+    On CUDA mmcv's compiled op does it where mmcv was built with its CUDA ops; otherwise PyTorch does.
+
+    Args:
+        value: (N, S, heads, d), the tokens of all levels, one level after the other.
+        spatial_shapes: (h, w) of every level.
+        locations: (N, Q, heads, levels, points, 2), (x, y) in [0, 1] inside of a level.
+        weights: (N, Q, heads, levels, points).
+
+    Returns:
+        (N, Q, heads * d).
+    """
+    op = _mmcv_cuda_op() if value.is_cuda else None
+    if op is None:
+        return _sample_by_rows(value, spatial_shapes, locations, weights)
+    shapes = torch.tensor(spatial_shapes, device=value.device)
+    start = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+    # The op wants a batch that its step divides.
+    step = next(step for step in range(min(len(value), 64), 0, -1) if len(value) % step == 0)
+    return op.apply(value.contiguous(), shapes, start, locations.contiguous(), weights.contiguous(), step)
+
+
+@lru_cache(maxsize=1)
+def _mmcv_cuda_op() -> type[torch.autograd.Function] | None:
+    """mmcv's op, or None where mmcv was built without CUDA ops."""
+    try:
+        from mmcv.ops import get_compiling_cuda_version
+        from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+    except ImportError:
+        return None
+    return None if get_compiling_cuda_version() == 'not available' else MultiScaleDeformableAttnFunction
+
+
+def _sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
+                    weights: Tensor) -> Tensor:
+    """PyTorch version: one weighted sum of rows of ``value`` per query and head, four rows for each bilinear sample.
+
+    ``F.embedding_bag`` adds the rows up where they lie, so the samples themselves are never written to memory
+    (levels * points times the output, with ``F.grid_sample``).
+    """
+    num, num_tokens, num_heads, _ = value.shape
+    size = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=locations.dtype, device=value.device)
+    width, height = size[:, None, 0], size[:, None, 1]
+    area = size.prod(1)
+    level_start = (area.cumsum(0) - area)[:, None]
+
+    # Pixel left above of each point, how far the point is from it, and the weights of its two columns and two rows.
+    x, y = (locations * size[:, None] - 0.5).unbind(-1)
+    left, top = x.detach().floor(), y.detach().floor()
+    columns = ((left, left + 1 - x, width), (left + 1, x - left, width))
+    rows = ((top, top + 1 - y, height), (top + 1, y - top, height))
+    (x0, wx0), (x1, wx1) = (_inside(*column) for column in columns)
+    (y0, wy0), (y1, wy1) = (_inside(*row) for row in rows)
+
+    # Rows of value.view(N * S * heads, d) and what they weigh.
+    y0, y1 = (y * width + level_start for y in (y0, y1))
+    wy0, wy1 = wy0 * weights, wy1 * weights
+    token = torch.stack((y0 + x0, y0 + x1, y1 + x0, y1 + x1), dim=-1).int()
+    frame = torch.arange(num, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1, 1, 1)
+    head = torch.arange(num_heads, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1)
+    row = (token + frame * num_tokens).mul_(num_heads).add_(head)
+    row_weight = torch.stack((wx0 * wy0, wx1 * wy0, wx0 * wy1, wx1 * wy1), dim=-1)
+    out = F.embedding_bag(
+        row.flatten(3).flatten(0, 2),
+        value.flatten(0, 2),
+        per_sample_weights=row_weight.flatten(3).flatten(0, 2),
+        mode='sum')
+    return out.view(num, -1, num_heads * value.shape[-1])
+
+
+def _inside(index: Tensor, weight: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Index clipped to [0, length) and the weight, which is 0 where the index lies outside."""
+    clipped = torch.fmin(torch.fmax(index, index.new_zeros(())), length - 1)
+    return clipped, weight * (clipped == index)

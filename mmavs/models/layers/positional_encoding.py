@@ -1,0 +1,42 @@
+"""Sine positional encoding of a grid."""
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=64)
+def sine_positional_encoding(height: int,
+                             width: int,
+                             channels: int,
+                             normalize: bool = True,
+                             device: torch.device | str = 'cpu') -> Tensor:
+    """Sine encoding of the cells of a grid (DETR), float32, kept for the next call with the same arguments.
+
+    Args:
+        height: Rows of the grid.
+        width: Columns of the grid.
+        channels: Channels of the encoding; the first half encodes y, the second x. A multiple of 4.
+        normalize: Scale the positions 1..height and 1..width to (0, 2 pi] (Mask2Former, VCT) or leave them
+            (AVSegFormer).
+        device: Where the encoding is needed.
+
+    Returns:
+        (height * width, channels), row-major. Shared between callers: do not write into it.
+    """
+    # A tensor made in inference mode could not take part in a later training step.
+    with torch.inference_mode(False):
+        half = channels // 2
+        frequency = 10000**(2 * (torch.arange(half, device=device) // 2).float() / half)
+
+        def encode(length: int) -> Tensor:
+            position = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+            if normalize:
+                position = position / (length + 1e-6) * (2 * math.pi)
+            angle = position[:, None] / frequency
+            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+        y = encode(height)[:, None].expand(-1, width, -1)
+        x = encode(width)[None].expand(height, -1, -1)
+        return torch.cat((y, x), dim=2).flatten(0, 1)
