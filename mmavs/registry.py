@@ -9,9 +9,12 @@ import mmseg.registry  # noqa: F401
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+import mmavs.utils.checkpoint  # noqa: F401 (from here on MMEngine loads checkpoints through it)
+
 MODELS = Registry('model', parent=root.MODELS, scope='mmavs', locations=['mmavs.models'])
 TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, scope='mmavs', locations=['mmavs.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmavs', locations=['mmavs.datasets'])
+DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope='mmavs', locations=['mmavs.datasets'])
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmavs', locations=['mmavs.datasets.transforms'])
 METRICS = Registry('metric', parent=root.METRICS, scope='mmavs', locations=['mmavs.evaluation'])
 HOOKS = Registry('hook', parent=root.HOOKS, scope='mmavs', locations=['mmavs.engine'])

@@ -1,0 +1,7 @@
+"""Hooks of the training loop."""
+from .atomic_checkpoint import AtomicCheckpointHook
+from .iteration_seed import IterationSeedHook
+from .mean_loss import MeanLossHook
+from .strict_load import StrictLoadHook
+
+__all__ = ['AtomicCheckpointHook', 'IterationSeedHook', 'MeanLossHook', 'StrictLoadHook']

@@ -1,0 +1,117 @@
+"""Reading configs, with mistakes found before anything is built."""
+import inspect
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.config import Config
+from mmengine.registry import Registry, init_default_scope
+
+# Packages whose constructors take exactly the arguments that configs state.
+EXPLICIT_PACKAGES = ('mmavs.', 'mmengine.hooks.', 'mmengine.runner.loops')
+# Keys that are read before the constructor is called.
+CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg'}
+RUNNER_KEYS = (
+    'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
+    'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
+    'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer',
+    'vis_backends', 'default_scope', 'randomness', 'experiment_name', 'auto_scale_lr', 'model_wrapper_cfg')
+
+
+class ConfigError(ValueError):
+    """A config that cannot be read or names what does not exist; the message names the file and the key."""
+
+
+def load_config(filename: str, options: dict | None = None) -> Config:
+    """Read a config and check it.
+
+    Args:
+        filename: A config file.
+        options: Values that replace those of the file, keyed by dotted names ('train_cfg.max_iters').
+
+    Raises:
+        ConfigError: The file or one of its ``_base_`` files is missing or is not valid Python, or :func:`check_config`
+            finds a mistake.
+    """
+    try:
+        config = Config.fromfile(filename)
+    except Exception as error:
+        raise ConfigError(f'{filename}: {type(error).__name__}: {error}') from error
+    if options:
+        try:
+            config.merge_from_dict(options)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ConfigError(f'{filename} with {options}: {error}') from error
+    init_default_scope(config.get('default_scope', 'mmavs'))
+    problems = list(check_config(config))
+    if problems:
+        raise ConfigError('\n'.join(f'{filename}: {problem}' for problem in problems))
+    return config
+
+
+def check_config(config: Config) -> Iterator[str]:
+    """Mistakes in a config, one message each: unknown components, arguments they do not take, misspelt sections."""
+    for key, value in config.items():
+        if key not in RUNNER_KEYS and isinstance(value, dict | list):
+            for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.9):
+                yield f'{key} is not read by the runner: did you mean {meant}?'
+    yield from _check_components(config.to_dict(), '')
+
+
+def _check_components(node: Any, path: str) -> Iterator[str]:
+    if isinstance(node, dict):
+        name = node.get('type')
+        if isinstance(name, str):
+            component = _find_component(name)
+            if component is None:
+                yield f'{path}.type is {name!r}, which no registry holds{_suggest(name, _known_names())}'
+            else:
+                yield from _check_arguments(component, node, path)
+        children = node.items()
+    elif isinstance(node, list | tuple):
+        children = enumerate(node)
+    else:
+        return
+    for key, value in children:
+        yield from _check_components(value, f'{path}.{key}' if path else str(key))
+
+
+def _check_arguments(component: Any, node: dict, path: str) -> Iterator[str]:
+    if not component.__module__.startswith(EXPLICIT_PACKAGES):
+        return
+    parameters = inspect.signature(component).parameters
+    if any(parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) for parameter in parameters.values()):
+        return
+    for key in node.keys() - parameters.keys() - CONSUMED_KEYS:
+        yield f'{path}.{key}: {component.__name__} takes no such argument{_suggest(key, list(parameters))}'
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=3, cutoff=0.6)
+    return f': did you mean {" or ".join(close)}?' if close else f', expected one of {", ".join(known[:20])}'
+
+
+@cache
+def _registries() -> list[Registry]:
+    """MMEngine's root registries, through which those of mmavs, mmseg and mmpretrain are reached."""
+    return [value for value in vars(root).values() if isinstance(value, Registry)]
+
+
+def _find_component(name: str) -> Any:
+    for registry in _registries():
+        with registry.switch_scope_and_registry(None) as scoped:
+            component = scoped.get(name)
+        if component is not None:
+            return component
+    return None
+
+
+def _known_names() -> list[str]:
+    """What configs of mmavs name without a prefix."""
+    names = set()
+    for registry in _registries():
+        with registry.switch_scope_and_registry(None) as scoped:
+            names.update(scoped.module_dict, registry.module_dict)
+    return sorted(names)
