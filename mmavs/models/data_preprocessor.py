@@ -41,6 +41,8 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     def forward(self, data: dict, training: bool = False) -> dict:
         """Batch ``data = dict(inputs=[dict, ...], data_samples=[AVSDataSample, ...])`` of B clips."""
         clips, data_samples = data['inputs'], data.get('data_samples')
+        if isinstance(clips, dict):  # MMEngine's pseudo_collate makes a dict of lists
+            clips = [dict(zip(clips, values)) for values in zip(*clips.values())]
         lengths = [len(clip['frames']) for clip in clips]
         num_frames = max(lengths)
         height, width = (self._round_up(max(clip['frames'].shape[axis] for clip in clips)) for axis in (-2, -1))

@@ -1,0 +1,200 @@
+"""What all data sets of clips share: a CSV file lists the clips, folders hold their frames, masks and sounds."""
+import csv
+import os
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmavs.utils.randomness import seeded
+
+IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+
+Listing = Callable[[str], frozenset[str]]
+
+
+class ClipDataset(BaseDataset):
+    """List the clips of one split: paths and flags, no pixels.
+
+    Clips come in the order of the CSV file. All files that the pipeline is going to read are looked for up front, so
+    that an incomplete download shows before any training step. Each clip is a dict:
+
+    - ``clip_id`` (str, unique), ``subset``, ``split``, ``category`` (str or None), ``event_id`` (int or None: index of
+      the category among the events of the metainfo);
+    - ``frame_paths``, T paths, None for a padding frame;
+    - ``mask_paths``, T paths, None for a frame without ground truth;
+    - ``mask_prior_paths``, T paths (None for a padding frame), or None where ``data_prefix`` names none;
+    - ``audio_path`` (wav) and ``log_mel_path`` (pkl), each None where there is no such file;
+    - ``valid`` and ``labelled``, T bools: the frame exists, the frame has ground truth (in training: may be used);
+    - ``mask_encoding``: 'binary', 'index' or 'palette'; ``num_classes``, background included.
+
+    Args:
+        data_root: Folder that holds the CSV file.
+        split: Value of the CSV column ``split``: 'train', 'val' or 'test'.
+        data_prefix: Folders, relative to ``data_root``, that replace or add to those of the layout.
+        metainfo: Replaces entries of the class's ``METAINFO`` (``classes``, ``palette``, ``events``).
+        pipeline: Transforms.
+        indices: Keep the first ``indices`` clips, or those of the given indices.
+        test_mode: As in MMEngine.
+        lazy_init: Leave the listing to ``full_init``.
+
+    Raises:
+        FileNotFoundError: The CSV file is missing, or clips lack files or have another number of frames than of masks;
+            the message counts what is wrong and names the first clip and file.
+        ValueError: The CSV file lacks a column or has no clip of the split.
+    """
+
+    SUBSET: str
+    ANN_FILE: str
+
+    def __init__(self,
+                 data_root: str,
+                 split: str,
+                 data_prefix: dict | None = None,
+                 metainfo: dict | None = None,
+                 pipeline: Sequence[dict | Callable] = (),
+                 indices: int | Sequence[int] | None = None,
+                 test_mode: bool = False,
+                 lazy_init: bool = False) -> None:
+        self.split = split
+        super().__init__(
+            ann_file=self.ANN_FILE,
+            metainfo=metainfo,
+            data_root=str(data_root),
+            data_prefix=data_prefix or {},
+            indices=indices,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=lazy_init)
+
+    def prepare_data(self, idx: int) -> dict:
+        """A clip after the pipeline, whose random draws are those of the ``seed`` of the index, if it has one."""
+        with seeded(getattr(idx, 'seed', None)):
+            return super().prepare_data(idx)
+
+    def load_data_list(self) -> list[dict]:
+        """The clips of the split, all of their files present."""
+        clips = self.list_clips()
+        listing = cache(list_folder)
+        self._require_files(clips, listing)
+        for clip in clips:
+            for key in ('audio_path', 'log_mel_path'):
+                if not exists(clip[key], listing):
+                    clip[key] = None
+        return clips
+
+    def list_clips(self) -> list[dict]:
+        """The clips of the split as the CSV file has them, whether their files exist or not."""
+        rows = self.read_metadata()
+        chosen = [row for row in rows if row['split'] == self.split]
+        if not chosen:
+            counts = Counter(row['split'] for row in rows)
+            found = ', '.join(f'{name!r} ({n})' for name, n in counts.items()) or 'no clip at all'
+            raise ValueError(f'{self.ann_file}: the split {self.split!r} is empty, found {found}')
+        return [self.describe_clip(row) for row in chosen]
+
+    @abstractmethod
+    def read_metadata(self) -> list[dict]:
+        """The rows of the CSV file, with at least the column ``split``."""
+
+    @abstractmethod
+    def describe_clip(self, row: dict) -> dict:
+        """The dict of one clip, every path as the layout has it."""
+
+    def find_problems(self, clip: dict, listing: Listing) -> list[tuple[str, str]]:
+        """What is missing or too many among the frames, masks and mask priors of a clip.
+
+        Args:
+            clip: One of :meth:`list_clips`.
+            listing: Function from a folder to the names in it, :func:`list_folder` or a cached version of it.
+
+        Returns:
+            Pairs of the kind of file ('frame', 'mask', 'mask prior') and a message that names the file.
+        """
+        problems = []
+        num_frames = sum(clip['valid'])
+        for kind, key in (('frame', 'frame_paths'), ('mask', 'mask_paths'), ('mask prior', 'mask_prior_paths')):
+            wanted = [path for path in clip[key] or () if path is not None]
+            if not wanted:
+                continue
+            folder = os.path.dirname(wanted[0])
+            count = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in listing(folder))
+            missing = [path for path in wanted if not exists(path, listing)]
+            problems += [(kind, f'{path} is missing; found {count} of {len(wanted)} {kind} files for {num_frames} frames')
+                         for path in missing]
+            # Masks of frames without supervision may lie beside those that are used.
+            if not missing and kind != 'mask prior' and count not in (len(wanted), num_frames):
+                problems.append((kind, f'count is {count} in {folder}, expected {len(wanted)} for {num_frames} frames'))
+        return problems
+
+    def _require_files(self, clips: list[dict], listing: Listing) -> None:
+        # Loading transforms name the path that they read; with none for sound, either kind of sound will do.
+        read_keys = {getattr(transform, 'path_key', None) for transform in self.pipeline.transforms}
+        sound_keys = sorted(read_keys & {'audio_path', 'log_mel_path'}) or ['audio_path', 'log_mel_path']
+        counts, first, incomplete = Counter(), None, 0
+        for clip in clips:
+            problems = self.find_problems(clip, listing)
+            if not any(exists(clip[key], listing) for key in sound_keys):
+                problems.append(('sound', ' or '.join(clip[key] for key in sound_keys) + ' is missing'))
+            if problems:
+                incomplete += 1
+                counts.update(kind for kind, _ in problems)
+                first = first or f"clip {clip['clip_id']}: {' '.join(problems[0])}"
+        if incomplete:
+            kinds = ', '.join(f'{n} x {kind}' for kind, n in counts.items())
+            raise FileNotFoundError(
+                f'{self.ann_file}: {incomplete} of {len(clips)} clips of the split {self.split!r} are incomplete or '
+                f'inconsistent ({kinds}). First: {first}. For the whole list run tools/dataset_converters/'
+                f'check_dataset.py {self.data_root} --subset {self.SUBSET}')
+
+
+def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
+    """Read a CSV file with a header.
+
+    Args:
+        path: The file.
+        columns: Columns that it must have.
+
+    Returns:
+        One dict per row, with the values stripped of blanks.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A column is missing, or a row has no value in one of ``columns``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file, expected the list of clips of the data set; is data_root right?')
+    with path.open(newline='', encoding='utf-8-sig') as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in columns if name not in header]
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(header) or 'none'}")
+        rows = []
+        for values in reader:
+            if not any(values):
+                continue
+            row = dict(zip(header, (value.strip() for value in values)))
+            for name in columns:
+                if not row.get(name):
+                    raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
+            rows.append(row)
+    return rows
+
+
+def list_folder(folder: str) -> frozenset[str]:
+    """The names in a folder; none where there is no such folder."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def exists(path: str, listing: Listing) -> bool:
+    """Whether a file is in the listing of its folder: one look at the disk per folder, not per file."""
+    folder, name = os.path.split(path)
+    return name in listing(folder)

@@ -1,0 +1,83 @@
+"""The same clips with wrong sounds, to test whether a model listens."""
+import logging
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from mmavs.registry import DATASETS
+
+from .clip_dataset import ClipDataset
+
+
+@DATASETS.register_module()
+class SwapAudio(Dataset):
+    """Give each clip the sound of another clip of the same data set.
+
+    Clip i hears clip i + n/2 (cyclically; n clips), or the next one after that of another category and of the same
+    number of frames, where there is one. The choice depends on the list of clips only.
+
+    Args:
+        dataset: Config of a data set of clips, or the data set.
+        lazy_init: Leave the listing to ``full_init``.
+
+    Raises:
+        ValueError: The data set has fewer than two clips.
+    """
+
+    def __init__(self, dataset: dict | ClipDataset, lazy_init: bool = False) -> None:
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self._sources: Sequence[int] | None = None
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        """The meta information of the wrapped data set."""
+        return self.dataset.metainfo
+
+    def full_init(self) -> None:
+        """List the clips and choose the sounds."""
+        if self._sources is not None:
+            return
+        self.dataset.full_init()
+        clips = [self.dataset.get_data_info(i) for i in range(len(self.dataset))]
+        if len(clips) < 2:
+            raise ValueError(f'{self.dataset.ann_file}: swapping sounds needs two clips, the split '
+                             f'{self.dataset.split!r} has {len(clips)}')
+        keys = [(clip['category'], sum(clip['valid'])) for clip in clips]
+        self._sources = [_other_clip(i, keys) for i in range(len(clips))]
+        print_log(f'SwapAudio: {len(clips)} clips with the sounds of others', 'current', logging.INFO)
+
+    def get_data_info(self, idx: int) -> dict:
+        """The dict of a clip with the paths of the other clip's sound, whose id is ``audio_clip_id``."""
+        self.full_init()
+        clip, other = self.dataset.get_data_info(idx), self.dataset.get_data_info(self._sources[idx])
+        return dict(
+            clip,
+            audio_path=other['audio_path'],
+            log_mel_path=other['log_mel_path'],
+            audio_clip_id=other['clip_id'])
+
+    def __getitem__(self, idx: int) -> dict:
+        return self.dataset.pipeline(self.get_data_info(idx))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+def _other_clip(index: int, keys: list[tuple]) -> int:
+    """Index of the clip whose sound clip ``index`` gets; ``keys`` are (category, number of frames)."""
+    count = len(keys)
+    category, num_frames = keys[index]
+    others = ((index + count // 2 + step) % count for step in range(count))
+    best = None
+    for other in others:
+        if other == index:
+            continue
+        mismatch = (category is not None and keys[other][0] == category, keys[other][1] != num_frames)
+        if not any(mismatch):
+            return other
+        if best is None or mismatch < best[0]:
+            best = mismatch, other
+    return best[1]

@@ -1,0 +1,106 @@
+"""Read the sound of a clip."""
+import math
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmavs.registry import TRANSFORMS
+from mmavs.utils.audio import read_waveform
+from mmavs.utils.safe_pickle import load_tensor
+
+SAMPLE_RATE = 16000
+
+# VGGish hears examples of 96 spectrogram frames, which take 0.975 s of sound: the shortest that can be encoded.
+MIN_SAMPLES = 15600
+
+
+@TRANSFORMS.register_module()
+class LoadAudio(BaseTransform):
+    """Read the sound of a clip, as a waveform or as the log-mel examples that AVSBench ships.
+
+    The sound is cut or padded to a fixed length, so that clips batch. Silence is legal. So is clipped sound (samples
+    at the full scale): it cannot be told from loud sound and is passed on as it is.
+
+    Args:
+        source: 'waveform': read the wav file, of any rate and number of channels. 'log_mel': read the pickled
+            examples of VGGish, without executing anything in the file.
+        num_seconds: Length of the waveform; None: one second for each of the clip's T frames.
+        short_log_mel: How to fill up fewer log-mel examples than frames: 'repeat' the last (S4, MS3) or 'zeros' (AVSS).
+
+    Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``. Added keys: ``waveform``, (L,) float32 in
+    [-1, 1], mono, 16 kHz, too short ones followed by zeros; or ``log_mel``, (T, 1, 96, 64) float32.
+
+    Raises:
+        FileNotFoundError: There is no such file, or the clip has no sound of that source.
+        ValueError: The file is truncated, holds NaN, less than 0.975 s of sound, or log-mel of another shape.
+    """
+
+    def __init__(self,
+                 source: str = 'waveform',
+                 num_seconds: float | None = None,
+                 short_log_mel: str = 'repeat') -> None:
+        if source not in ('waveform', 'log_mel'):
+            raise ValueError(f"source is {source!r}, expected 'waveform' or 'log_mel'")
+        if short_log_mel not in ('repeat', 'zeros'):
+            raise ValueError(f"short_log_mel is {short_log_mel!r}, expected 'repeat' or 'zeros'")
+        self.source = source
+        self.num_seconds = num_seconds
+        self.short_log_mel = short_log_mel
+        self.path_key = 'audio_path' if source == 'waveform' else 'log_mel_path'
+
+    def transform(self, results: dict) -> dict:
+        """Read the sound."""
+        path, num_frames = results[self.path_key], len(results['frame_paths'])
+        if path is None:
+            raise FileNotFoundError(f"clip {results['clip_id']}: no file for LoadAudio(source={self.source!r})")
+        if self.source == 'waveform':
+            seconds = num_frames if self.num_seconds is None else self.num_seconds
+            results['waveform'] = read_fixed_waveform(path, math.ceil(seconds * SAMPLE_RATE))
+        else:
+            results['log_mel'] = read_log_mel(path, num_frames, self.short_log_mel)
+        return results
+
+
+@TRANSFORMS.register_module()
+class MuteAudio(BaseTransform):
+    """Replace the sound of a clip by silence of the same length, to test whether a model listens.
+
+    Modified keys: ``waveform`` (zeros), ``log_mel`` (ln 0.01, which is VGGish's log-mel of silence).
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Mute the sound."""
+        if 'waveform' in results:
+            results['waveform'] = np.zeros_like(results['waveform'])
+        if 'log_mel' in results:
+            results['log_mel'] = np.full_like(results['log_mel'], math.log(0.01))
+        return results
+
+
+def read_fixed_waveform(path: str, num_samples: int) -> np.ndarray:
+    """Read a sound file as mono 16 kHz, cut or zero-padded to (num_samples,) float32; see :class:`LoadAudio`."""
+    waveform = read_waveform(path, SAMPLE_RATE)
+    if len(waveform) < MIN_SAMPLES:
+        raise ValueError(f'{path}: {len(waveform) / SAMPLE_RATE:.3f} s of sound is too short, expected at least '
+                         f'{MIN_SAMPLES / SAMPLE_RATE} s')
+    if not np.isfinite(waveform).all():
+        raise ValueError(f'{path}: the sound has NaN or infinite samples')
+    if len(waveform) >= num_samples:
+        return waveform[:num_samples]
+    return np.pad(waveform, (0, num_samples - len(waveform)))
+
+
+def read_log_mel(path: str, num_examples: int | None = None, short: str = 'repeat') -> np.ndarray:
+    """Read pickled log-mel examples, (n, 1, 96, 64) float32, cut or filled up to ``num_examples`` where given."""
+    log_mel = load_tensor(path).float().numpy()
+    if log_mel.ndim != 4 or log_mel.shape[1:] != (1, 96, 64) or not len(log_mel):
+        raise ValueError(f'{path}: log-mel of shape {log_mel.shape}, expected (n, 1, 96, 64) with n >= 1')
+    if not np.isfinite(log_mel).all():
+        raise ValueError(f'{path}: the log-mel has NaN or infinite values')
+    if num_examples is None or len(log_mel) == num_examples:
+        return log_mel
+    if len(log_mel) > num_examples:
+        return log_mel[:num_examples]
+    missing = num_examples - len(log_mel)
+    filling = np.repeat(log_mel[-1:], missing, 0) if short == 'repeat' else np.zeros((missing, 1, 96, 64), np.float32)
+    return np.concatenate([log_mel, filling])

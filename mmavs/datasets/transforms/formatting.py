@@ -1,0 +1,92 @@
+"""The end of every pipeline: what the model gets of a clip."""
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+
+from mmavs.registry import TRANSFORMS
+from mmavs.structures import AVSDataSample
+
+from .loading import UNLABELLED
+
+
+@TRANSFORMS.register_module()
+class GenerateEventLabels(BaseTransform):
+    """Say which audio events each frame has, for prototype losses (PAC of VCT).
+
+    Args:
+        num_events: Number of events M.
+        source: 'category': the one event of the clip's category (S4). 'masks': the classes in the frame's mask as it
+            is at this point of the pipeline, background (0) included, unlabelled pixels not (AVSS).
+
+    Added keys: ``gt_events``, (T, M) float32 of 0 and 1; 0 for frames without ground truth where the source is masks.
+
+    Raises:
+        ValueError: The clip has no category, or an event or class is not below M.
+    """
+
+    def __init__(self, num_events: int, source: str) -> None:
+        if source not in ('category', 'masks'):
+            raise ValueError(f"source is {source!r}, expected 'category' or 'masks'")
+        self.num_events = num_events
+        self.source = source
+
+    def transform(self, results: dict) -> dict:
+        """Add the events."""
+        if self.source == 'category':
+            events = [[results['event_id']]] * len(results['frame_paths'])
+        else:
+            counts = [np.bincount(mask.ravel(), minlength=UNLABELLED + 1) for mask in results['masks']]
+            events = [count[:UNLABELLED].nonzero()[0].tolist() for count in counts]
+        labels = np.zeros((len(events), self.num_events), np.float32)
+        for row, present in zip(labels, events):
+            if None in present or max(present, default=0) >= self.num_events:
+                raise ValueError(f"clip {results['clip_id']}: events {present} from its {self.source}, expected indices "
+                                 f'below num_events={self.num_events}')
+            row[present] = 1
+        results['gt_events'] = labels
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackClipInputs(BaseTransform):
+    """Pack a clip for the model.
+
+    Returns a dict of
+
+    - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or ``log_mel`` (T, 1, 96, 64), float32; and,
+      where loaded, ``mask_prior`` (T, 3, H, W) uint8;
+    - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, where loaded, ``gt_sem_seg`` and
+      ``gt_events``; its metainfo holds ``clip_id``, ``subset``, ``category``, ``ori_shape``, ``img_shape`` and
+      ``out_shape`` (the size of the masks, or ``ori_shape`` without masks).
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Pack the clip."""
+        inputs = dict(frames=_to_tensor(results['frames']))
+        for key in ('waveform', 'log_mel'):
+            if key in results:
+                inputs[key] = torch.from_numpy(results[key])
+        if 'mask_prior' in results:
+            inputs['mask_prior'] = _to_tensor(results['mask_prior'])
+
+        sample = AVSDataSample(
+            metainfo=dict(
+                clip_id=results['clip_id'],
+                subset=results['subset'],
+                category=results['category'],
+                ori_shape=results['ori_shape'],
+                img_shape=tuple(inputs['frames'].shape[-2:]),
+                out_shape=results['ori_shape']))
+        sample.valid = torch.tensor(results['valid'])
+        sample.labelled = torch.tensor(results['labelled'])
+        if 'masks' in results:
+            sample.gt_sem_seg = torch.from_numpy(np.stack(results['masks']))
+            sample.set_metainfo(dict(out_shape=tuple(sample.gt_sem_seg.shape[-2:])))
+        if 'gt_events' in results:
+            sample.gt_events = torch.from_numpy(results['gt_events'])
+        return dict(inputs=inputs, data_samples=sample)
+
+
+def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
+    """T pictures (H, W, 3) as one tensor (T, 3, H, W)."""
+    return torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images]))

@@ -1,0 +1,97 @@
+"""Run image transforms over a clip."""
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+import numpy as np
+from mmcv.image import imresize
+from mmcv.transforms import BaseTransform, TransformBroadcaster
+from mmcv.transforms.utils import cache_random_params
+
+from mmavs.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ClipBroadcaster(TransformBroadcaster):
+    """Run image transforms of mmcv and mmseg over the frames, masks and mask priors of a clip.
+
+    It is mmcv's ``TransformBroadcaster`` with the mapping of a clip filled in: to the transforms inside, each frame
+    with its mask is one sample (``img``, ``gt_seg_map``), and each mask prior is one (``img``). What a clip does not
+    have is left out, so one pipeline serves clips with and without ground truth or mask priors.
+
+    Args:
+        transforms: Configs of the transforms.
+        keys: What to transform, of 'frames', 'masks' and 'mask_prior'.
+        share_random_params: Draw random numbers once and use them for the whole clip (geometry); otherwise every
+            frame and every mask prior draws its own (colour jitter).
+
+    Raises:
+        ValueError: Frames, masks and mask priors that share their geometry differ in size.
+    """
+
+    def __init__(self,
+                 transforms: list[dict | Callable],
+                 keys: Sequence[str] = ('frames', 'masks', 'mask_prior'),
+                 share_random_params: bool = False) -> None:
+        super().__init__(transforms, share_random_params=share_random_params)
+        self.keys = tuple(keys)
+
+    def transform(self, results: dict) -> dict:
+        """Transform the clip."""
+        if self.share_random_params:
+            self._require_equal_sizes(results)
+        samples = self.scatter_sequence(results)
+        with cache_random_params(self.transforms) if self.share_random_params else nullcontext():
+            samples = [self.transforms(sample) for sample in samples]
+        self._gather(samples, results)
+        return results
+
+    def scatter_sequence(self, data: dict) -> list[dict]:
+        """One sample for each frame with its mask, then one for each mask prior."""
+        paired = {'img': 'frames', 'gt_seg_map': 'masks'}
+        paired = {inner: data[key] for inner, key in paired.items() if key in self.keys and key in data}
+        samples = [dict(zip(paired, values)) for values in zip(*paired.values())]
+        if 'mask_prior' in self.keys:
+            samples += [dict(img=prior) for prior in data.get('mask_prior', ())]
+        for sample in samples:
+            sample['seg_fields'] = ['gt_seg_map'] if 'gt_seg_map' in sample else []
+        return samples
+
+    def _gather(self, samples: list[dict], results: dict) -> None:
+        num_frames = len(results['frame_paths'])
+        for key, inner in (('frames', 'img'), ('masks', 'gt_seg_map')):
+            if key in self.keys and key in results:
+                results[key] = [sample[inner] for sample in samples[:num_frames]]
+        if 'mask_prior' in self.keys and 'mask_prior' in results:
+            results['mask_prior'] = [sample['img'] for sample in samples[-num_frames:]]
+
+    def _require_equal_sizes(self, results: dict) -> None:
+        sizes = {key: results[key][0].shape[:2] for key in self.keys if key in results}
+        if len(set(sizes.values())) > 1:
+            found = ', '.join(f'{key} {height}x{width}' for key, (height, width) in sizes.items())
+            raise ValueError(f"clip {results['clip_id']}: shared geometry needs pictures of one size, found {found} "
+                             '(height x width); put ResizeToSquare before, or choose folders of one size')
+
+
+@TRANSFORMS.register_module()
+class ResizeToSquare(BaseTransform):
+    """Resize a clip to squares, the side of which is the short side of the frames; aspect ratio is not kept.
+
+    Frames are resized bilinearly, masks and mask priors to the nearest pixel, all with Pillow. It is the first step of
+    VCT's training (AVSBench-semantic); clips that are square and of one size are left alone.
+
+    Modified keys: ``frames``, ``masks``, ``mask_prior``.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Resize the clip."""
+        side = min(results['frames'][0].shape[:2])
+        for key, interpolation in (('frames', 'bilinear'), ('masks', 'nearest'), ('mask_prior', 'nearest')):
+            if key in results:
+                results[key] = [_resize(image, side, interpolation) for image in results[key]]
+        return results
+
+
+def _resize(image: np.ndarray, side: int, interpolation: str) -> np.ndarray:
+    if image.shape[:2] == (side, side):
+        return image
+    return imresize(image, (side, side), interpolation=interpolation, backend='pillow')

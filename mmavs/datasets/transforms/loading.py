@@ -1,0 +1,202 @@
+"""Read the pictures of a clip."""
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmavs.registry import TRANSFORMS
+from mmavs.utils.palette import voc_palette
+
+UNLABELLED = 255
+
+# The mean of the normalisation that all methods use, so that padding frames are 0 (up to rounding) after it.
+PADDING_COLOUR = (124, 116, 104)
+
+
+@TRANSFORMS.register_module()
+class LoadClipFrames(BaseTransform):
+    """Read the frames of a clip in RGB.
+
+    Padding frames get the colour (124, 116, 104), which normalisation turns into 0.
+
+    Required keys: ``frame_paths``. Added keys: ``frames``, a list of T arrays (H, W, 3) uint8, and ``ori_shape`` (H, W).
+
+    Raises:
+        FileNotFoundError: A frame is missing.
+        ValueError: A frame cannot be decoded, or the frames differ in size.
+    """
+
+    path_key = 'frame_paths'
+
+    def transform(self, results: dict) -> dict:
+        """Read the frames."""
+        paths = results['frame_paths']
+        frames = [read_image(path, 'frame', 'RGB') if path is not None else None for path in paths]
+        results['ori_shape'] = _common_shape(frames, paths)
+        padding = np.empty((*results['ori_shape'], 3), np.uint8)
+        padding[:] = PADDING_COLOUR
+        results['frames'] = [padding if frame is None else frame for frame in frames]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadMaskPrior(BaseTransform):
+    """Read the mask prior (a rendered segmentation) of each frame in RGB, where the data set is set up to have one.
+
+    Without ``mask_prior`` in the data set's ``data_prefix`` it does nothing, so that one pipeline serves both.
+
+    Required keys: ``mask_prior_paths``. Added keys: ``mask_prior``, a list of T arrays (H, W, 3) uint8, black for
+    padding frames.
+
+    Raises:
+        FileNotFoundError: A mask prior is missing.
+        ValueError: A mask prior cannot be decoded, or those of a clip differ in size.
+    """
+
+    path_key = 'mask_prior_paths'
+
+    def transform(self, results: dict) -> dict:
+        """Read the mask priors."""
+        paths = results.get('mask_prior_paths')
+        if paths is None:
+            return results
+        priors = [read_image(path, 'mask prior', 'RGB') if path is not None else None for path in paths]
+        padding = np.zeros((*_common_shape(priors, paths), 3), np.uint8)
+        results['mask_prior'] = [padding if prior is None else prior for prior in priors]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadClipMasks(BaseTransform):
+    """Read the ground truth of a clip: the class of every pixel, 255 in frames without ground truth.
+
+    How a mask is stored is told by ``results['mask_encoding']``:
+
+    - 'binary': grey, palette, bilevel or RGB pictures of 0 and 255; values of 128 and more are foreground. Pictures
+      whose brightest pixel lies in 1..127 are an error (a class index was stored, not 255).
+    - 'index': the stored value (of a grey or palette picture) is the class. Other values than classes are an error.
+    - 'palette': RGB in PASCAL-VOC colours.
+
+    Nothing is added for clips without any ground truth.
+
+    Args:
+        off_palette: What a colour of no class in 'palette' masks means: 'error', or 'background', as the released
+            code of AVSBench and AVSegFormer read it.
+
+    Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``. Added keys: ``masks``, a list of T arrays (H, W)
+    uint8.
+
+    Raises:
+        FileNotFoundError: A mask is missing.
+        ValueError: A mask cannot be decoded, holds something else than the classes, or the masks differ in size.
+    """
+
+    path_key = 'mask_paths'
+
+    def __init__(self, off_palette: str = 'error') -> None:
+        if off_palette not in ('error', 'background'):
+            raise ValueError(f"off_palette is {off_palette!r}, expected 'error' or 'background'")
+        self.off_palette = off_palette
+
+    def transform(self, results: dict) -> dict:
+        """Read the masks."""
+        paths = results['mask_paths']
+        if all(path is None for path in paths):
+            return results
+        masks = [
+            read_mask(path, results['mask_encoding'], results['num_classes'], self.off_palette)
+            if path is not None else None for path in paths
+        ]
+        unlabelled = np.full(_common_shape(masks, paths), UNLABELLED, np.uint8)
+        results['masks'] = [unlabelled if mask is None else mask for mask in masks]
+        return results
+
+
+def read_image(path: str, kind: str, mode: str | None = None) -> np.ndarray:
+    """Decode a picture with Pillow.
+
+    Args:
+        path: The file.
+        kind: What the file is, for messages.
+        mode: Pillow's mode to convert to; None keeps the stored values (indices of a palette picture).
+
+    Returns:
+        (H, W) or (H, W, channels), uint8 (bool for bilevel pictures that are not converted).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is truncated or not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.array(image if mode is None or image.mode == mode else image.convert(mode))
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path}: the {kind} is missing') from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f'{path}: the {kind} cannot be decoded, it is truncated or no picture ({error})') from error
+
+
+def read_mask(path: str, encoding: str, num_classes: int, off_palette: str = 'error') -> np.ndarray:
+    """Decode one ground-truth mask; see :class:`LoadClipMasks`. Returns classes, (H, W) uint8."""
+    if encoding == 'binary':
+        return _decode_binary(read_image(path, 'mask', 'L'), path)
+    if encoding == 'index':
+        return _check_index(read_image(path, 'mask'), path, num_classes)
+    if encoding == 'palette':
+        return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette)
+    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index' or 'palette'")
+
+
+def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
+    mask = (values >= 128).view(np.uint8)
+    if not mask.any() and values.any():
+        raise ValueError(f'{path}: mask value {values.max()} is neither 0 (background) nor 255 (sounding object)')
+    return mask
+
+
+def _check_index(values: np.ndarray, path: str, num_classes: int) -> np.ndarray:
+    if values.ndim != 2:
+        raise ValueError(f'{path}: the mask has {values.shape[2]} channels, expected one that holds class indices')
+    largest = int(values.max())
+    if largest >= num_classes or int(values.min()) < 0:
+        wrong = largest if largest >= num_classes else int(values.min())
+        raise ValueError(f'{path}: mask value {wrong} is outside the classes, expected 0 to {num_classes - 1}')
+    return values.astype(np.uint8, copy=False)
+
+
+def _decode_palette(colours: np.ndarray, path: str, num_classes: int, off_palette: str) -> np.ndarray:
+    red, green, blue = colours[..., 0], colours[..., 1], colours[..., 2]
+    # VOC colours of less than 512 classes differ in the three highest bits of each channel, the other bits are 0.
+    key = (red & 0xE0).astype(np.uint16) << 1 | (green & 0xE0).astype(np.uint16) >> 2 | blue >> 5
+    mask = _palette_table(num_classes)[key]
+    mask[((red | green | blue) & 0x1F) != 0] = UNLABELLED
+    unknown = mask == UNLABELLED
+    if unknown.any():
+        if off_palette == 'error':
+            colour = tuple(colours[unknown][0].tolist())
+            raise ValueError(
+                f'{path}: the colour {colour} ({np.count_nonzero(unknown)} pixels) is none of the {num_classes} classes, '
+                "expected PASCAL-VOC colours; LoadClipMasks(off_palette='background') reads it as background")
+        mask[unknown] = 0
+    return mask
+
+
+def _palette_table(num_classes: int) -> np.ndarray:
+    """Class of the VOC colour with the high bits RRRGGGBBB, 255 where no class has it."""
+    if num_classes not in _PALETTE_TABLES:
+        table = np.full(512, UNLABELLED, np.uint8)
+        red, green, blue = np.array(voc_palette(num_classes)).T >> 5
+        table[red << 6 | green << 3 | blue] = np.arange(num_classes)
+        _PALETTE_TABLES[num_classes] = table
+    return _PALETTE_TABLES[num_classes]
+
+
+_PALETTE_TABLES: dict[int, np.ndarray] = {}
+
+
+def _common_shape(images: list[np.ndarray | None], paths: list[str | None]) -> tuple[int, int]:
+    """Height and width of the images that are there."""
+    shapes = {image.shape[:2]: path for image, path in zip(images, paths) if image is not None}
+    if len(shapes) > 1:
+        sizes = ', '.join(f'{path} is {height}x{width}' for (height, width), path in shapes.items())
+        raise ValueError(f'the pictures of a clip differ in size: {sizes} (height x width)')
+    return next(iter(shapes))
