@@ -1,0 +1,238 @@
+"""Checkpoints: read without executing anything in them, load strictly, say what does not fit.
+
+Importing this module (``mmavs.registry`` does) also directs MMEngine's own loading here: ``load_from``, ``resume`` and
+``init_cfg=dict(type='Pretrained')`` of files and URLs. MMEngine falls back to unrestricted unpickling, this does not.
+"""
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from math import isqrt
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+from urllib.parse import urlparse
+
+import mmengine.runner.checkpoint
+import numpy as np
+import torch
+from mmengine.dist import barrier, get_rank
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+from .safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
+
+try:
+    from numpy._core import multiarray
+except ImportError:  # numpy 1
+    from numpy.core import multiarray
+
+
+def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
+    """Read a checkpoint file; the file can name tensors, arrays and MMEngine's training history, nothing else.
+
+    Args:
+        path: A file of ``torch.save``, or a plain pickle of tensors or arrays (detectron2's ``.pkl``).
+        map_location: Where its tensors go, as in :func:`torch.load`.
+
+    Returns:
+        What the file holds, normally a dict.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        pickle.UnpicklingError: The file asks for something else; it is not executed.
+        ValueError: The file is truncated or no checkpoint at all.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such checkpoint')
+    try:
+        with path.open('rb') as file:
+            header = file.read(32)
+        is_torch_save, zipped = header.startswith(TORCH_SAVE_PREFIXES), header.startswith(b'PK')
+        if zipped and not zipfile.is_zipfile(path):
+            raise EOFError('the end of the archive is missing')
+        if is_torch_save:
+            with torch.serialization.safe_globals(SAFE_GLOBALS):
+                return torch.load(path, map_location=map_location, weights_only=True)
+        return unpickle_tensors(path.read_bytes())
+    except RefusedGlobalError as error:
+        raise _refusal(path, str(error)) from None
+    except Exception as error:
+        refused = re.search(r'(?:Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) `?([\w.]+)', str(error))
+        if isinstance(error, pickle.UnpicklingError) and refused:
+            raise _refusal(path, refused[1]) from None
+        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        raise ValueError(f'{path}: not a readable checkpoint of {path.stat().st_size} bytes, it is truncated, damaged or '
+                         f'of another kind ({reason}). Copy or download it again') from error
+
+
+def _refusal(path: Path, name: str) -> pickle.UnpicklingError:
+    return pickle.UnpicklingError(
+        f'{path}: refused, the checkpoint asks for {name}, which could run code; nothing was executed. Get it from its '
+        'original source or, if you made it yourself, save it anew with tensors and plain Python values only')
+
+
+def weights_of(checkpoint: Any, name: str) -> dict[str, Tensor]:
+    """The state dict inside a checkpoint.
+
+    Args:
+        checkpoint: A state dict, or a dict that holds one as ``state_dict`` (MMEngine) or ``model`` (detectron2,
+            published backbones). Arrays become tensors; a prefix ``module.`` that every key has is cut off.
+        name: File name, for errors.
+
+    Raises:
+        ValueError: There is none.
+    """
+    weights = checkpoint
+    for key in ('state_dict', 'model'):
+        if isinstance(weights, Mapping) and isinstance(weights.get(key), Mapping):
+            weights = weights[key]
+    if not isinstance(weights, Mapping) or not weights:
+        raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, expected a dict of tensors, bare or '
+                         "as 'state_dict' or 'model'")
+    weights = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in weights.items()}
+    for key, value in weights.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ValueError(f'{name}: {key!r} is a {type(value).__name__}, expected a dict of tensors, bare or as '
+                             "'state_dict' or 'model'")
+    if all(key.startswith('module.') for key in weights):
+        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+    return weights
+
+
+def load_weights(model: nn.Module, path: str | Path) -> dict:
+    """Load all weights of a model, strictly.
+
+    Args:
+        model: The model; it is changed only if the checkpoint fits.
+        path: A file, or a URL that MMEngine knows.
+
+    Returns:
+        The meta information of the checkpoint, empty where it has none.
+
+    Raises:
+        ValueError: The checkpoint does not fit; see :func:`check_state_dict`. Also the errors of
+            :func:`read_checkpoint`.
+    """
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    weights = weights_of(checkpoint, str(path))
+    check_state_dict(model, weights, str(path))
+    model.load_state_dict(weights)
+    return checkpoint.get('meta', {})
+
+
+def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Raise a ValueError unless keys and shapes of ``weights`` are those of the model.
+
+    The message lists what is missing, what is not in the model and what has another shape, and says what the cause
+    seems to be: unconverted weights, another method, another number of classes or another input size.
+
+    Args:
+        model: The model.
+        weights: The state dict.
+        name: Where it comes from, to begin the message with.
+    """
+    expected = model.state_dict()
+    missing = [key for key in expected if key not in weights]
+    unexpected = [key for key in weights if key not in expected]
+    reshaped = [key for key in expected if key in weights and expected[key].shape != weights[key].shape]
+    if not (missing or unexpected or reshaped):
+        return
+    lines = [f'{name}: the checkpoint does not fit the model that the config describes.']
+    lines += _causes(expected, weights, missing, unexpected, reshaped)
+    if reshaped:
+        shapes = [f'{key} is {tuple(weights[key].shape)}, the model has {tuple(expected[key].shape)}' for key in reshaped]
+        lines.append(f'  other shapes: {_abridged(shapes)}')
+    if missing:
+        lines.append(f'  missing: {_abridged(missing)}')
+    if unexpected:
+        lines.append(f'  not in the model: {_abridged(unexpected)}')
+    raise ValueError('\n'.join(lines))
+
+
+def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list, reshaped: list) -> list[str]:
+    """One line for each likely cause of a misfit."""
+    for source, pattern in UNCONVERTED.items():
+        if any(re.match(pattern, key) for key in weights):
+            return [f'  It holds weights as the authors published them: convert it with '
+                    f'tools/model_converters/convert.py --from {source} SRC DST and load DST.']
+    if 2 * len(missing) > len(expected):
+        return [f'  It seems to belong to another method or backbone: only {len(expected) - len(missing)} of '
+                f'{len(expected)} parameters of the model are in it.']
+    causes = []
+    if any(key.startswith('mask_prior.') for key in unexpected):
+        causes.append('  It has a mask-prior branch and the config has none: use the config of the same name with '
+                      'mask-prior in it.')
+    if any(key.startswith('mask_prior.') for key in missing):
+        causes.append('  The config has a mask-prior branch and it has none: use the config of the same name without '
+                      'mask-prior in it.')
+    for key in reshaped:
+        found, wanted = weights[key].shape, expected[key].shape
+        # A classifier has one row for each class and one for "no object".
+        if re.search(r'\b(class_embed|cls_embed)\.weight$', key) and found[1:] == wanted[1:]:
+            causes.append(f'  {key} has {found[0]} rows = {found[0] - 1} classes, the config says {wanted[0] - 1}: use '
+                          'the config of the data set that it was trained on.')
+        # The query mixer runs over the pixels of the stride-4 map.
+        if re.search(r'mixer\.(layers\.)?0\.weight$', key) and found[:1] == wanted[:1]:
+            sizes = ['{0} x {0}'.format(4 * isqrt(shape[1])) for shape in (found, wanted)]
+            causes.append(f'  It was trained for frames of {sizes[0]}, the config says {sizes[1]}: use the config of '
+                          'that input size.')
+    return causes
+
+
+def _abridged(names: list[str], limit: int = 6) -> str:
+    rest = f', ... ({len(names)} in all)' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + rest
+
+
+# Names that only the authors' own checkpoints have, by the source that convert.py knows.
+UNCONVERTED = {'vct': r'sem_seg_head\.', 'swin': r'(backbone\.)?layers\.\d\.blocks\.'}
+
+
+def _history_buffer_method(owner: type, name: str) -> FunctionType:
+    """What a HistoryBuffer needs of ``getattr``: its own statistics."""
+    method = vars(HistoryBuffer).get(name)
+    if owner is not HistoryBuffer or name.startswith('_') or not isinstance(method, FunctionType):
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r}')
+    return method
+
+
+def _safe_globals() -> list:
+    """What MMEngine's checkpoints hold beside tensors and plain values: HistoryBuffers of arrays, numpy scalars."""
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
+    allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}
+    return allowed
+
+
+SAFE_GLOBALS = _safe_globals()
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: str | torch.device | Callable | None = None) -> Any:
+    """:func:`read_checkpoint` in place of MMEngine's loader of files."""
+    return read_checkpoint(filename, map_location)
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_http(filename: str,
+                   map_location: str | torch.device | Callable | None = None,
+                   model_dir: str | None = None,
+                   progress: bool = True) -> Any:
+    """Download a checkpoint once, then :func:`read_checkpoint`; in place of MMEngine's loader of URLs."""
+    folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
+    path = folder / Path(urlparse(filename).path).name
+    # Rank 0 first, then one process of every other machine.
+    for is_turn in (get_rank() == 0, get_rank() > 0):
+        if is_turn and not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(filename, str(path), progress=progress)
+        barrier()
+    return read_checkpoint(path, map_location)
+
+
+# The schemes torchvision://, open-mmlab:// and mmcls:// call it by this name.
+mmengine.runner.checkpoint.load_from_http = load_from_http

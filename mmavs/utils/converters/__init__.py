@@ -1,0 +1,37 @@
+"""Published checkpoints -> state dicts under the names of mmavs; every key is used, or dropped with a reason."""
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from torch import Tensor
+
+from . import swin, vct, vggish
+from .rules import Conversion, Drop, Rename, apply_rules
+from .swin import convert_swin
+from .vct import convert_vct
+from .vggish import convert_vggish
+
+
+class Converter(NamedTuple):
+    """What is known of a source.
+
+    Attributes:
+        convert: State dict of the source -> :class:`Conversion`.
+        target: Converted state dict -> the model that it belongs to: a component's config, or the path of a config
+            file relative to ``configs/``.
+        absent: Regular expression for keys of that model that the source does not have.
+    """
+    convert: Callable[[Mapping[str, Tensor]], Conversion]
+    target: Callable[[Mapping[str, Tensor]], dict | str]
+    absent: str = r'(?!)'
+
+
+CONVERTERS = {
+    'swin': Converter(convert_swin, swin.target_config, swin.ABSENT),
+    'vct': Converter(vct.vct_conversion, vct.target_config),
+    'vggish': Converter(convert_vggish, vggish.target_config),
+}
+
+__all__ = [
+    'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_swin', 'convert_vct',
+    'convert_vggish'
+]

@@ -1,0 +1,91 @@
+"""VCT (CVPR 2025): names of the authors' detectron2 model -> ``AudioVisualSegmentor`` with ``VCTHead``."""
+from collections.abc import Mapping
+from math import isqrt
+
+from torch import Tensor
+
+from .rules import Conversion, Drop, Rename, apply_rules
+from .swin import add_position_indices, swin_rules
+
+HEAD = r'sem_seg_head\.'
+PIXEL_DECODER, PREDICTOR = HEAD + r'pixel_decoder\.', HEAD + r'predictor\.'
+QUERY_BLOCK = PREDICTOR + r'visual_query_block\.'
+ENCODER_LAYER = PIXEL_DECODER + r'transformer\.encoder\.layers\.(\d)\.'
+
+RULES = [
+    # Visual branch
+    *swin_rules('backbone.', 'backbone.'),
+    *swin_rules('pre_sam_backbone.', 'mask_prior.backbone.'),
+    Rename(r'scale_factor_module\.(\d)\.(fc[12])\.(\w+)', r'mask_prior.gates.\1.\2.\3'),
+    # Audio branch
+    Rename(r'audio_backbone\.features\.(\d+)\.(\w+)', r'audio_backbone.features.\1.\2'),
+    Drop(r'audio_backbone\.embeddings\.[024]\.\w+', 'VCT uses the convolutional map of VGGish, not its embedding'),
+    Rename(HEAD + r'audio_transformation\.embeddings\.0\.(\w+)', r'decode_head.audio_mlp.layers.0.\1'),
+    Rename(HEAD + r'audio_transformation\.embeddings\.2\.(\w+)', r'decode_head.audio_mlp.layers.1.\1'),
+    Rename(HEAD + r'audio_transformation\.embeddings\.4\.(\w+)', r'decode_head.audio_mlp.layers.2.\1'),
+    # Pixel decoder
+    Rename(PIXEL_DECODER + r'input_proj\.(\d)\.([01])\.(\w+)', r'decode_head.pixel_decoder.input_proj.\1.\2.\3'),
+    Rename(PIXEL_DECODER + r'transformer\.level_embed', r'decode_head.pixel_decoder.level_embed'),
+    Rename(ENCODER_LAYER + r'(self_attn\.\w+\.\w+|(?:norm|linear)[12]\.\w+)', r'decode_head.pixel_decoder.layers.\1.\2'),
+    Rename(PIXEL_DECODER + r'adapter_1\.weight', r'decode_head.pixel_decoder.lateral_conv.0.weight'),
+    Rename(PIXEL_DECODER + r'adapter_1\.norm\.(\w+)', r'decode_head.pixel_decoder.lateral_conv.1.\1'),
+    Rename(PIXEL_DECODER + r'layer_1\.weight', r'decode_head.pixel_decoder.output_conv.0.weight'),
+    Rename(PIXEL_DECODER + r'layer_1\.norm\.(\w+)', r'decode_head.pixel_decoder.output_conv.1.\1'),
+    Rename(PIXEL_DECODER + r'mask_features\.(\w+)', r'decode_head.pixel_decoder.mask_features.\1'),
+    # Query generation
+    Rename(QUERY_BLOCK + r'pre_proj\.([024])\.(\w+)', r'decode_head.query_generator.pre_proj.\1.\2'),
+    Rename(QUERY_BLOCK + r'query_mixer\.layers\.([012])\.(\w+)', r'decode_head.query_generator.query_mixer.layers.\1.\2'),
+    Rename(QUERY_BLOCK + r'prototype\.weight', r'decode_head.query_generator.prototypes.weight'),
+    Rename(QUERY_BLOCK + r'pre_attn\.multihead_attn\.([\w.]+)', r'decode_head.query_generator.prototype_attn.\1'),
+    Rename(QUERY_BLOCK + r'pre_attn\.norm\.(\w+)', r'decode_head.query_generator.prototype_norm.\1'),
+    Rename(QUERY_BLOCK + r'assign_attn\.([qkv]_proj)\.(\w+)', r'decode_head.query_generator.grouping.\1.\2'),
+    Rename(QUERY_BLOCK + r'assign_attn\.proj\.(\w+)', r'decode_head.query_generator.grouping.out_proj.\1'),
+    # Decoder
+    Rename(PREDICTOR + r'transformer_cross_attention_layers\.(\d)\.multihead_attn\.([\w.]+)',
+           r'decode_head.decoder.layers.\1.cross_attn.\2'),
+    Rename(PREDICTOR + r'transformer_cross_attention_layers\.(\d)\.norm\.(\w+)',
+           r'decode_head.decoder.layers.\1.norm1.\2'),
+    Rename(PREDICTOR + r'transformer_self_attention_layers\.(\d)\.self_attn\.([\w.]+)',
+           r'decode_head.decoder.layers.\1.self_attn.\2'),
+    Rename(PREDICTOR + r'transformer_self_attention_layers\.(\d)\.norm\.(\w+)',
+           r'decode_head.decoder.layers.\1.norm2.\2'),
+    Rename(PREDICTOR + r'transformer_ffn_layers\.(\d)\.(linear[12])\.(\w+)', r'decode_head.decoder.layers.\1.\2.\3'),
+    Rename(PREDICTOR + r'transformer_ffn_layers\.(\d)\.norm\.(\w+)', r'decode_head.decoder.layers.\1.norm3.\2'),
+    Rename(PREDICTOR + r'decoder_norm\.(\w+)', r'decode_head.decoder.norm.\1'),
+    Rename(PREDICTOR + r'(query_feat|query_embed|level_embed)\.weight', r'decode_head.decoder.\1.weight'),
+    Rename(PREDICTOR + r'class_embed\.(\w+)', r'decode_head.decoder.class_embed.\1'),
+    Rename(PREDICTOR + r'mask_embed\.layers\.([012])\.(\w+)', r'decode_head.decoder.mask_embed.layers.\1.\2'),
+    # Losses
+    Rename(PREDICTOR + r'(audio_proj|proto_proj)\.weight', r'decode_head.pac_loss.\1.weight'),
+    Rename(r'criterion\.logit_scale', r'decode_head.pac_loss.logit_scale'),
+    Drop(r'criterion\.empty_weight', 'constant, the class weights of the config'),
+]
+
+
+def convert_vct(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict of the authors' model (S4, MS3 or AVSS) -> state dict of the model of the matching config."""
+    return vct_conversion(weights).state_dict
+
+
+def vct_conversion(weights: Mapping[str, Tensor]) -> Conversion:
+    """:func:`convert_vct` with the account of every key."""
+    conversion = apply_rules(weights, RULES, 'vct')
+    add_position_indices(conversion)
+    return conversion
+
+
+def target_config(weights: Mapping[str, Tensor]) -> str:
+    """The config, relative to ``configs/``, that converted weights belong to.
+
+    Raises:
+        ValueError: No published subset has as many prototypes.
+    """
+    prototypes = weights.get('decode_head.query_generator.prototypes.weight', ())
+    subset = {0: 'ms3', 23: 's4', 71: 'avss'}.get(len(prototypes))
+    if subset is None:
+        raise ValueError(f'vct: the checkpoint has {len(prototypes)} prototypes, expected 0 (MS3), 23 (S4) or 71 (AVSS): '
+                         'name the config that it was trained with')
+    pixels = weights['decode_head.query_generator.query_mixer.layers.0.weight'].shape[1]
+    branch = '_mask-prior' if 'mask_prior.gates.0.fc1.weight' in weights else ''
+    size = '' if pixels == 96 * 96 else f'_{4 * isqrt(pixels)}'
+    return f'vct/vct_swin-b{branch}_{subset}{size}.py'
