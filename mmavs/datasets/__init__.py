@@ -6,4 +6,6 @@ from .samplers import SeededInfiniteSampler
 from .swap_audio import SwapAudio
 from .transforms import *  # noqa: F401,F403
 
-__all__ = ['AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'SeededInfiniteSampler', 'SwapAudio']
+__all__ = [
+    'AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'SeededInfiniteSampler', 'SwapAudio'
+]

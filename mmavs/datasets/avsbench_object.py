@@ -133,7 +133,8 @@ class AVSBenchS4Dataset(AVSBenchObjectDataset):
         """The dict of one clip."""
         name, category = row['name'], row['category']
         labelled = [True] + [self.split != 'train'] * (self.NUM_FRAMES - 1)
-        clip = self._describe(name, f'{self.split}/{category}/{name}/{name}', f'{self.split}/{category}/{name}', labelled)
+        in_split = f'{self.split}/{category}/{name}'
+        clip = self._describe(name, f'{in_split}/{name}', in_split, labelled)
         clip.update(
             clip_id=f'{category}/{name}', category=category, event_id=self._metainfo['events'].index(category))
         return clip

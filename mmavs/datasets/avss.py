@@ -37,8 +37,8 @@ class AVSSDataset(ClipDataset):
     folder, else from ``labels_rgb`` (PASCAL-VOC colours).
 
     Args:
-        num_frames: Pad the clips to this number of frames, as AVSegFormer's and AVSBench's code do with 10. Padding frames
-            are neither valid nor labelled. None: clips keep their 5 or 10 frames, as in VCT's code.
+        num_frames: Pad the clips to this number of frames, as AVSegFormer's and AVSBench's code do with 10. Padding
+            frames are neither valid nor labelled. None: clips keep their 5 or 10 frames, as in VCT's code.
         data_prefix: ``mask_prior`` turns the loading of mask priors on; they lie in
             ``{mask_prior}/{part}/{uid}/frames`` or, for validation and test, ``.../processed_frames_384``.
 
@@ -76,7 +76,8 @@ class AVSSDataset(ClipDataset):
         rows = read_csv(self.ann_file, ('uid', 'split', 'label'))
         unknown = sorted({row['label'] for row in rows} - set(NUM_FRAMES))
         if unknown:
-            raise ValueError(f"{self.ann_file}: found {', '.join(unknown)} in the column 'label', expected v1s, v1m, v2")
+            raise ValueError(f"{self.ann_file}: found {', '.join(unknown)} in the column 'label', expected v1s, v1m or "
+                             'v2')
         label_file = Path(self.data_root, 'label2idx.json')
         if label_file.is_file():
             found, expected = len(json.loads(label_file.read_text())), len(self._metainfo['classes'])

@@ -123,7 +123,8 @@ class ClipDataset(BaseDataset):
             folder = os.path.dirname(wanted[0])
             count = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in listing(folder))
             missing = [path for path in wanted if not exists(path, listing)]
-            problems += [(kind, f'{path} is missing; found {count} of {len(wanted)} {kind} files for {num_frames} frames')
+            problems += [(kind, f'{path} is missing; found {count} of {len(wanted)} {kind} files for '
+                          f'{num_frames} frames')
                          for path in missing]
             # Masks of frames without supervision may lie beside those that are used.
             if not missing and kind != 'mask prior' and count not in (len(wanted), num_frames):
@@ -167,7 +168,7 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file, expected the list of clips of the data set; is data_root right?')
+        raise FileNotFoundError(f'{path}: no such file, expected the list of clips; is data_root right?')
     with path.open(newline='', encoding='utf-8-sig') as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]

@@ -40,8 +40,8 @@ class GenerateEventLabels(BaseTransform):
         labels = np.zeros((len(events), self.num_events), np.float32)
         for row, present in zip(labels, events):
             if None in present or max(present, default=0) >= self.num_events:
-                raise ValueError(f"clip {results['clip_id']}: events {present} from its {self.source}, expected indices "
-                                 f'below num_events={self.num_events}')
+                raise ValueError(f"clip {results['clip_id']}: events {present} from its {self.source}, expected "
+                                 f'indices below num_events={self.num_events}')
             row[present] = 1
         results['gt_events'] = labels
         return results

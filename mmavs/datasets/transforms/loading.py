@@ -18,7 +18,7 @@ class LoadClipFrames(BaseTransform):
 
     Padding frames get the colour (124, 116, 104), which normalisation turns into 0.
 
-    Required keys: ``frame_paths``. Added keys: ``frames``, a list of T arrays (H, W, 3) uint8, and ``ori_shape`` (H, W).
+    Required keys: ``frame_paths``. Added keys: ``frames``, a list of T arrays (H, W, 3) uint8; ``ori_shape``, (H, W).
 
     Raises:
         FileNotFoundError: A frame is missing.
@@ -174,8 +174,8 @@ def _decode_palette(colours: np.ndarray, path: str, num_classes: int, off_palett
         if off_palette == 'error':
             colour = tuple(colours[unknown][0].tolist())
             raise ValueError(
-                f'{path}: the colour {colour} ({np.count_nonzero(unknown)} pixels) is none of the {num_classes} classes, '
-                "expected PASCAL-VOC colours; LoadClipMasks(off_palette='background') reads it as background")
+                f'{path}: the colour {colour} ({np.count_nonzero(unknown)} pixels) is none of the {num_classes} '
+                "classes, expected PASCAL-VOC colours; LoadClipMasks(off_palette='background') reads it as background")
         mask[unknown] = 0
     return mask
 
