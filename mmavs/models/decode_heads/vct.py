@@ -226,8 +226,8 @@ class VCTHead(BaseModule):
         audio_channels: Channels of an audio token.
         pixel_decoder: Config of the pixel decoder; its ``embed_dims`` is the C of the whole head.
         criterion: Config of the loss on class and mask logits of all layers; gets ``num_classes`` from the head.
-        pac_loss: Config of the loss on prototypes and audio, or None. Needs prototypes, and ``events`` in the targets; gets
-            ``channels`` from the head.
+        pac_loss: Config of the loss on prototypes and audio, or None. Needs prototypes, and ``events`` in the targets;
+            gets ``channels`` from the head.
         audio_grid: Rows and columns of the audio tokens: 6 steps of time by 4 of frequency for VGGish's map.
         audio_hidden_dims: Hidden channels of the audio perceptron.
         num_queries: Queries Q.
@@ -259,8 +259,8 @@ class VCTHead(BaseModule):
         if grouping not in ('hard', 'soft', None):
             raise ValueError(f"VCTHead: grouping is {grouping!r}, expected 'hard', 'soft' or None")
         if pac_loss is not None and num_prototypes is None:
-            raise ValueError('VCTHead: pac_loss compares sounds with prototypes, but num_prototypes is None: set it, or '
-                             'set pac_loss=None')
+            raise ValueError('VCTHead: pac_loss compares sounds with prototypes, but num_prototypes is None: set it, '
+                             'or set pac_loss=None')
         self.num_classes = num_classes
         self.input_size = tuple(input_size)
         self.audio_grid = tuple(audio_grid)
@@ -348,8 +348,8 @@ class VCTHead(BaseModule):
         found = tuple(features[0].shape[-2:])
         if found != self._mask_size:
             raise ValueError(
-                f'VCTHead is configured for frames of input_size={self.input_size} (height, width), that is features of '
-                f'{self._mask_size} at stride 4, and got {found}, that is frames of {(found[0] * 4, found[1] * 4)}: '
+                f'VCTHead is configured for frames of input_size={self.input_size} (height, width), that is features '
+                f'of {self._mask_size} at stride 4, and got {found}, frames of {(found[0] * 4, found[1] * 4)}: '
                 'resize or crop and pad the frames to the configured size in the pipeline, or set input_size')
         rows, columns = self.audio_grid
         if audio.shape[1] != rows * columns:

@@ -4,4 +4,6 @@ from .deformable_attention import MultiScaleDeformableAttention, deformable_samp
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 
-__all__ = ['MLP', 'MultiScaleDeformableAttention', 'MultiheadAttention', 'deformable_sampling', 'sine_positional_encoding']
+__all__ = [
+    'MLP', 'MultiScaleDeformableAttention', 'MultiheadAttention', 'deformable_sampling', 'sine_positional_encoding'
+]

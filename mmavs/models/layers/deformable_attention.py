@@ -92,7 +92,7 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
 
 @lru_cache(maxsize=1)
 def _mmcv_cuda_op() -> type[torch.autograd.Function] | None:
-    """mmcv's op, or None where mmcv was built without CUDA ops."""
+    """The op of mmcv, or None where mmcv was built without CUDA ops."""
     try:
         from mmcv.ops import get_compiling_cuda_version
         from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
