@@ -1,7 +1,8 @@
-"""Make clips in the on-disk layout of an AVSBench subset."""
+"""Make clips in the on-disk layout of an AVSBench subset: procedural ones, or with --pairs composed ones."""
 import argparse
+from pathlib import Path
 
-from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.datasets.synthesis import compose_clips, synthesize_clips
 
 
 def parse_args() -> argparse.Namespace:
@@ -10,14 +11,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='data root; the subset becomes a folder of it')
     parser.add_argument('--subset', choices=['s4', 'ms3', 'avss'], default='ms3')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--num-train', type=int, default=400)
-    parser.add_argument('--num-val', type=int, default=40)
-    parser.add_argument('--num-test', type=int, default=60)
     parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
-    parser.add_argument('--workers', type=int, default=1)
-    return parser.parse_args()
+    parser.add_argument('--workers', type=int, default=1, help='processes')
+    procedural = parser.add_argument_group('procedural clips')
+    procedural.add_argument('--num-train', type=int, help='clips (default: 400)')
+    procedural.add_argument('--num-val', type=int, help='clips (default: 40)')
+    procedural.add_argument('--num-test', type=int, help='clips (default: 60)')
+    composed = parser.add_argument_group('composed clips')
+    composed.add_argument('--pairs', help='CSV file of pictures, masks and recordings, one clip per row')
+    composed.add_argument('--classes', help='CSV file of class ids and names (default: classes.csv beside PAIRS)')
+    composed.add_argument('--frames', type=int, help='frames per clip (default: 5)')
+    args = parser.parse_args()
+    wrong = ('num_train', 'num_val', 'num_test') if args.pairs else ('classes', 'frames')
+    for name in wrong:
+        if getattr(args, name) is not None:
+            parser.error(f"--{name.replace('_', '-')} does not go {'with' if args.pairs else 'without'} --pairs")
+    return args
+
+
+def main() -> None:
+    """Write the clips, print where they are."""
+    args = parse_args()
+    common = dict(seed=args.seed, size=args.size, workers=args.workers)
+    try:
+        if args.pairs:
+            classes = args.classes or Path(args.pairs).with_name('classes.csv')
+            num_frames = 5 if args.frames is None else args.frames
+            print(compose_clips(args.out, args.subset, args.pairs, classes, num_frames, **common))
+        else:
+            counts = (args.num_train, args.num_val, args.num_test)
+            counts = [default if count is None else count for count, default in zip(counts, (400, 40, 60))]
+            print(synthesize_clips(args.out, args.subset, *counts, **common))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from error
 
 
 if __name__ == '__main__':
-    args = vars(parse_args())
-    print(synthesize_clips(**args))
+    main()

@@ -1,4 +1,4 @@
-"""Synthetic clips in the on-disk layouts of AVSBench: procedural scenes, and pictures composed with sounds."""
-from .synthesize import synthesize_clips
+"""Synthetic clips in the on-disk layouts of AVSBench: procedural scenes, and pictures composed with recordings."""
+from .synthesize import compose_clips, synthesize_clips
 
-__all__ = ['synthesize_clips']
+__all__ = ['compose_clips', 'synthesize_clips']

@@ -9,13 +9,13 @@ class SyntheticClip:
     """One clip with pixels and samples.
 
     Attributes:
-        name (str): unique within a data set.
-        split (str): 'train', 'val' or 'test'.
-        frames (np.ndarray): (T, H, W, 3) uint8 RGB.
-        masks (np.ndarray): (T, H, W) uint8 class index of what sounds, 0 elsewhere.
-        waveform (np.ndarray): (L,) float32 in [-1, 1], 16 kHz.
-        sounding (list[str]): categories that sound and are visible at any time, the main one first.
-        description (dict): what was put together; kept in the manifest.
+        name: Unique within a data set.
+        split: 'train', 'val' or 'test'.
+        frames: (T, H, W, 3) uint8 RGB.
+        masks: (T, H, W) uint8 class index of what sounds, 0 elsewhere.
+        waveform: (L,) float32 in [-1, 1], 16 kHz.
+        sounding: Categories that sound and are visible at any time, the main one first.
+        description: What was put together; kept in the manifest.
     """
 
     name: str

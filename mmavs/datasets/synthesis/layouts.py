@@ -7,25 +7,13 @@ import cv2
 import numpy as np
 import soundfile
 
+from mmavs.utils.palette import voc_palette
+
 from .clip import SyntheticClip
 from .sounds import SAMPLE_RATE
 
 #: Subset -> folder of a data root, as AVSBench names them.
 FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
-
-
-def voc_palette(num_classes: int) -> np.ndarray:
-    """Colours of AVSS's ``labels_rgb``: the PASCAL-VOC colour map.
-
-    Returns:
-        np.ndarray: (num_classes, 3) uint8 RGB; row 0 (background) is black.
-    """
-    index = np.arange(num_classes)
-    palette = np.zeros((num_classes, 3), np.uint8)
-    for bit in range(3):
-        for channel in range(3):
-            palette[:, channel] |= ((index >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
-    return palette
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:
@@ -46,7 +34,7 @@ def write_s4(folder: Path, clip: SyntheticClip) -> dict:
     """Write a clip in the layout of S4 (train: mask of the first frame only).
 
     Returns:
-        dict: the clip's row of ``s4_meta_data.csv``.
+        The clip's row of ``s4_meta_data.csv``.
     """
     category = clip.sounding[0]
     where = Path(clip.split) / category / clip.name
@@ -63,7 +51,7 @@ def write_ms3(folder: Path, clip: SyntheticClip) -> dict:
     """Write a clip in the layout of MS3.
 
     Returns:
-        dict: the clip's row of ``ms3_meta_data.csv``.
+        The clip's row of ``ms3_meta_data.csv``.
     """
     data = folder / 'ms3_data'
     for number, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True), 1):
@@ -78,13 +66,15 @@ def write_avss(folder: Path, clip: SyntheticClip, label: str, num_classes: int) 
     """Write a clip in the layout of AVSS (v1s train: labels of the first frame only).
 
     Args:
-        label (str): 'v1s', 'v1m' or 'v2'.
-        num_classes (int): K, background included.
+        folder: Of the data set.
+        clip: Five frames, ten for v2.
+        label: 'v1s', 'v1m' or 'v2'.
+        num_classes: K, background included.
 
     Returns:
-        dict: the clip's row of ``metadata.csv``.
+        The clip's row of ``metadata.csv``.
     """
-    data, palette = folder / label / clip.name, voc_palette(num_classes)
+    data, palette = folder / label / clip.name, np.array(voc_palette(num_classes), np.uint8)
     for index, frame in enumerate(clip.frames):
         _write_picture(data / 'frames' / f'{index}.jpg', frame)
     for index, mask in enumerate(clip.masks[:1] if label == 'v1s' and clip.split == 'train' else clip.masks):

@@ -1,6 +1,7 @@
 """Drawn objects: eight categories, each a family of outlines with a family of textures."""
 import colorsys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ class Sprite:
     """Canvas of one object in unit coordinates: the object fills the disc x² + y² <= 1, y points down.
 
     Args:
-        diameter (float): diameter of that disc in pixels of the final picture.
+        diameter: Diameter of that disc in pixels of the final picture.
 
     Attributes:
         x, y: (S, S) float32 coordinates of the pixel centres.
@@ -48,14 +49,16 @@ class Sprite:
         cv2.polylines(mask, [self._pixels(p) for p in polylines], False, 255, pixels, cv2.LINE_AA, shift=4)
         return mask
 
-    def paint(self, where: np.ndarray, colour, grow: bool = True) -> None:
-        """Blend a colour (3,) or (S, S, 3) in where the coverage ``where`` (uint8 or float in [0, 1]) says.
+    def paint(self, where: np.ndarray, colour: np.ndarray, grow: bool = True) -> None:
+        """Blend a colour in.
 
         Args:
-            grow (bool): add the region to the object; otherwise only pixels it already has are visible.
+            where: Coverage (S, S) uint8.
+            colour: RGB (3,) or (S, S, 3).
+            grow: Add the region to the object; otherwise only pixels it already has are visible.
         """
-        alpha = where.astype(np.float32) / 255 if where.dtype == np.uint8 else where
-        self.colour += alpha[..., None] * (colour - self.colour)
+        alpha = where[..., None] * np.float32(1 / 255)
+        self.colour += alpha * (colour - self.colour)
         if grow:
             np.maximum(self.coverage, where, out=self.coverage)
 
@@ -63,7 +66,7 @@ class Sprite:
         """Shade the object as a soft relief lit from the upper left, draw its outline.
 
         Returns:
-            np.ndarray: (S, S, 4) uint8 RGBA.
+            (S, S, 4) uint8 RGBA.
         """
         size = len(self.coverage)
         depth = cv2.distanceTransform((self.coverage > 127).astype(np.uint8), cv2.DIST_L2, 3) / size
@@ -162,7 +165,8 @@ def _bird(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     plumage = np.where(spots[..., None], c.light, c.base)
     s.paint(s.region(_ellipse(0, 0.12, 0.66, fat)), plumage)
     s.paint(s.region(_ellipse(side * 0.46, -0.42, head)), c.base)
-    s.paint(s.region([(side * 0.1, -0.02), (-side * 0.62, 0.02), (-side * 0.5, 0.34), (side * 0.02, 0.32)]), c.dark)
+    wing = np.array([(0.24, 0.02), (0.16, 0.28), (-0.12, 0.4), (-0.46, 0.38), (-0.72, 0.22), (-0.4, 0.14), (0, -0.06)])
+    s.paint(s.region(wing * (side, 1)), c.dark)
     s.paint(s.region(_ellipse(side * 0.52, -0.48, 0.1)), np.ones(3, np.float32))
     s.paint(s.region(_ellipse(side * 0.55, -0.48, 0.055)), np.full(3, 0.05, np.float32))
 
@@ -215,7 +219,7 @@ def _hive(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     corner = np.arange(6) * np.pi / 3
     row = np.float32(np.sqrt(3))
 
-    def nearest(offset: float) -> np.ndarray:
+    def nearest(offset: float) -> tuple[np.ndarray, np.ndarray]:
         u = (s.x * cells + offset + 0.5) % 1 - 0.5
         v = ((s.y * cells / row + offset + 0.5) % 1 - 0.5) * row
         return u, v
@@ -224,15 +228,18 @@ def _hive(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     closer = (u0**2 + v0**2 < u1**2 + v1**2)
     u, v = np.abs(np.where(closer, u0, u1)), np.abs(np.where(closer, v0, v1))
     edge = 0.5 - np.maximum(u, u / 2 + v * row / 2)  # distance to the cell's wall
-    comb = np.where((edge < wall)[..., None], c.light, c.dark + (c.base - c.dark) * np.clip(edge * 3.2, 0, 1)[..., None])
+    cell = c.dark + (c.base - c.dark) * np.clip(edge * 3.2, 0, 1)[..., None]
+    comb = np.where((edge < wall)[..., None], c.light, cell)
     s.paint(s.region(np.stack([0.98 * np.cos(corner), 0.98 * stretch * np.sin(corner)], 1)), comb)
 
 
+@dataclass(frozen=True)
 class ObjectFamily:
     """How a category is drawn: hue in [0, 1], largest rotation in degrees, drawing function."""
 
-    def __init__(self, hue: float, rotation: float, draw: Callable) -> None:
-        self.hue, self.rotation, self.draw = hue, rotation, draw
+    hue: float
+    rotation: float
+    draw: Callable[[Sprite, np.random.Generator, _Colours], None]
 
 
 #: Category name -> family. The order fixes class indices (AVSS: 1 + position).
@@ -252,13 +259,13 @@ def draw_object(category: str, instance: np.random.Generator, diameter: float) -
     """Draw one object upright.
 
     Args:
-        category (str): a key of ``OBJECTS``.
-        instance (np.random.Generator): source of the instance's parameters; the same state gives the same object at
+        category: A key of ``OBJECTS``.
+        instance: Source of the instance's parameters; the same state gives the same object at
             any diameter.
-        diameter (float): in pixels of the picture it will be drawn into.
+        diameter: In pixels of the picture it will be drawn into.
 
     Returns:
-        np.ndarray: (S, S, 4) uint8 RGBA, S = about 2.2 diameters (``OVERSAMPLING`` times the final size).
+        (S, S, 4) uint8 RGBA, S = about 2.2 diameters: ``OVERSAMPLING`` times the final size.
     """
     family = OBJECTS[category]
     sprite = Sprite(diameter)

@@ -113,13 +113,13 @@ def synthesize_sound(category: str, seconds: int, instance: np.random.Generator,
     """Synthesise one sound source that sounds without a pause.
 
     Args:
-        category (str): a key of ``SOUNDS``.
-        seconds (int): duration.
-        instance (np.random.Generator): source of the instance's parameters (pitch, rate, ...).
-        rng (np.random.Generator): source of what differs from one performance to the next (phase, noise).
+        category: A key of ``SOUNDS``.
+        seconds: Duration.
+        instance: Source of the instance's parameters (pitch, rate, ...).
+        rng: Source of what differs from one performance to the next (phase, noise).
 
     Returns:
-        np.ndarray: (seconds * 16000,) float32 of RMS 1.
+        (seconds * 16000,) float32 of RMS 1.
     """
     signal = SOUNDS[category](seconds * SAMPLE_RATE, instance, rng)
     return signal / np.sqrt(np.mean(signal**2, dtype=np.float64)).astype(np.float32)
@@ -129,11 +129,11 @@ def gate(sounding: np.ndarray, fade: float = 0.01) -> np.ndarray:
     """Envelope that opens and closes at whole seconds.
 
     Args:
-        sounding (np.ndarray): (T,) bool, one flag per second.
-        fade (float): length of the fades in seconds; they lie inside the sounding seconds.
+        sounding: (T,) bool, one flag per second.
+        fade: Length of the fades in seconds; they lie inside the sounding seconds.
 
     Returns:
-        np.ndarray: (T * 16000,) float32 in [0, 1].
+        (T * 16000,) float32 in [0, 1].
     """
     envelope = np.repeat(np.asarray(sounding, np.float32), SAMPLE_RATE)
     ramp = np.linspace(0, 1, round(fade * SAMPLE_RATE), dtype=np.float32)
