@@ -1,0 +1,307 @@
+"""The head of VCT: query generation, decoder, losses and scores."""
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+from mmavs.models import MSDeformAttnPixelDecoder, VCTHead
+from mmavs.models.decode_heads.vct import PixelGrouping, _inside_masks
+from mmavs.structures import FrameTargets
+
+NUM_FRAMES, NUM_CLASSES, NUM_EVENTS, NUM_QUERIES = 2, 3, 4, 6
+INPUT_SIZE = (64, 96)
+CHANNELS = (4, 8, 12, 16)
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_seed():
+    init_default_scope('mmavs')
+    torch.manual_seed(0)
+
+
+def build_head(**options):
+    config = dict(
+        num_classes=NUM_CLASSES,
+        input_size=INPUT_SIZE,
+        audio_channels=8,
+        pixel_decoder=dict(
+            type='MSDeformAttnPixelDecoder', in_channels=CHANNELS, embed_dims=32, num_layers=2, num_heads=4,
+            ffn_dims=16),
+        criterion=dict(type='SetCriterion', num_points=64),
+        pac_loss=dict(type='PACLoss'),
+        audio_hidden_dims=16,
+        num_queries=NUM_QUERIES,
+        num_heads=4,
+        ffn_dims=16,
+        num_prototypes=NUM_EVENTS)
+    if options.get('num_prototypes', NUM_EVENTS) is None:
+        options.setdefault('pac_loss', None)
+    return VCTHead(**{**config, **options})
+
+
+def make_inputs(size=INPUT_SIZE, num=NUM_FRAMES):
+    features = tuple(torch.randn(num, c, size[0] // s, size[1] // s) for c, s in zip(CHANNELS, (4, 8, 16, 32)))
+    return features, torch.randn(num, 24, 8), 1
+
+
+def make_targets():
+    masks = torch.zeros(NUM_FRAMES, *INPUT_SIZE, dtype=torch.uint8)
+    masks[0, :30, :40] = 1
+    masks[1, 20:, 30:] = 2
+    return FrameTargets(
+        masks=masks,
+        labelled=torch.ones(NUM_FRAMES, dtype=torch.bool),
+        events=torch.randint(0, 2, (NUM_FRAMES, NUM_EVENTS)).float())
+
+
+def break_symmetry(head):
+    """Move the deformable attention off its initial state, in which it does not look at its queries."""
+    for layer in head.pixel_decoder.layers:
+        torch.nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.1)
+        torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.1)
+
+
+@pytest.mark.parametrize('grouping', ['hard', 'soft', None])
+@pytest.mark.parametrize('num_prototypes', [NUM_EVENTS, None])
+def test_every_parameter_gets_a_gradient(grouping, num_prototypes):
+    head = build_head(grouping=grouping, num_prototypes=num_prototypes)
+    break_symmetry(head)
+    losses = head.loss(*make_inputs(), make_targets())
+    assert ('loss_pac' in losses) == (num_prototypes is not None)
+    sum(losses.values()).backward()
+    without = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_losses_cover_all_predictions():
+    losses = build_head(num_layers=3).loss(*make_inputs(), make_targets())
+    prefixes = ['', 'd0.', 'd1.', 'd2.']
+    expected = {f'{prefix}loss_{term}' for prefix in prefixes for term in ('cls', 'mask', 'dice')} | {'loss_pac'}
+    assert set(losses) == expected
+    assert all(value.isfinite() for value in losses.values())
+
+
+def test_prototype_loss_counts_labelled_frames_only():
+    head = build_head(grouping=None)
+    inputs, targets = make_inputs(), make_targets()
+    targets.labelled = torch.tensor([True, False])
+    loss = head.loss(*inputs, targets)['loss_pac']
+    targets.events[1] = 1 - targets.events[1]
+    torch.testing.assert_close(head.loss(*inputs, targets)['loss_pac'], loss)
+    targets.events[0] = 1 - targets.events[0]
+    assert not torch.isclose(head.loss(*inputs, targets)['loss_pac'], loss)
+
+
+@pytest.mark.parametrize('grouping', ['hard', 'soft', None])
+def test_inference_equals_the_last_prediction_of_training(grouping):
+    head = build_head(grouping=grouping)
+    inputs = make_inputs()
+    head.eval()
+    inference = head(*inputs)
+    head.train()
+    head.query_generator.eval()
+    training = head(*inputs)
+    assert 'aux' not in inference and len(training['aux']) == 9
+    for key in ('class_logits', 'mask_logits', 'queries', 'mask_features', 'audio_tokens'):
+        torch.testing.assert_close(inference[key], training[key], rtol=0, atol=0)
+
+
+def test_outputs_have_the_documented_shapes():
+    head = build_head().eval()
+    outputs = head(*make_inputs())
+    h, w = INPUT_SIZE[0] // 4, INPUT_SIZE[1] // 4
+    assert {key: tuple(value.shape) for key, value in outputs.items()} == dict(
+        class_logits=(NUM_FRAMES, NUM_QUERIES, NUM_CLASSES + 1),
+        mask_logits=(NUM_FRAMES, NUM_QUERIES, h, w),
+        queries=(NUM_FRAMES, NUM_QUERIES, 32),
+        mask_features=(NUM_FRAMES, 32, h, w),
+        audio_tokens=(NUM_FRAMES, 24, 32))
+
+
+def test_a_frame_does_not_see_other_frames():
+    head = build_head().eval()
+    features, audio, num_frames = make_inputs()
+    before = head.predict(features, audio, num_frames, INPUT_SIZE)
+    for x in (*features, audio):
+        x[1] += torch.randn_like(x[1])
+    after = head.predict(features, audio, num_frames, INPUT_SIZE)
+    torch.testing.assert_close(after[0], before[0])
+    assert (after[1] - before[1]).abs().max() > 1e-3
+
+
+def test_scores_add_up_the_queries(monkeypatch):
+    head = build_head().eval()
+    inputs = make_inputs()
+    outputs = head(*inputs)
+    masks = torch.nn.functional.interpolate(outputs['mask_logits'], INPUT_SIZE, mode='bilinear').sigmoid()
+    expected = torch.einsum('nqc,nqhw->nchw', outputs['class_logits'].softmax(-1)[..., :NUM_CLASSES], masks)
+    torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
+    monkeypatch.setattr('mmavs.models.decode_heads.vct.SCORED_AT_ONCE', 1)
+    torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
+
+
+def test_sound_changes_the_scores_and_silence_is_legal():
+    head = build_head().eval()
+    features, audio, num_frames = make_inputs()
+    silent = head.predict(features, torch.zeros_like(audio), num_frames, INPUT_SIZE)
+    assert silent.isfinite().all()
+    assert (silent - head.predict(features, audio, num_frames, INPUT_SIZE)).abs().max() > 1e-3
+    head.train()
+    losses = head.loss(features, torch.zeros_like(audio), num_frames, make_targets())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_ablation_options_add_their_parameters_only():
+    def names(**options):
+        generator = build_head(**options).query_generator
+        return {name.split('.')[0] for name, _ in generator.named_parameters()}
+
+    visual = names(grouping=None, num_prototypes=None)
+    assert visual == {'pre_proj', 'query_mixer'}
+    assert names(grouping='soft', num_prototypes=None) == visual | {'grouping'}
+    assert names(grouping='hard', num_prototypes=None) == visual | {'grouping'}
+    assert names(grouping='hard') == visual | {'grouping', 'prototypes', 'prototype_attn', 'prototype_norm'}
+
+
+def test_hard_grouping_averages_the_pixels_of_the_best_query():
+    grouping = PixelGrouping(8, hard=True).double().eval()
+    queries, pixels = torch.randn(2, 3, 8).double(), torch.randn(2, 8, 10).double()
+    keys, values = grouping.k_proj(pixels.transpose(1, 2)), grouping.v_proj(pixels.transpose(1, 2))
+    owner = (grouping.q_proj(queries) @ keys.transpose(1, 2)).argmax(1)
+    expected = torch.zeros(2, 3, 8).double()
+    for n in range(2):
+        for q in range(3):
+            own = values[n, owner[n] == q]
+            expected[n, q] = own.sum(0) / (len(own) + 1)
+    torch.testing.assert_close(grouping(queries, pixels), grouping.out_proj(expected))
+
+
+def test_soft_grouping_averages_by_the_softmax_over_queries():
+    grouping = PixelGrouping(8, hard=False).double()
+    queries, pixels = torch.randn(2, 3, 8).double(), torch.randn(2, 8, 10).double()
+    keys, values = grouping.k_proj(pixels.transpose(1, 2)), grouping.v_proj(pixels.transpose(1, 2))
+    share = (grouping.q_proj(queries) @ keys.transpose(1, 2) / 8**0.5).softmax(1)
+    expected = share @ values / (share.sum(2, keepdim=True) + 1)
+    torch.testing.assert_close(grouping(queries, pixels), grouping.out_proj(expected))
+
+
+def test_hard_grouping_draws_in_training_and_passes_gradients():
+    grouping = PixelGrouping(8, hard=True)
+    queries, pixels = torch.randn(1, 5, 8), torch.randn(1, 8, 400)
+    first, second = grouping(queries, pixels), grouping(queries, pixels)
+    assert not torch.equal(first, second)
+    assignment = grouping._assign(grouping._logits(queries, pixels))
+    torch.testing.assert_close(assignment.round(), assignment)
+    assert torch.equal(assignment.sum(1).round(), torch.ones(1, 400))
+    first.square().sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in grouping.parameters())
+
+
+def test_gumbel_draws_follow_the_softmax():
+    grouping = PixelGrouping(8, hard=True)
+    logits = torch.tensor([0., 1., 2.]).log1p()[None, :, None].expand(1, 3, 60000).clone()
+    share = grouping._assign(logits).mean((0, 2))
+    torch.testing.assert_close(share, torch.tensor([1., 2., 3.]) / 6, atol=0.01, rtol=0)
+
+
+def test_empty_masks_attend_everywhere():
+    logits = torch.full((1, 2, 4, 4), -1.)
+    logits[0, 1, 0, 0] = 9
+    attend = _inside_masks(logits, (2, 2))
+    assert attend.shape == (1, 1, 2, 4)
+    assert attend[0, 0].tolist() == [[True] * 4, [True, False, False, False]]
+
+
+def test_a_query_does_not_see_beyond_its_mask():
+    head = build_head(num_layers=2, num_queries=1).eval()
+    features, audio, num_frames = make_inputs()
+    outputs = head(features, audio, num_frames)
+    mask_features, maps = head.pixel_decoder(features)
+
+    def masks(num_layers):
+        layers, head.decoder.layers = head.decoder.layers, head.decoder.layers[:num_layers]
+        result = head.decoder(outputs['queries'], outputs['audio_tokens'], (6, 4), maps, mask_features)[-1][1]
+        head.decoder.layers = layers
+        return result
+
+    before = masks(2)
+    torch.testing.assert_close(before, outputs['mask_logits'])
+    # The second layer attends the coarsest map inside of the masks after the first.
+    inside = _inside_masks(masks(1), maps[0].shape[-2:]).view(NUM_FRAMES, 1, *maps[0].shape[-2:])
+    assert 0 < inside.float().mean() < 1
+    noise = torch.randn_like(maps[0])
+    maps[0] = maps[0] + noise * ~inside
+    torch.testing.assert_close(masks(2), before)
+    maps[0] = maps[0] + noise * inside
+    assert (masks(2) - before).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize('size', [(96, 64), (64, 64)])
+def test_another_input_size_is_named_in_the_error(size):
+    head = build_head()
+    with pytest.raises(ValueError, match=r'input_size=\(64, 96\).*\(' + f'{size[0]}, {size[1]}'):
+        head(*make_inputs(size))
+
+
+def test_another_number_of_audio_tokens_is_named_in_the_error():
+    features, audio, num_frames = make_inputs()
+    with pytest.raises(ValueError, match=r'24 audio tokens, and got 1'):
+        build_head()(features, audio[:, :1], num_frames)
+
+
+def test_options_that_do_not_fit_together_are_errors():
+    with pytest.raises(ValueError, match='num_prototypes is None'):
+        build_head(num_prototypes=None, pac_loss=dict(type='PACLoss'))
+    with pytest.raises(ValueError, match="grouping is 'medium'"):
+        build_head(grouping='medium')
+    targets = make_targets()
+    targets.events = None
+    with pytest.raises(ValueError, match='GenerateEventLabels'):
+        build_head().loss(*make_inputs(), targets)
+
+
+def test_pixel_decoder_returns_maps_from_coarse_to_fine_at_any_size():
+    decoder = MSDeformAttnPixelDecoder(CHANNELS, embed_dims=32, num_layers=1, num_heads=4, ffn_dims=16)
+    features = tuple(torch.randn(1, c, h, w) for c, h, w in zip(CHANNELS, (20, 10, 5, 3), (28, 14, 7, 4)))
+    mask_features, maps = decoder(features)
+    assert mask_features.shape == (1, 32, 20, 28)
+    assert [tuple(x.shape) for x in maps] == [(1, 32, 3, 4), (1, 32, 5, 7), (1, 32, 10, 14)]
+
+
+def test_pixel_decoder_computes_in_float32_under_autocast():
+    decoder = MSDeformAttnPixelDecoder(CHANNELS, embed_dims=32, num_layers=1, num_heads=4, ffn_dims=16)
+    features = make_inputs()[0]
+    expected, _ = decoder(features)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found, _ = decoder(features)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected)
+
+
+def test_training_runs_under_autocast():
+    head = build_head()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = head.loss(*make_inputs(), make_targets())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in head.parameters())
+
+
+def test_fresh_weights_follow_the_released_initialisation():
+    head = VCTHead(
+        num_classes=2,
+        input_size=(32, 32),
+        audio_channels=8,
+        pixel_decoder=dict(type='MSDeformAttnPixelDecoder', in_channels=CHANNELS, num_layers=1),
+        criterion=dict(type='SetCriterion'),
+        num_layers=1,
+        num_prototypes=71)
+    layer = head.decoder.layers[0]
+    xavier = (6 / (768 + 256))**0.5
+    assert layer.cross_attn.in_proj_weight.abs().max().item() == pytest.approx(xavier, rel=0.01)
+    assert layer.cross_attn.in_proj_bias.abs().max() == 0
+    assert layer.linear1.weight.abs().max().item() == pytest.approx((6 / (2048 + 256))**0.5, rel=0.01)
+    assert head.query_generator.prototypes.weight.std().item() == pytest.approx(1, rel=0.05)
+    assert head.decoder.query_feat.weight.std().item() == pytest.approx(1, rel=0.05)
+    kaiming = (3 / (256 * 9))**0.5
+    assert head.pixel_decoder.output_conv[0].weight.abs().max().item() == pytest.approx(kaiming, rel=0.01)
+    assert head.pixel_decoder.mask_features.bias.abs().max() == 0
