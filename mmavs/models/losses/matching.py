@@ -44,13 +44,14 @@ class Segments:
             raise ValueError(f'ground-truth masks hold the classes {labels.unique().tolist()}, but the head has '
                              f'num_classes={num_classes}: expected 0 to {num_classes - 1}, or 255 for unlabelled')
         device = label_maps.device
-        masks = label_maps[frames.to(device, non_blocking=True)] == labels.to(device, torch.uint8)[:, None, None]
+        values = labels.to(label_maps.dtype).to(device, non_blocking=True)
+        masks = label_maps[frames.to(device, non_blocking=True)] == values[:, None, None]
         return cls(masks.float(), labels, frames, len(label_maps))
 
     @property
-    def counts(self) -> list[int]:
-        """Segments in each frame."""
-        return torch.bincount(self.frames, minlength=self.num_frames).tolist()
+    def counts(self) -> Tensor:
+        """(n,) segments in each frame."""
+        return torch.bincount(self.frames, minlength=self.num_frames)
 
 
 @torch.no_grad()
@@ -72,6 +73,9 @@ def matching_costs(class_logits: Tensor,
         mask_logits: (n, Q, h, w).
         segments: Segments of the n frames.
         num_points: P.
+        class_weight: Weight of the probability that the query gives to the class of the segment.
+        mask_weight: Weight of the binary cross-entropy.
+        dice_weight: Weight of the dice term.
         eps: Smoothing constant of the dice term.
 
     Returns:
@@ -79,10 +83,9 @@ def matching_costs(class_logits: Tensor,
     """
     device = mask_logits.device
     num_frames, num_queries = mask_logits.shape[:2]
-    counts = torch.bincount(segments.frames, minlength=num_frames)
-    most = max(counts.tolist(), default=0)
+    most = max(segments.counts.tolist(), default=0)
     # Position of each segment in the padded (n, G) arrangement.
-    first = counts.cumsum(0) - counts
+    first = segments.counts.cumsum(0) - segments.counts
     slots = torch.arange(len(segments.frames)) + (most * torch.arange(num_frames) - first)[segments.frames]
     slots = slots.to(device, non_blocking=True)
 
@@ -94,44 +97,47 @@ def matching_costs(class_logits: Tensor,
     points = torch.rand(num_frames, num_points, 2, device=device)
     targets = padded(sample_points(segments.masks.unsqueeze(1), points[frames]).squeeze(1))
 
-    # BCE(x, y) = softplus(x) - x y, so that its mean over the points is a row sum and a matrix product. The points are
-    # taken in blocks: for all of them at once, the samples of the queries would be the largest tensors of the step.
-    overlap = mask_logits.new_zeros(num_frames, num_queries, most, dtype=torch.float32)
-    product, softplus, area = torch.zeros_like(overlap), overlap.new_zeros(num_frames, num_queries), 0
-    mask_logits = mask_logits.float()
-    block = max(1, values_at_once(device) // max(1, num_frames * num_queries))
-    for start in range(0, num_points, block):
-        y = targets[..., start:start + block].transpose(1, 2)
-        x = sample_points(mask_logits, points[:, start:start + block])
-        product += x @ y
-        softplus += F.softplus(x).sum(-1)
-        x.sigmoid_()
-        overlap += x @ y
-        area += x.sum(-1)
-    bce = (softplus.unsqueeze(-1) - product) / num_points
-    dice = 1 - (2 * overlap + eps) / (area.unsqueeze(-1) + targets.sum(-1).unsqueeze(1) + eps)
+    block = max(1, values_at_once(device) // (num_queries * num_points))
+    mask_costs = torch.cat([
+        _mask_costs(*inputs, mask_weight, dice_weight, eps)
+        for inputs in zip(mask_logits.split(block), points.split(block), targets.split(block))
+    ])
     probability = class_logits.float().softmax(-1).gather(2, labels.unsqueeze(1).expand(-1, num_queries, -1))
-    return mask_weight * bce - class_weight * probability + dice_weight * dice
+    return mask_costs - class_weight * probability
 
 
-def assign_queries(costs: Tensor, counts: list[int]) -> Tensor:
+def _mask_costs(mask_logits: Tensor, points: Tensor, targets: Tensor, mask_weight: float, dice_weight: float,
+                eps: float) -> Tensor:
+    """Mask terms of :func:`matching_costs`, (n, Q, G), for segments that are sampled at the points: (n, G, P)."""
+    x, y = sample_points(mask_logits.float(), points), targets.transpose(1, 2)
+    # BCE(x, y) = softplus(x) - x y: a row sum and a matrix product.
+    bce = (F.softplus(x).sum(-1, keepdim=True) - x @ y) / x.shape[-1]
+    x.sigmoid_()
+    dice = 1 - (2 * (x @ y) + eps) / (x.sum(-1, keepdim=True) + y.sum(1, keepdim=True) + eps)
+    return mask_weight * bce + dice_weight * dice
+
+
+def assign_queries(costs: Tensor, counts: Tensor) -> Tensor:
     """The query of each segment that makes the total cost of each frame smallest, no query taken twice.
 
     Args:
         costs: (L, n, Q, G) costs of L predictions, on any device: they are copied to the CPU once.
-        counts: Segments in each of the n frames.
+        counts: (n,) segments in each frame, on the CPU.
 
     Returns:
         (L, M) int64 on the CPU, query of each segment; -1 where a frame has more segments than there are queries.
+
+    Raises:
+        ValueError: A cost is not finite.
     """
-    costs = costs.cpu().numpy()
+    costs, counts = costs.cpu().numpy(), counts.tolist()
     queries = np.full((len(costs), sum(counts)), -1)
     starts = np.cumsum([0, *counts])
     for layer, layer_costs in enumerate(costs):
         for frame, count in enumerate(counts):
             cost = layer_costs[frame, :, :count]
             if not np.isfinite(cost).all():
-                raise ValueError(f'the predictions {layer} of frame {frame} hold NaN or infinity: the training has '
+                raise ValueError(f'prediction {layer} of frame {frame} holds NaN or infinity: the training has '
                                  'diverged; lower the learning rate, or train without mixed precision')
             rows, columns = linear_sum_assignment(cost)
             queries[layer, starts[frame] + columns] = rows

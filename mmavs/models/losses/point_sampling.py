@@ -14,7 +14,7 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
     Returns:
         (n, C, ...) values.
     """
-    grid = (2 * points - 1).flatten(1, -2).unsqueeze(1)
+    grid = (2 * points).sub_(1).flatten(1, -2).unsqueeze(1)
     samples = F.grid_sample(maps, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
     return samples.view(*maps.shape[:2], *points.shape[1:-1])
 
@@ -41,5 +41,5 @@ def uncertain_points(logits: Tensor, num_points: int, oversample: float, importa
 
 
 def values_at_once(device: torch.device) -> int:
-    """How many sampled values to hold in one piece: what fits the cache of a CPU, or occupies a GPU (256 MB)."""
-    return 2**21 if device.type == 'cpu' else 2**26
+    """How many sampled values to hold in one piece: 8 MB for each CPU thread, near its cache, or 256 MB on a GPU."""
+    return 2**21 * torch.get_num_threads() if device.type == 'cpu' else 2**26

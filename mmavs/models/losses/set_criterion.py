@@ -67,8 +67,7 @@ class SetCriterion(nn.Module):
             earlier ones.
         """
         frames = targets.labelled.nonzero().squeeze(1)
-        segments = Segments.from_label_maps(
-            _select(targets.masks, frames, len(targets.labelled)), self.num_classes)
+        segments = Segments.from_label_maps(_select(targets.masks, frames, len(targets.labelled)), self.num_classes)
         terms = self.compare(predictions, segments, frames)
         losses = {}
         for layer in range(len(predictions)):
@@ -84,19 +83,26 @@ class SetCriterion(nn.Module):
             segments: Segments of the labelled frames.
             frames: (n,) int64 on the CPU, which of the N frames are labelled.
         """
-        device = predictions[0][1].device
-        with torch.autocast(device.type, enabled=False):
-            class_logits = torch.stack([_select(logits, frames, len(logits)) for logits, _ in predictions]).float()
-            queries = self._match(class_logits, [masks for _, masks in predictions], segments, frames)
+        class_logits, mask_logits = zip(*predictions)
+        with torch.autocast(mask_logits[0].device.type, enabled=False):
+            class_logits = torch.stack([_select(logits, frames, len(logits)) for logits in class_logits]).float()
+            queries = self._match(class_logits, mask_logits, segments, frames)
             loss_cls = self._class_loss(class_logits, segments, queries)
-            loss_mask, loss_dice = self._mask_losses([masks for _, masks in predictions], segments, frames, queries)
+            loss_mask, loss_dice = self._mask_losses(mask_logits, segments, frames, queries)
         return dict(loss_cls=loss_cls, loss_mask=loss_mask, loss_dice=loss_dice)
 
-    def _match(self, class_logits: Tensor, mask_logits: list[Tensor], segments: Segments, frames: Tensor) -> Tensor:
+    def _match(self, class_logits: Tensor, mask_logits: Sequence[Tensor], segments: Segments,
+               frames: Tensor) -> Tensor:
         """(L, M) query of each segment in each prediction, on the CPU; one copy from the device for all of them."""
         costs = [
-            matching_costs(logits, _select(masks.detach(), frames, len(masks)), segments, self.num_points,
-                           *self.weights.values()) for logits, masks in zip(class_logits, mask_logits)
+            matching_costs(
+                logits,
+                _select(masks.detach(), frames, len(masks)),
+                segments,
+                self.num_points,
+                class_weight=self.weights['loss_cls'],
+                mask_weight=self.weights['loss_mask'],
+                dice_weight=self.weights['loss_dice']) for logits, masks in zip(class_logits, mask_logits)
         ]
         return assign_queries(torch.stack(costs), segments.counts)
 
@@ -110,10 +116,10 @@ class SetCriterion(nn.Module):
         # The weighted mean; 0 where no frame is labelled.
         return losses.sum(1) / self.weight_of_class[classes].sum(1).clamp(min=torch.finfo(losses.dtype).tiny)
 
-    def _mask_losses(self, mask_logits: list[Tensor], segments: Segments, frames: Tensor,
+    def _mask_losses(self, mask_logits: Sequence[Tensor], segments: Segments, frames: Tensor,
                      queries: Tensor) -> tuple[Tensor, Tensor]:
         device = mask_logits[0].device
-        num_masks = mask_logits[0].new_tensor([len(segments.labels)], dtype=torch.float32)
+        num_masks = torch.full((1,), float(len(segments.labels)), device=device)
         all_reduce(num_masks, 'mean')
 
         # Logits of the matched queries, all predictions in one tensor.
