@@ -1,4 +1,5 @@
 """VGGish, the audio backbone of AVSBench, AVSegFormer, COMBO and VCT."""
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -134,7 +135,7 @@ class VGGish(BaseModule):
                 'stay random. Set audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published '
                 'weights, or frozen=False to train it.',
                 logger='current',
-                level='WARNING')
+                level=logging.WARNING)
         super().init_weights()
 
 
