@@ -1,0 +1,84 @@
+"""VCT with a mask prior: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import mmavs.models  # noqa: F401
+from mmavs.registry import MODELS
+from mmavs.structures import AVSDataSample
+from mmavs.utils.converters.vct import convert_vct
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+TOLERANCE = 1e-4
+AVSS_EXAMPLES = 10
+OUT_SHAPE = (224, 224)
+
+
+def check(folder, case, seeded):
+    if case['backbone'] != 'swin-b':
+        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected 'swin-b'")
+    expected = seeded.expected(folder.name, folder.parent)
+    found = outputs(build_model(folder, case, seeded), case, seeded)
+    assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
+    scores = found.pop('scores')
+    errors = {}
+    for key, values in expected.items():
+        assert found[key].shape == values.shape, key
+        if key != 'argmax':
+            errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
+    print(f"{folder.name}: largest error relative to the array's largest magnitude:", errors)
+    assert max(errors.values()) <= TOLERANCE, errors
+
+    # Labels may differ only where the two classes are tied within the tolerance of the scores.
+    different = found['argmax'] != expected['argmax']
+    labels = np.stack((found['argmax'], expected['argmax']), axis=1).astype(np.int64)
+    ours, theirs = np.moveaxis(np.take_along_axis(scores, labels, axis=1), 1, 0)
+    print(f'{folder.name}: {different.sum()} of {different.size} labels differ')
+    assert (ours - theirs)[different].max(initial=0) <= TOLERANCE * np.abs(scores).max()
+
+
+def build_model(folder, case, seeded):
+    init_default_scope('mmavs')
+    config = Config.fromfile(CONFIGS / f"vct/vct_swin-b_mask-prior_{case['subset']}.py").model
+    config.decode_head.input_size = tuple(case['size'])
+    model = MODELS.build(config)
+    model.load_state_dict(convert_vct(seeded.state_dict(folder.name, folder.parent)), strict=True)
+    return model.eval()
+
+
+@torch.no_grad()
+def outputs(model, case, seeded):
+    seed, size = case['seed'], tuple(case['size'])
+    num_clips, num_frames = case['clips'], case['frames']
+    num = num_clips * num_frames
+    frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, num_frames))
+    mask_prior = seeded.frames(seed + 1000, num, *size, cell=48).unflatten(0, (num_clips, num_frames))
+    num_examples = AVSS_EXAMPLES if case['subset'] == 'avss' else num_frames
+    log_mel = seeded.log_mel(seed, num_clips * num_examples).unflatten(0, (num_clips, num_examples))
+
+    intermediate = {}
+    for name in ('backbone', 'decode_head'):
+        getattr(model, name).register_forward_hook(
+            lambda module, args, output, name=name: intermediate.update({name: output}))
+    samples = [AVSDataSample(metainfo=dict(img_shape=size, out_shape=OUT_SHAPE)) for _ in range(num_clips)]
+    clips = [dict(frames=f, mask_prior=p, log_mel=a) for f, p, a in zip(frames, mask_prior, log_mel)]
+    batch = model.data_preprocessor(dict(inputs=clips, data_samples=samples))
+    samples = model(**batch, mode='predict')
+
+    pyramid, head = intermediate['backbone'], intermediate['decode_head']
+    scores = torch.cat([sample.seg_logits for sample in samples])
+    conv_map = model.audio_backbone(log_mel, num_examples).flatten(0, 1).transpose(1, 2)
+    found = dict(
+        scores=scores,
+        sem_seg=scores[[0, -1], :, ::8, ::8],
+        argmax=torch.cat([sample.pred_sem_seg for sample in samples]),
+        pred_logits=head['class_logits'],
+        pred_masks=head['mask_logits'][0, ::10, ::4, ::4],
+        ppqg=head['queries'][0],
+        vggish=conv_map.flatten(1)[:, ::97],
+        res2=pyramid[0][0, ::16, ::12, ::12],
+        res5=pyramid[3][0, ::32])
+    return {key: value.numpy() for key, value in found.items()}
