@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
+from mmavs.registry import TRANSFORMS
 from mmavs.utils.randomness import seeded
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
@@ -66,7 +67,7 @@ class ClipDataset(BaseDataset):
             data_root=str(data_root),
             data_prefix=data_prefix or {},
             indices=indices,
-            pipeline=list(pipeline),
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
             test_mode=test_mode,
             lazy_init=lazy_init)
 

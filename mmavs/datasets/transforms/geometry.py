@@ -32,6 +32,7 @@ class ClipBroadcaster(TransformBroadcaster):
                  transforms: list[dict | Callable],
                  keys: Sequence[str] = ('frames', 'masks', 'mask_prior'),
                  share_random_params: bool = False) -> None:
+        transforms = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in transforms]
         super().__init__(transforms, share_random_params=share_random_params)
         self.keys = tuple(keys)
 

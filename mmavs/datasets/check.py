@@ -1,0 +1,176 @@
+"""Look at every file of a data set and say what is wrong with it."""
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from mmavs.utils.audio import read_waveform
+
+from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
+from .avss import AVSSDataset
+from .clip_dataset import ClipDataset, Listing, exists, list_folder, read_csv
+from .transforms.audio import SAMPLE_RATE, read_log_mel
+from .transforms.loading import read_image, read_mask
+
+DATASET_TYPES = dict(s4=AVSBenchS4Dataset, ms3=AVSBenchMS3Dataset, avss=AVSSDataset)
+PUBLISHED_SIZES = dict(
+    s4=dict(train=3452, val=740, test=740),
+    ms3=dict(train=296, val=64, test=64),
+    avss=dict(train=8498, val=1304, test=1554))
+
+
+def check_dataset(data_root: str | Path,
+                  subset: str,
+                  layout: str = 'object',
+                  mask_prior: str | None = None,
+                  metainfo: dict | None = None,
+                  published: bool = True,
+                  num_threads: int = 4) -> list[str]:
+    """Check every clip of a data root: files missing, unreadable, or inconsistent with each other.
+
+    Looked at: the columns of the CSV file; clips listed twice; frames, masks and mask priors missing or too many;
+    pictures that cannot be decoded; sizes that differ within a clip or, in training, between frames and masks; mask
+    values that are no class; sounds that are missing, cannot be decoded, hold NaN, or are shorter than one 0.96 s
+    example for each frame; log-mel of another shape; number of clips in each split.
+
+    A kind of sound (wav, log-mel) is expected of every clip if its folder exists, and at least one of the two is.
+
+    Args:
+        data_root: Folder that holds the CSV file.
+        subset: 's4', 'ms3' or 'avss'.
+        layout: Of S4 and MS3, see :class:`AVSBenchS4Dataset`.
+        mask_prior: Folder of mask priors relative to ``data_root``; None: not checked.
+        metainfo: See :class:`ClipDataset`, for sets of other classes or events.
+        published: Compare the number of clips with the published sizes.
+        num_threads: Clips that are decoded at a time.
+
+    Returns:
+        One line for each problem, without line breaks.
+    """
+    options = {} if subset == 'avss' else dict(layout=layout)
+    if mask_prior is not None:
+        options['data_prefix'] = dict(mask_prior=mask_prior)
+    build = partial(DATASET_TYPES[subset], str(data_root), metainfo=metainfo, lazy_init=True, **options)
+    try:
+        counts = Counter(row['split'] for row in build(split='train').read_metadata())
+    except (OSError, ValueError) as error:
+        return [_one_line(error)]
+
+    problems = [*_check_counts(subset, counts, published), *_check_twice(build(split='train'))]
+    listing, console = cache(list_folder), Console(stderr=True)
+    for split in counts:
+        dataset = build(split=split)
+        clips = dataset.list_clips()
+        check = partial(_check_clip, dataset=dataset, listing=listing, sounds=_expected_sounds(clips, listing))
+        with ThreadPoolExecutor(num_threads) as pool:
+            results = track(
+                pool.map(check, clips),
+                f'{subset} {split}',
+                len(clips),
+                console=console,
+                disable=not console.is_terminal)
+            for found in results:
+                problems += found
+    return problems
+
+
+def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str]:
+    if not counts:
+        yield f'{subset}: the CSV file lists no clip'
+    if published:
+        for split, expected in PUBLISHED_SIZES[subset].items():
+            if counts[split] != expected:
+                yield f'{subset} {split}: {counts[split]} clips, the published set has {expected}'
+        for split in sorted(set(counts) - set(PUBLISHED_SIZES[subset])):
+            yield f'{subset} {split}: {counts[split]} clips in a split that the published set does not have'
+
+
+def _check_twice(dataset: ClipDataset) -> Iterator[str]:
+    rows = read_csv(dataset.ann_file, ())
+    for row, count in Counter(tuple(row.values()) for row in rows).items():
+        if count > 1:
+            yield f"{dataset.ann_file}: listed {count} times: {','.join(row)}"
+
+
+def _expected_sounds(clips: list[dict], listing: Listing) -> list[str]:
+    """Which of the sounds every clip should have: those of which a clip has one, or whose folder exists."""
+    keys = [
+        key for key in ('audio_path', 'log_mel_path')
+        if any(exists(clip[key], listing) for clip in clips) or _own_folder(clips[0], key)
+    ]
+    return keys or ['audio_path']
+
+
+def _own_folder(clip: dict, key: str) -> bool:
+    """Whether the folder for this kind of sound exists; in AVSS, sounds share the folder of the clip."""
+    return clip['subset'] != 'avss' and os.path.isdir(os.path.dirname(clip[key]))
+
+
+def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, sounds: list[str]) -> list[str]:
+    problems = [f'{kind} {message}' for kind, message in dataset.find_problems(clip, listing)]
+    problems += _check_pictures(clip, listing)
+    for key in sounds:
+        if not exists(clip[key], listing):
+            problems.append(f'{clip[key]} is missing')
+        else:
+            problems += _attempt(_check_waveform if key == 'audio_path' else _check_log_mel, clip, clip[key])
+    return [f"{clip['split']} {clip['clip_id']}: {_one_line(problem)}" for problem in problems]
+
+
+def _check_pictures(clip: dict, listing: Listing) -> list[str]:
+    problems, shapes = [], {}
+    readers = dict(
+        frame=partial(read_image, kind='frame', mode='RGB'),
+        mask=partial(read_mask, encoding=clip['mask_encoding'], num_classes=clip['num_classes']),
+        mask_prior=partial(read_image, kind='mask prior', mode='RGB'))
+    for kind, read in readers.items():
+        for path in clip[f'{kind}_paths'] or ():
+            if path is None or not exists(path, listing):
+                continue
+            try:
+                shapes.setdefault(kind, Counter())[read(path).shape[:2]] += 1
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+    for kind, sizes in shapes.items():
+        if len(sizes) > 1:
+            problems.append(f"the {kind.replace('_', ' ')} files differ in size: {_describe(sizes)} (height x width)")
+    if clip['split'] == 'train' and {'frame', 'mask'} <= set(shapes) and set(shapes['frame']) != set(shapes['mask']):
+        frames, masks = _describe(shapes['frame']), _describe(shapes['mask'])
+        problems.append(f'frames are {frames}, masks {masks} (height x width), expected the same in training')
+    return problems
+
+
+def _describe(sizes: Counter) -> str:
+    return ', '.join(f'{count} of {height}x{width}' for (height, width), count in sizes.items())
+
+
+def _attempt(check: Callable[[dict, str], str | None], clip: dict, path: str) -> list[str]:
+    try:
+        problem = check(clip, path)
+    except Exception as error:  # whatever a damaged file does to its decoder belongs in the list
+        problem = str(error) or repr(error)
+    return [problem] if problem else []
+
+
+def _check_waveform(clip: dict, path: str) -> str | None:
+    seconds = len(read_waveform(path, SAMPLE_RATE)) / SAMPLE_RATE
+    needed = 0.96 * sum(clip['valid']) + 0.015
+    if seconds < needed:
+        return f"{path}: {seconds:.2f} s of sound, expected {needed:.3f} s for {sum(clip['valid'])} frames"
+    return None
+
+
+def _check_log_mel(clip: dict, path: str) -> str | None:
+    num_examples, num_frames = len(read_log_mel(path)), sum(clip['valid'])
+    if num_examples < num_frames:
+        return f'{path}: {num_examples} log-mel examples for {num_frames} frames'
+    return None
+
+
+def _one_line(message: object) -> str:
+    return ' '.join(str(message).split())

@@ -1,0 +1,219 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4
+from PIL import Image
+
+from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, SwapAudio
+from mmavs.datasets.transforms import LoadAudio
+from mmavs.registry import DATASETS
+from mmavs.utils.palette import voc_palette
+
+
+@pytest.fixture(scope='module')
+def s4_root(tmp_path_factory):
+    return write_s4(tmp_path_factory.mktemp('s4'))
+
+
+@pytest.fixture(scope='module')
+def avss_root(tmp_path_factory):
+    return write_avss(tmp_path_factory.mktemp('avss'))
+
+
+def test_s4_trains_on_the_first_frame_and_evaluates_all(s4_root):
+    train, val = (AVSBenchS4Dataset(str(s4_root), split)[1] for split in ('train', 'val'))
+    assert train['clip_id'] == 'male_speech/train1' and train['subset'] == 's4' and train['category'] == 'male_speech'
+    assert train['labelled'] == [True, False, False, False, False] and train['valid'] == [True] * 5
+    assert [path is not None for path in train['mask_paths']] == train['labelled']
+    assert val['labelled'] == [True] * 5
+    assert all(os.path.isfile(path) for path in val['frame_paths'] + val['mask_paths'])
+    assert os.path.isfile(val['audio_path']) and os.path.isfile(val['log_mel_path'])
+
+
+def test_s4_events_are_numbered_as_the_prototypes_of_vct(s4_root):
+    dataset = AVSBenchS4Dataset(str(s4_root), 'val')
+    assert len(dataset.metainfo['events']) == 23
+    # helicopter 1, ..., male_speech 9, ..., dog_barking 20, counted from 1
+    assert [dataset.get_data_info(i)['event_id'] for i in range(2)] == [19, 8]
+
+
+def test_s4_of_unknown_category_names_it(tmp_path):
+    root = write_s4(tmp_path)
+    write_csv(root / 's4_meta_data.csv', 'name,start,category,split', [['x', 0, 'purring', 'train']])
+    with pytest.raises(ValueError, match=r's4_meta_data\.csv.*purring.*23 events.*metainfo'):
+        AVSBenchS4Dataset(str(root), 'train')
+    with pytest.raises(FileNotFoundError, match='1 of 1 clips'):
+        AVSBenchS4Dataset(str(root), 'train', metainfo=dict(events=['purring']))
+
+
+def test_clips_come_in_the_order_of_the_csv_file(tmp_path):
+    root = write_ms3(tmp_path, clips=3)
+    rows = [['train_2', 'train'], ['val_0', 'val'], ['train_0', 'train'], ['train_1', 'train']]
+    write_csv(root / 'ms3_meta_data.csv', 'video_id,split', rows)
+    dataset = AVSBenchMS3Dataset(str(root), 'train')
+    assert [dataset[i]['clip_id'] for i in range(3)] == ['train_2', 'train_0', 'train_1']
+    assert all(dataset[0]['labelled']) and dataset[0]['event_id'] is None
+
+
+def test_384_layout_of_vct_is_read(tmp_path):
+    root = write_ms3(tmp_path)
+    data = tmp_path / 'ms3_data_384'
+    for split in ('train', 'val'):
+        for path in (root / 'ms3_data/gt_masks' / split).glob('*/*.png'):
+            size = 384 if split == 'train' else 224
+            target = data / f'gt_masks_{size}' / split / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    for path in (root / 'ms3_data/visual_frames').glob('*/*.png'):
+        target = data / 'visual_frames_384' / path.parent.name / path.name.replace('.mp4', '')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        prior = data / 'pre_SAM_mask_384' / path.parent.name / target.name.replace('.png', '_mask_color.png')
+        prior.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, prior)
+    prefix = dict(mask_prior='ms3_data_384/pre_SAM_mask_384')
+    train, val = (AVSBenchMS3Dataset(str(root), split, '384', data_prefix=prefix)[0] for split in ('train', 'val'))
+    assert train['frame_paths'][0].endswith('visual_frames_384/train_0/train_0_1.png')
+    assert train['mask_paths'][4].endswith('gt_masks_384/train/train_0/train_0_5.png')
+    assert val['mask_paths'][4].endswith('gt_masks_224/val/val_0/val_0_5.png')
+    assert val['mask_prior_paths'][2].endswith('pre_SAM_mask_384/val_0/val_0_3_mask_color.png')
+
+
+@pytest.mark.parametrize(('split', 'v1s'), [('train', [True] + [False] * 4), ('val', [True] * 5), ('test', [True] * 5)])
+def test_avss_flags(avss_root, split, v1s):
+    dataset = AVSSDataset(str(avss_root), split)
+    clips = [dataset[i] for i in range(len(dataset))]
+    assert [clip['clip_id'] for clip in clips] == [f'{part}/{split}_{part}' for part in ('v1s', 'v1m', 'v2')]
+    assert [clip['labelled'] for clip in clips] == [v1s, [True] * 5, [True] * 10]
+    assert [clip['valid'] for clip in clips] == [[True] * 5, [True] * 5, [True] * 10]
+
+
+def test_avss_clips_padded_to_ten_frames(avss_root):
+    dataset = AVSSDataset(str(avss_root), 'train', num_frames=10)
+    clip = dataset[0]
+    assert clip['valid'] == [True] * 5 + [False] * 5 and clip['labelled'] == [True] + [False] * 9
+    assert clip['frame_paths'][5:] == [None] * 5 and clip['mask_paths'][1:] == [None] * 9
+    assert dataset[2]['valid'] == [True] * 10
+
+
+def test_avss_reads_indices_or_colours_by_what_is_there(avss_root, tmp_path):
+    pipeline = [dict(type='LoadClipMasks')]
+    semantic = AVSSDataset(str(avss_root), 'val', pipeline=pipeline)
+    rgb = AVSSDataset(str(write_avss(tmp_path, 'labels_rgb')), 'val', pipeline=pipeline)
+    assert semantic[0]['mask_encoding'] == 'index' and rgb[0]['mask_encoding'] == 'palette'
+    for i in range(3):
+        np.testing.assert_array_equal(semantic[i]['masks'], rgb[i]['masks'])
+    assert np.unique(semantic[0]['masks']).tolist() == [0, 4, 5, 6, 7, 8, 17]
+
+
+def test_avss_of_another_number_of_classes_is_refused(avss_root):
+    with pytest.raises(ValueError, match=r'label2idx\.json: 71 classes.*built for 2.*metainfo'):
+        AVSSDataset(str(avss_root), 'train', metainfo=dict(classes=['background', 'dog']))
+
+
+def test_voc_palette_has_the_published_colours():
+    palette = voc_palette(71)
+    expected = {0: [0, 0, 0], 1: [128, 0, 0], 8: [64, 0, 0], 64: [32, 0, 0], 70: [32, 128, 128]}
+    assert {i: palette[i] for i in expected} == expected
+    assert len({tuple(colour) for colour in palette}) == 71
+
+
+@pytest.mark.parametrize('needed', ['split', 'category', 'name'])
+def test_csv_without_a_column_names_file_and_column(tmp_path, needed):
+    header = [name for name in ('name', 'start', 'category', 'split') if name != needed]
+    write_csv(tmp_path / 's4_meta_data.csv', ','.join(header), [['x'] * 3])
+    with pytest.raises(ValueError, match=rf"s4_meta_data\.csv: no column '{needed}'"):
+        AVSBenchS4Dataset(str(tmp_path), 'train')
+
+
+def test_csv_with_an_empty_value_names_the_line(tmp_path):
+    write_csv(tmp_path / 'metadata.csv', 'uid,split,label', [['a', 'train', 'v1s'], ['b', '', 'v2']])
+    with pytest.raises(ValueError, match=r"metadata\.csv: line 3 has no value in the column 'split'"):
+        AVSSDataset(str(tmp_path), 'train')
+
+
+def test_unknown_part_of_avss_is_named(tmp_path):
+    write_csv(tmp_path / 'metadata.csv', 'uid,split,label', [['a', 'train', 'v3']])
+    with pytest.raises(ValueError, match=r'metadata\.csv: found v3 .*expected v1s, v1m or v2'):
+        AVSSDataset(str(tmp_path), 'train')
+
+
+def test_missing_csv_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'ms3_meta_data\.csv: no such file'):
+        AVSBenchMS3Dataset(str(tmp_path), 'train')
+
+
+def test_empty_split_is_an_error(s4_root):
+    with pytest.raises(ValueError, match=r"s4_meta_data\.csv: the split 'trian' is empty, found 'train' \(2\)"):
+        AVSBenchS4Dataset(str(s4_root), 'trian')
+
+
+def test_missing_files_are_counted_up_front(tmp_path):
+    root = write_ms3(tmp_path, clips=3)
+    for path in ('visual_frames/train_1/train_1.mp4_3.png', 'visual_frames/train_1/train_1.mp4_4.png',
+                 'gt_masks/train/train_2/train_2_5.png'):
+        (root / 'ms3_data' / path).unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        AVSBenchMS3Dataset(str(root), 'train')
+    message = str(error.value)
+    assert '2 of 3 clips' in message and '2 x frame, 1 x mask' in message
+    assert 'train_1.mp4_3.png is missing' in message and 'check_dataset.py' in message
+
+
+def test_frame_count_other_than_mask_count_names_the_clip(tmp_path):
+    root = write_ms3(tmp_path)
+    (root / 'ms3_data/gt_masks/val/val_1/val_1_4.png').unlink()
+    match = r'clip val_1: mask .*val_1_4\.png is missing; found 4 of 5 mask files for 5 frames'
+    with pytest.raises(FileNotFoundError, match=match):
+        AVSBenchMS3Dataset(str(root), 'val')
+    write_image(root / 'ms3_data/visual_frames/test_0/test_0.mp4_6.png', np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(FileNotFoundError, match=r'clip test_0: frame count is 6 in .*test_0, expected 5'):
+        AVSBenchMS3Dataset(str(root), 'test')
+
+
+def test_the_sound_that_the_pipeline_reads_must_exist(tmp_path):
+    root = write_ms3(tmp_path)
+    shutil.rmtree(root / 'ms3_data/audio_log_mel')
+    clip = AVSBenchMS3Dataset(str(root), 'train', pipeline=[LoadAudio('waveform')])[0]
+    assert clip['log_mel_path'] is None and clip['waveform'].shape == (80000, )
+    with pytest.raises(FileNotFoundError, match=r'2 x sound.*train_0\.pkl is missing'):
+        AVSBenchMS3Dataset(str(root), 'train', pipeline=[LoadAudio('log_mel')])
+
+
+def test_missing_mask_priors_are_an_error_only_where_they_are_asked_for(tmp_path):
+    root = write_ms3(tmp_path)
+    pipeline = [dict(type='LoadMaskPrior')]
+    assert 'mask_prior' not in AVSBenchMS3Dataset(str(root), 'train', pipeline=pipeline)[0]
+    with pytest.raises(FileNotFoundError, match=r'10 x mask prior.*_mask_color\.png is missing'):
+        AVSBenchMS3Dataset(str(root), 'train', data_prefix=dict(mask_prior='priors'), pipeline=pipeline)
+
+
+def test_swapped_audio_is_that_of_another_category_and_deterministic(tmp_path):
+    root = write_s4(tmp_path, clips=4)
+    config = dict(type='AVSBenchS4Dataset', data_root=str(root), split='test')
+    plain = DATASETS.build(config)
+    swapped, again = (DATASETS.build(dict(type='SwapAudio', dataset=dict(config))) for _ in range(2))
+    assert len(swapped) == 4 and swapped.metainfo == plain.metainfo
+    for i in range(4):
+        assert swapped[i]['clip_id'] == plain[i]['clip_id']
+        assert swapped[i]['frame_paths'] == plain[i]['frame_paths']
+        other = swapped[i]['audio_clip_id']
+        assert other.split('/')[0] != plain[i]['category']
+        assert os.path.basename(swapped[i]['audio_path']) == other.split('/')[1] + '.wav'
+        assert again[i]['audio_path'] == swapped[i]['audio_path']
+
+
+def test_swapping_needs_two_clips(tmp_path):
+    with pytest.raises(ValueError, match='needs two clips'):
+        SwapAudio(AVSBenchMS3Dataset(str(write_ms3(tmp_path, clips=1)), 'test'))
+
+
+def test_differing_frame_sizes_in_a_clip_are_named(tmp_path):
+    root = write_ms3(tmp_path)
+    path = root / 'ms3_data/visual_frames/train_0/train_0.mp4_2.png'
+    Image.new('RGB', (20, 30)).save(path)
+    dataset = AVSBenchMS3Dataset(str(root), 'train', pipeline=[dict(type='LoadClipFrames')])
+    with pytest.raises(ValueError, match=r'differ in size: .*mp4_1\.png is 40x48, .*mp4_2\.png is 30x20'):
+        dataset[0]

@@ -1,0 +1,41 @@
+"""Check a data root of AVSBench: one line for everything missing, unreadable or inconsistent, exit code 1 if any."""
+import argparse
+import sys
+
+from mmavs.datasets.check import check_dataset
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('data_root', help='folder with the CSV file, such as data/AVSBench/Single-source')
+    parser.add_argument('--subset', choices=['s4', 'ms3', 'avss'], required=True)
+    parser.add_argument('--layout', choices=['object', '384'], default='object', help='tree of S4 and MS3')
+    parser.add_argument('--mask-prior', help='folder of mask priors below data_root, to check them too')
+    parser.add_argument('--classes', nargs='+', help='class names of AVSS, background first, of a set with others')
+    parser.add_argument('--events', nargs='+', help='categories of S4, of a set with others')
+    parser.add_argument('--any-size', action='store_true', help='do not compare the splits with the published sizes')
+    parser.add_argument('--threads', type=int, default=4, help='clips decoded at a time')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print the problems."""
+    args = parse_args()
+    metainfo = {key: value for key, value in (('classes', args.classes), ('events', args.events)) if value}
+    problems = check_dataset(
+        args.data_root,
+        args.subset,
+        layout=args.layout,
+        mask_prior=args.mask_prior,
+        metainfo=metainfo or None,
+        published=not args.any_size,
+        num_threads=args.threads)
+    for problem in problems:
+        print(problem)
+    print(f'{len(problems)} problem(s) found in {args.data_root}', file=sys.stderr)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == '__main__':
+    main()
