@@ -60,12 +60,12 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
     except RefusedGlobalError as error:
         raise _refusal(path, str(error)) from None
     except Exception as error:
-        refused = re.search(r'(?:Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) `?([\w.]+)', str(error))
+        refused = re.search(r'(?i:unsupported (?:global: global|class|global)) `?([\w.]+)', str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise _refusal(path, refused[1]) from None
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise ValueError(f'{path}: not a readable checkpoint of {path.stat().st_size} bytes, it is truncated, damaged or '
-                         f'of another kind ({reason}). Copy or download it again') from error
+        raise ValueError(f'{path}: not a readable checkpoint of {path.stat().st_size} bytes, it is truncated, damaged '
+                         f'or of another kind ({reason}). Copy or download it again') from error
 
 
 def _refusal(path: Path, name: str) -> pickle.UnpicklingError:
@@ -90,8 +90,8 @@ def weights_of(checkpoint: Any, name: str) -> dict[str, Tensor]:
         if isinstance(weights, Mapping) and isinstance(weights.get(key), Mapping):
             weights = weights[key]
     if not isinstance(weights, Mapping) or not weights:
-        raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, expected a dict of tensors, bare or '
-                         "as 'state_dict' or 'model'")
+        raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, expected a dict of tensors, bare '
+                         "or as 'state_dict' or 'model'")
     weights = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in weights.items()}
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
@@ -143,7 +143,7 @@ def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str)
     lines = [f'{name}: the checkpoint does not fit the model that the config describes.']
     lines += _causes(expected, weights, missing, unexpected, reshaped)
     if reshaped:
-        shapes = [f'{key} is {tuple(weights[key].shape)}, the model has {tuple(expected[key].shape)}' for key in reshaped]
+        shapes = [f'{x} is {tuple(weights[x].shape)}, the model has {tuple(expected[x].shape)}' for x in reshaped]
         lines.append(f'  other shapes: {_abridged(shapes)}')
     if missing:
         lines.append(f'  missing: {_abridged(missing)}')

@@ -8,11 +8,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rename:
-    """Weights that are used.
+    r"""Weights that are used.
 
     Attributes:
         pattern: Regular expression for a whole key of the source.
-        target: Key in mmavs, with the groups of the pattern as ``\\1``, ``\\2``, ...
+        target: Key in mmavs, with the groups of the pattern as ``\1``, ``\2``, ...
         convert: What is done to the tensor, where its layout differs.
     """
     pattern: str

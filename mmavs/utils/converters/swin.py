@@ -27,6 +27,7 @@ def swin_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
     """Rules for a Swin Transformer whose keys begin with ``source``, for one whose keys begin with ``target``."""
     source = re.escape(source)
     block, ours = source + r'layers\.(\d)\.blocks\.(\d+)\.', target + r'stages.\1.blocks.\2.'
+    downsample = source + r'layers\.(\d)\.downsample\.'
     return [
         Rename(source + r'patch_embed\.proj\.(\w+)', target + r'patch_embed.projection.\1'),
         Rename(source + r'patch_embed\.norm\.(\w+)', target + r'patch_embed.norm.\1'),
@@ -36,9 +37,8 @@ def swin_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
         Rename(block + r'attn\.(relative_position_bias_table|(?:qkv|proj)\.\w+)', ours + r'attn.w_msa.\3'),
         Rename(block + r'mlp\.fc1\.(\w+)', ours + r'ffn.layers.0.0.\3'),
         Rename(block + r'mlp\.fc2\.(\w+)', ours + r'ffn.layers.1.\3'),
-        Rename(source + r'layers\.(\d)\.downsample\.reduction\.weight', target + r'stages.\1.downsample.reduction.weight',
-               merge_reduction),
-        Rename(source + r'layers\.(\d)\.downsample\.norm\.(\w+)', target + r'stages.\1.downsample.norm.\2', merge_norm),
+        Rename(downsample + r'reduction\.weight', target + r'stages.\1.downsample.reduction.weight', merge_reduction),
+        Rename(downsample + r'norm\.(\w+)', target + r'stages.\1.downsample.norm.\2', merge_norm),
         Rename(source + r'norm(\d)\.(\w+)', target + r'norm\1.\2'),
     ]
 

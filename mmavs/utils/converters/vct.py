@@ -26,7 +26,7 @@ RULES = [
     # Pixel decoder
     Rename(PIXEL_DECODER + r'input_proj\.(\d)\.([01])\.(\w+)', r'decode_head.pixel_decoder.input_proj.\1.\2.\3'),
     Rename(PIXEL_DECODER + r'transformer\.level_embed', r'decode_head.pixel_decoder.level_embed'),
-    Rename(ENCODER_LAYER + r'(self_attn\.\w+\.\w+|(?:norm|linear)[12]\.\w+)', r'decode_head.pixel_decoder.layers.\1.\2'),
+    Rename(ENCODER_LAYER + r'((?:self_attn\.\w+|norm[12]|linear[12])\.\w+)', r'decode_head.pixel_decoder.layers.\1.\2'),
     Rename(PIXEL_DECODER + r'adapter_1\.weight', r'decode_head.pixel_decoder.lateral_conv.0.weight'),
     Rename(PIXEL_DECODER + r'adapter_1\.norm\.(\w+)', r'decode_head.pixel_decoder.lateral_conv.1.\1'),
     Rename(PIXEL_DECODER + r'layer_1\.weight', r'decode_head.pixel_decoder.output_conv.0.weight'),
@@ -34,7 +34,7 @@ RULES = [
     Rename(PIXEL_DECODER + r'mask_features\.(\w+)', r'decode_head.pixel_decoder.mask_features.\1'),
     # Query generation
     Rename(QUERY_BLOCK + r'pre_proj\.([024])\.(\w+)', r'decode_head.query_generator.pre_proj.\1.\2'),
-    Rename(QUERY_BLOCK + r'query_mixer\.layers\.([012])\.(\w+)', r'decode_head.query_generator.query_mixer.layers.\1.\2'),
+    Rename(QUERY_BLOCK + r'query_mixer\.layers\.(\d)\.(\w+)', r'decode_head.query_generator.query_mixer.layers.\1.\2'),
     Rename(QUERY_BLOCK + r'prototype\.weight', r'decode_head.query_generator.prototypes.weight'),
     Rename(QUERY_BLOCK + r'pre_attn\.multihead_attn\.([\w.]+)', r'decode_head.query_generator.prototype_attn.\1'),
     Rename(QUERY_BLOCK + r'pre_attn\.norm\.(\w+)', r'decode_head.query_generator.prototype_norm.\1'),
@@ -83,9 +83,9 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
     prototypes = weights.get('decode_head.query_generator.prototypes.weight', ())
     subset = {0: 'ms3', 23: 's4', 71: 'avss'}.get(len(prototypes))
     if subset is None:
-        raise ValueError(f'vct: the checkpoint has {len(prototypes)} prototypes, expected 0 (MS3), 23 (S4) or 71 (AVSS): '
-                         'name the config that it was trained with')
+        raise ValueError(f'vct: the checkpoint has {len(prototypes)} prototypes, expected 0 (MS3), 23 (S4) or 71 '
+                         '(AVSS): name the config that it was trained with')
     pixels = weights['decode_head.query_generator.query_mixer.layers.0.weight'].shape[1]
     branch = '_mask-prior' if 'mask_prior.gates.0.fc1.weight' in weights else ''
     size = '' if pixels == 96 * 96 else f'_{4 * isqrt(pixels)}'
-    return f'vct/vct_swin-b{branch}_{subset}{size}.py'
+    return f'vct/vct_swin-b{size}{branch}_{subset}.py'

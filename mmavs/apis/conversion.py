@@ -1,0 +1,57 @@
+"""Convert published checkpoints, checked against the model that they belong to."""
+import os
+import re
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmavs.registry import MODELS
+from mmavs.utils.checkpoint import check_state_dict, read_checkpoint, weights_of
+from mmavs.utils.converters import CONVERTERS, Conversion
+from mmavs.version import __version__
+
+from .model import init_model
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: str | Path | None = None) -> Conversion:
+    """Convert a published checkpoint.
+
+    Args:
+        source: Where it comes from: 'swin', 'vct' or 'vggish'.
+        src: The published file.
+        dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values.
+        config: Config whose model the result has to fit; None finds out by the weights.
+
+    Returns:
+        The converted weights and what became of each key.
+
+    Raises:
+        ValueError: The file is no checkpoint, holds an unknown key, or the result does not fit the model.
+    """
+    converter = CONVERTERS[source]
+    conversion = converter.convert(weights_of(read_checkpoint(src), str(src)))
+    model = _target_model(converter.target(conversion.state_dict) if config is None else str(config))
+    absent = {key: x for key, x in model.state_dict().items() if re.fullmatch(converter.absent, key)}
+    check_state_dict(model, absent | conversion.state_dict, str(src))
+
+    weights = {key: x.contiguous() for key, x in conversion.state_dict.items()}
+    meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
+    dst = Path(dst)
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    partial = dst.with_name(f'{dst.name}.partial')
+    torch.save(dict(state_dict=weights, meta=meta), partial)
+    os.replace(partial, dst)
+    return conversion
+
+
+def _target_model(target: dict | str) -> nn.Module:
+    """The model of a config file, or a component."""
+    if isinstance(target, dict):
+        init_default_scope('mmavs')
+        return MODELS.build(target)
+    path = Path(target)
+    return init_model(path if path.is_file() else CONFIGS / path)

@@ -1,0 +1,46 @@
+"""From a config and a checkpoint to a model."""
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+
+from mmavs.registry import MODELS
+from mmavs.utils.checkpoint import load_weights
+from mmavs.utils.config import ConfigError, check_config, load_config
+
+
+def init_model(config: str | Path | Config,
+               checkpoint: str | Path | None = None,
+               device: str | torch.device = 'cpu') -> BaseModel:
+    """Build a model for inference.
+
+    Args:
+        config: A config file or a config that has been read.
+        checkpoint: Weights to load, all of them; None leaves them random.
+        device: Where the model goes.
+
+    Returns:
+        The model in evaluation mode; ``model.cfg`` is the config.
+
+    Raises:
+        ConfigError: The config cannot be read, or names a component or an argument that does not exist; close matches
+            are listed.
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: The checkpoint is damaged or does not fit the model.
+    """
+    if isinstance(config, Config):
+        init_default_scope(config.get('default_scope', 'mmavs'))
+        problems = list(check_config(config))
+        if problems:
+            raise ConfigError('\n'.join(problems))
+    else:
+        config = load_config(str(config))
+    if 'model' not in config:
+        raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
+    model = MODELS.build(config.model)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    model.cfg = config
+    return model.to(device).eval()

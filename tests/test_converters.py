@@ -1,0 +1,355 @@
+"""Checkpoints: converters account for every key, loading is strict and executes nothing."""
+import os
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmseg.models.backbones.swin import PatchMerging, WindowMSA
+from torch import nn
+
+from mmavs.apis import convert_checkpoint
+from mmavs.registry import MODELS
+from mmavs.utils.checkpoint import check_state_dict, load_weights, read_checkpoint, weights_of
+from mmavs.utils.converters import CONVERTERS, convert_vct
+
+CONVERT = Path(__file__).parents[1] / 'tools/model_converters/convert.py'
+
+
+def linear(name, out, channels, bias=True):
+    return {f'{name}.weight': (out, channels)} | ({f'{name}.bias': (out, )} if bias else {})
+
+
+def conv(name, out, channels, size, bias=True):
+    return {f'{name}.weight': (out, channels, size, size)} | ({f'{name}.bias': (out, )} if bias else {})
+
+
+def norm(name, channels):
+    return {f'{name}.weight': (channels, ), f'{name}.bias': (channels, )}
+
+
+def attention(name, channels):
+    return {f'{name}.in_proj_weight': (3 * channels, channels), f'{name}.in_proj_bias': (3 * channels, )} | linear(
+        f'{name}.out_proj', channels, channels)
+
+
+def swin_shapes(prefix='', embed_dims=8, window=2):
+    """Names and shapes of a published Swin Transformer with one block in each stage."""
+    shapes = conv(f'{prefix}patch_embed.proj', embed_dims, 3, 4) | norm(f'{prefix}patch_embed.norm', embed_dims)
+    for stage in range(4):
+        dims = embed_dims * 2**stage
+        block = f'{prefix}layers.{stage}.blocks.0.'
+        shapes |= norm(f'{block}norm1', dims) | norm(f'{block}norm2', dims)
+        shapes |= linear(f'{block}attn.qkv', 3 * dims, dims) | linear(f'{block}attn.proj', dims, dims)
+        shapes |= linear(f'{block}mlp.fc1', 4 * dims, dims) | linear(f'{block}mlp.fc2', dims, 4 * dims)
+        shapes[f'{block}attn.relative_position_bias_table'] = ((2 * window - 1)**2, 1)
+        shapes[f'{block}attn.relative_position_index'] = (window**2, window**2)
+        if stage < 3:
+            shapes |= norm(f'{prefix}layers.{stage}.downsample.norm', 4 * dims)
+            shapes |= linear(f'{prefix}layers.{stage}.downsample.reduction', 2 * dims, 4 * dims, bias=False)
+    return shapes
+
+
+def vggish_shapes(prefix='', channels=(64, 128, 256, 256, 512, 512)):
+    shapes, previous = {}, 1
+    for index, width in zip((0, 3, 6, 8, 11, 13), channels):
+        shapes |= conv(f'{prefix}features.{index}', width, previous, 3)
+        previous = width
+    for index, (out, width) in zip((0, 2, 4), ((4096, 24 * previous), (4096, 4096), (128, 4096))):
+        shapes |= linear(f'{prefix}embeddings.{index}', out, width)
+    return shapes
+
+
+def vct_shapes(num_classes, num_prototypes, mask_prior=True):
+    """Names and shapes of the published VCT, with few channels and 32x32 frames."""
+    dims, levels = 32, (8, 16, 32, 64)
+    shapes = swin_shapes('backbone.') | {f'backbone.norm{i}.{x}': (levels[i], ) for i in range(4) for x in WEIGHT_BIAS}
+    if mask_prior:
+        shapes |= {f'pre_sam_{key}': shape for key, shape in shapes.items()}
+        for level, channels in enumerate(levels):
+            gate = f'scale_factor_module.{level}.'
+            shapes |= linear(f'{gate}fc1', channels // 4, channels) | linear(f'{gate}fc2', channels, channels // 4)
+    shapes |= {key: shape for key, shape in vggish_shapes('audio_backbone.', VGGISH_CHANNELS).items() if 'feat' in key}
+    shapes |= linear('audio_backbone.embeddings.0', 4, 4)
+    head = 'sem_seg_head.'
+    for index, channels in zip((0, 2, 4), ((40, 6), (40, 40), (dims, 40))):
+        shapes |= linear(f'{head}audio_transformation.embeddings.{index}', *channels)
+    decoder = f'{head}pixel_decoder.'
+    for index, channels in enumerate(levels[:0:-1]):
+        shapes |= conv(f'{decoder}input_proj.{index}.0', dims, channels, 1)
+        shapes |= norm(f'{decoder}input_proj.{index}.1', dims)
+    shapes[f'{decoder}transformer.level_embed'] = (3, dims)
+    layer = f'{decoder}transformer.encoder.layers.0.'
+    for name, out in dict(sampling_offsets=192, attention_weights=96, value_proj=dims, output_proj=dims).items():
+        shapes |= linear(f'{layer}self_attn.{name}', out, dims)
+    shapes |= norm(f'{layer}norm1', dims) | norm(f'{layer}norm2', dims)
+    shapes |= linear(f'{layer}linear1', 48, dims) | linear(f'{layer}linear2', dims, 48)
+    shapes |= conv(f'{decoder}mask_features', dims, dims, 1)
+    shapes |= conv(f'{decoder}adapter_1', dims, levels[0], 1, bias=False) | norm(f'{decoder}adapter_1.norm', dims)
+    shapes |= conv(f'{decoder}layer_1', dims, dims, 3, bias=False) | norm(f'{decoder}layer_1.norm', dims)
+    predictor = f'{head}predictor.'
+    cross, own, ffn = (f'{predictor}transformer_{x}_layers.0.' for x in ('cross_attention', 'self_attention', 'ffn'))
+    shapes |= attention(f'{cross}multihead_attn', dims) | attention(f'{own}self_attn', dims)
+    shapes |= norm(f'{cross}norm', dims) | norm(f'{own}norm', dims) | norm(f'{ffn}norm', dims)
+    shapes |= linear(f'{ffn}linear1', 56, dims) | linear(f'{ffn}linear2', dims, 56)
+    shapes |= norm(f'{predictor}decoder_norm', dims)
+    for name, rows in (('query_feat', 5), ('query_embed', 5), ('level_embed', 4)):
+        shapes[f'{predictor}{name}.weight'] = (rows, dims)
+    shapes |= linear(f'{predictor}class_embed', num_classes + 1, dims)
+    for index in range(3):
+        shapes |= linear(f'{predictor}mask_embed.layers.{index}', dims, dims)
+    block = f'{predictor}visual_query_block.'
+    for index, size in ((0, 1), (2, 3), (4, 1)):
+        shapes |= conv(f'{block}pre_proj.{index}', dims, dims, size)
+    for index, channels in enumerate(((dims, 64), (dims, dims), (5, dims))):
+        shapes |= linear(f'{block}query_mixer.layers.{index}', *channels)
+    for name in ('q_proj', 'k_proj', 'v_proj', 'proj'):
+        shapes |= linear(f'{block}assign_attn.{name}', dims, dims)
+    if num_prototypes:
+        shapes[f'{block}prototype.weight'] = (num_prototypes, dims)
+        shapes |= attention(f'{block}pre_attn.multihead_attn', dims) | norm(f'{block}pre_attn.norm', dims)
+        shapes |= linear(f'{predictor}audio_proj', dims, dims, bias=False)
+        shapes |= linear(f'{predictor}proto_proj', dims, dims, bias=False)
+        shapes['criterion.logit_scale'] = ()
+    shapes['criterion.empty_weight'] = (num_classes + 1, )
+    return shapes
+
+
+WEIGHT_BIAS = ('weight', 'bias')
+VGGISH_CHANNELS = (2, 2, 4, 4, 6, 6)
+
+
+def randoms(shapes, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+
+
+def vct_model(num_classes=2, num_prototypes=None, mask_prior=True):
+    swin = dict(type='mmseg.SwinTransformer', embed_dims=8, depths=(1, ) * 4, num_heads=(1, ) * 4, window_size=2)
+    head = dict(
+        type='VCTHead',
+        num_classes=num_classes,
+        input_size=(32, 32),
+        audio_channels=6,
+        pixel_decoder=dict(
+            type='MSDeformAttnPixelDecoder', in_channels=(8, 16, 32, 64), embed_dims=32, num_layers=1, ffn_dims=48),
+        criterion=dict(type='SetCriterion'),
+        audio_hidden_dims=40,
+        num_queries=5,
+        num_layers=1,
+        ffn_dims=56)
+    if num_prototypes:
+        head.update(num_prototypes=num_prototypes, pac_loss=dict(type='PACLoss'))
+    init_default_scope('mmavs')
+    return MODELS.build(
+        dict(
+            type='AudioVisualSegmentor',
+            backbone=swin,
+            audio_backbone=dict(type='VGGish', output='conv', channels=VGGISH_CHANNELS),
+            mask_prior=dict(type='MaskPriorBranch', backbone=swin, channels=(8, 16, 32, 64), reduction=4)
+            if mask_prior else None,
+            decode_head=head))
+
+
+SUBSETS = pytest.mark.parametrize(('subset', 'num_classes', 'num_prototypes'), [('ms3', 2, None), ('s4', 2, 23),
+                                                                               ('avss', 71, 71)])
+
+
+@SUBSETS
+def test_vct_of_every_subset_fills_its_model(subset, num_classes, num_prototypes):
+    weights = randoms(vct_shapes(num_classes, num_prototypes))
+    conversion = CONVERTERS['vct'].convert(weights)
+    vct_model(num_classes, num_prototypes).load_state_dict(conversion.state_dict, strict=True)
+    assert conversion.used.keys() | conversion.dropped.keys() == weights.keys()
+    assert len(set(conversion.used.values())) == len(conversion.used)
+    assert conversion.state_dict.keys() == set(conversion.used.values()) | conversion.added.keys()
+    assert all('index' in key or 'embeddings' in key or 'empty_weight' in key for key in conversion.dropped)
+
+
+def test_vct_target_is_the_config_of_its_subset_size_and_branch():
+    weights = convert_vct(randoms(vct_shapes(2, 23)))
+    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_32_mask-prior_s4.py'
+    weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
+    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_mask-prior_s4.py'
+
+
+def test_an_unknown_key_is_an_error_that_names_it():
+    weights = randoms(vct_shapes(2, None)) | {'sem_seg_head.predictor.surprise.weight': torch.zeros(1)}
+    with pytest.raises(ValueError, match='sem_seg_head.predictor.surprise.weight'):
+        convert_vct(weights)
+
+
+def test_patch_merging_is_reordered_as_mmseg_merges():
+    torch.manual_seed(0)
+    weights = {
+        key: x
+        for key, x in randoms(swin_shapes()).items() if key.startswith('layers.0.downsample')
+    }
+    published_norm, published_reduction = nn.LayerNorm(32), nn.Linear(32, 16, bias=False)
+    published_norm.load_state_dict({x: weights[f'layers.0.downsample.norm.{x}'] for x in WEIGHT_BIAS})
+    published_reduction.load_state_dict({'weight': weights['layers.0.downsample.reduction.weight']})
+    x = torch.randn(1, 8, 4, 6)
+    blocks = [x[:, :, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
+    expected = published_reduction(published_norm(torch.cat(blocks, 1).permute(0, 2, 3, 1))).flatten(1, 2)
+
+    merging = PatchMerging(8, 16)
+    converted = CONVERTERS['swin'].convert(weights).state_dict
+    merging.load_state_dict({key.removeprefix('stages.0.downsample.'): x for key, x in converted.items()})
+    output, size = merging(x.flatten(2).transpose(1, 2), (4, 6))
+    assert size == (2, 3)
+    torch.testing.assert_close(output, expected)
+
+
+@pytest.mark.parametrize('window', [2, 7, 12])
+def test_position_indices_are_those_of_mmseg(window):
+    shapes = {'backbone.layers.0.blocks.0.attn.relative_position_bias_table': ((2 * window - 1)**2, 2)}
+    index = convert_vct(randoms(shapes))['backbone.stages.0.blocks.0.attn.w_msa.relative_position_index']
+    torch.testing.assert_close(index, WindowMSA(4, 2, (window, window)).relative_position_index)
+
+
+def test_swin_classifier_and_masks_are_dropped(tmp_path):
+    weights = randoms(swin_shapes() | linear('head', 10, 64) | norm('norm', 64) | {
+        'layers.0.blocks.0.attn_mask': (4, 4, 4),
+    })
+    pickle.dump(dict(model=weights, matching_heuristics=True), (tmp_path / 'swin.pkl').open('wb'))
+    conversion = convert_checkpoint('swin', tmp_path / 'swin.pkl', tmp_path / 'swin.pth')
+    names = {key.split('.')[-1] for key in conversion.dropped}
+    assert names == {'weight', 'bias', 'attn_mask', 'relative_position_index'} and len(conversion.dropped) == 9
+
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'swin.pth'))
+    config = dict(CONVERTERS['swin'].target(conversion.state_dict), init_cfg=init_cfg)
+    assert config['depths'] == [1] * 4 and config['window_size'] == 2 and config['num_heads'] == [1] * 4
+    backbone = MODELS.build(config)
+    backbone.init_weights()
+    bias = backbone.stages[1].blocks[0].ffn.layers[1].bias
+    torch.testing.assert_close(bias, weights['layers.1.blocks.0.mlp.fc2.bias'])
+
+
+def test_a_wrong_shape_is_an_error_when_converting(tmp_path):
+    weights = randoms(swin_shapes() | {'layers.2.blocks.0.mlp.fc1.bias': (7, )})
+    torch.save(dict(model=weights), tmp_path / 'swin.pth')
+    with pytest.raises(ValueError, match=r'stages.2.blocks.0.ffn.layers.0.0.bias is \(7,\)'):
+        convert_checkpoint('swin', tmp_path / 'swin.pth', tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()
+
+
+def test_vggish_keeps_its_names_and_drops_the_post_processor():
+    weights = randoms({key: (1, ) for key in vggish_shapes()} | {'pproc.pca_means': (128, 1)})
+    conversion = CONVERTERS['vggish'].convert(weights)
+    assert conversion.dropped.keys() == {'pproc.pca_means'}
+    assert conversion.used == {key: key for key in vggish_shapes()}
+
+
+def test_the_tool_reports_every_key_and_writes_tensors_only(tmp_path, monkeypatch, capsys):
+    torch.save(dict(model=randoms(swin_shapes())), tmp_path / 'swin.pth')
+    monkeypatch.setenv('COLUMNS', '200')
+    command = [str(CONVERT), '--from', 'swin', str(tmp_path / 'swin.pth'), str(tmp_path / 'out.pth')]
+    monkeypatch.setattr(sys, 'argv', command)
+    runpy.run_path(str(CONVERT), run_name='__main__')
+    output = capsys.readouterr().out
+    used = len(swin_shapes()) - 4
+    assert f'{used} used, 4 dropped' in output and 'constant, computed from the window size' in output
+    saved = torch.load(tmp_path / 'out.pth', weights_only=True)
+    assert len(saved['state_dict']) == used and saved['meta']['source_file'] == 'swin.pth'
+
+
+# ---- reading and loading ----
+
+
+class Tiny(nn.Module):
+
+    def __init__(self, num_classes=2):
+        super().__init__()
+        self.class_embed = nn.Linear(4, num_classes + 1)
+
+
+class Malicious:
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path), )
+
+
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'pickle'])
+@pytest.mark.parametrize('load', [read_checkpoint, lambda path: CheckpointLoader.load_checkpoint(str(path))])
+def test_a_malicious_checkpoint_is_refused_and_nothing_runs(tmp_path, kind, load):
+    content = dict(state_dict=Tiny().state_dict(), extra=Malicious(tmp_path / 'executed'))
+    path = tmp_path / 'bad.pth'
+    if kind == 'pickle':
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
+    with pytest.raises(pickle.UnpicklingError, match=r'bad.pth: refused, .*mkdir') as error:
+        load(path)
+    assert 'nothing was executed' in str(error.value)
+    assert not (tmp_path / 'executed').exists()
+
+
+def test_arrays_and_plain_pickles_are_read(tmp_path):
+    content = dict(model={'a': np.ones((2, 3), np.float32), 'b': torch.ones(2)}, matching_heuristics=True)
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps(content))
+    weights = weights_of(read_checkpoint(tmp_path / 'x.pkl'), 'x.pkl')
+    assert weights['a'].shape == (2, 3) and weights['b'].shape == (2, )
+
+
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'empty', 'html'])
+def test_a_damaged_checkpoint_is_an_error_that_names_it(tmp_path, kind):
+    path = tmp_path / 'damaged.pth'
+    torch.save(dict(state_dict=Tiny().state_dict()), path, _use_new_zipfile_serialization=kind == 'zip')
+    content = dict(empty=b'', html=b'<html>404</html>').get(kind, path.read_bytes()[:path.stat().st_size * 2 // 3])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='damaged.pth: not a readable checkpoint'):
+        read_checkpoint(path)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='absent.pth'):
+        load_weights(Tiny(), tmp_path / 'absent.pth')
+
+
+def test_a_file_without_weights_is_named(tmp_path):
+    torch.save(dict(epoch=3), tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match="x.pth: 'epoch' is a int, expected a dict of tensors"):
+        load_weights(Tiny(), tmp_path / 'x.pth')
+
+
+def test_weights_of_wrapped_models_load(tmp_path):
+    source, model = Tiny(), Tiny()
+    torch.save({f'module.{key}': x for key, x in source.state_dict().items()}, tmp_path / 'x.pth')
+    assert load_weights(model, tmp_path / 'x.pth') == {}
+    torch.testing.assert_close(model.class_embed.weight, source.class_embed.weight)
+
+
+def test_another_class_count_is_said(tmp_path):
+    torch.save(dict(state_dict=Tiny(71).state_dict()), tmp_path / 'avss.pth')
+    model = Tiny(2)
+    before = model.class_embed.weight.clone()
+    with pytest.raises(ValueError, match='class_embed.weight has 72 rows = 71 classes, the config says 2'):
+        load_weights(model, tmp_path / 'avss.pth')
+    torch.testing.assert_close(model.class_embed.weight, before)
+
+
+def test_another_method_is_said():
+    with pytest.raises(ValueError, match='another method or backbone: only 0 of 2 parameters'):
+        check_state_dict(Tiny(), {'head.weight': torch.zeros(2)}, 'x.pth')
+
+
+def test_unconverted_weights_are_said():
+    with pytest.raises(ValueError, match='convert.py --from vct SRC DST'):
+        check_state_dict(Tiny(), randoms(vct_shapes(2, None)), 'x.pth')
+
+
+def test_a_missing_mask_prior_and_another_input_size_are_said():
+    weights = convert_vct(randoms(vct_shapes(2, None)))
+    with pytest.raises(ValueError, match='has a mask-prior branch and the config has none'):
+        check_state_dict(vct_model(mask_prior=False), weights, 'x.pth')
+    weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(32, 56 * 56)
+    with pytest.raises(ValueError, match='trained for frames of 224 x 224, the config says 32 x 32'):
+        check_state_dict(vct_model(), weights, 'x.pth')
