@@ -25,3 +25,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['mmavs.engine'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
+
+# MMEngine warns where a scope lacks one of its registries; to these mmavs adds nothing.
+UNEXTENDED = [
+    Registry(parent.name, parent=parent, scope='mmavs', locations=[])
+    for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS, root.MODEL_WRAPPERS,
+                   root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.PARAM_SCHEDULERS, root.RUNNERS, root.RUNNER_CONSTRUCTORS,
+                   root.STRATEGIES, root.VISBACKENDS, root.WEIGHT_INITIALIZERS)
+]

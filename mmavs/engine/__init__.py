@@ -1,7 +1,8 @@
-"""Training: hooks, optimizer rules, and how the tools start a run."""
-from .hooks import AtomicCheckpointHook, IterationSeedHook, MeanLossHook, StrictLoadHook
+"""Training and testing: hooks, optimizer rules, and how the tools start a run."""
+from .hooks import AtomicCheckpointHook, DrawClipsHook, IterationSeedHook, MeanLossHook, StrictLoadHook
 from .optimizers import IndependentRulesConstructor
 
 __all__ = [
-    'AtomicCheckpointHook', 'IndependentRulesConstructor', 'IterationSeedHook', 'MeanLossHook', 'StrictLoadHook'
+    'AtomicCheckpointHook', 'DrawClipsHook', 'IndependentRulesConstructor', 'IterationSeedHook', 'MeanLossHook',
+    'StrictLoadHook'
 ]

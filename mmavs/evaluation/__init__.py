@@ -1,5 +1,6 @@
 """Metrics: pure functions in ``functional``, and thin wrappers for MMEngine's evaluator."""
 from .avsbench_metric import AVSBenchMetric
 from .avss_metric import AVSSMetric
+from .save_masks import SaveMasks
 
-__all__ = ['AVSBenchMetric', 'AVSSMetric']
+__all__ = ['AVSBenchMetric', 'AVSSMetric', 'SaveMasks']

@@ -1,7 +1,8 @@
 """Hooks of the training loop."""
 from .atomic_checkpoint import AtomicCheckpointHook
+from .draw_clips import DrawClipsHook
 from .iteration_seed import IterationSeedHook
 from .mean_loss import MeanLossHook
 from .strict_load import StrictLoadHook
 
-__all__ = ['AtomicCheckpointHook', 'IterationSeedHook', 'MeanLossHook', 'StrictLoadHook']
+__all__ = ['AtomicCheckpointHook', 'DrawClipsHook', 'IterationSeedHook', 'MeanLossHook', 'StrictLoadHook']

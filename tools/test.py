@@ -1,0 +1,67 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+import argparse
+import json
+import os.path as osp
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+
+from mmavs.engine.launch import build_runner
+from mmavs.utils.checkpoint import load_weights
+from mmavs.utils.config import ConfigError, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test split')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder of the logs (default: work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--out', metavar='FILE', help='file for the metrics (.json) or the predicted masks (.npz)')
+    parser.add_argument(
+        '--out-item', choices=['metrics', 'pred'], default='metrics', help='what goes into FILE (default: metrics)')
+    parser.add_argument('--show-dir', metavar='DIR', help='folder for pictures of the predictions, one per clip')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='values that replace those of the config, for example test_dataloader.num_workers=0')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # Passed by older launchers; torchrun sets the environment variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    suffix = dict(metrics='.json', pred='.npz')[args.out_item]
+    if args.out and not args.out.endswith(suffix):
+        parser.error(f'--out {args.out}: with --out-item {args.out_item} the file must end in {suffix}')
+    return args
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        config = load_config(args.config, args.cfg_options)
+    except ConfigError as error:
+        sys.exit(f'error: {error}')
+    if args.work_dir or config.get('work_dir') is None:
+        config.work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    if args.out and args.out_item == 'pred':
+        evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+        config.test_evaluator = [*evaluators, dict(type='SaveMasks', path=args.out)]
+    if args.show_dir:
+        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawClipsHook', out_dir=args.show_dir)]
+
+    # The checkpoint named here counts, not that of the config.
+    config.load_from, config.resume = None, False
+    runner = build_runner(config, args.launcher)
+    load_weights(getattr(runner.model, 'module', runner.model), args.checkpoint)
+    metrics = runner.test()
+    if args.out and args.out_item == 'metrics' and is_main_process():
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps({name: float(value) for name, value in metrics.items()}, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
