@@ -178,6 +178,14 @@ def test_vct_target_is_the_config_of_its_subset_size_and_branch():
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_mask-prior_s4.py'
 
 
+@SUBSETS
+def test_the_config_of_a_published_vct_exists(subset, num_classes, num_prototypes):
+    weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes)))
+    weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
+    target = CONVERTERS['vct'].target(weights)
+    assert target.endswith(f'_{subset}.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
+
+
 def test_an_unknown_key_is_an_error_that_names_it():
     weights = randoms(vct_shapes(2, None)) | {'sem_seg_head.predictor.surprise.weight': torch.zeros(1)}
     with pytest.raises(ValueError, match='sem_seg_head.predictor.surprise.weight'):
