@@ -253,21 +253,20 @@ def test_mask_terms_are_float32_under_autocast(criterion, fixed_points, dtype):
     assert all(x.grad.isfinite().all() for x in itertools.chain(*predictions))
 
 
-@pytest.mark.parametrize('mean,divisor', [(12., 12.), (0.25, 1.)])
-def test_mask_terms_are_divided_by_the_mean_number_of_masks_of_all_processes(criterion, fixed_points, monkeypatch,
-                                                                            mean, divisor):
+@pytest.mark.parametrize('factor,divisor', [(2., 12.), (0.1, 1.)])
+def test_terms_are_means_over_the_batch_of_all_processes(criterion, fixed_points, monkeypatch, factor, divisor):
     predictions, targets = make_predictions(1), make_targets()
     alone = criterion(predictions, targets)
 
     def all_reduce(tensor, op):
-        assert op == 'mean' and tensor.item() == 6
-        tensor.fill_(mean)
+        assert op == 'mean'
+        tensor.mul_(factor)
 
     monkeypatch.setattr(set_criterion, 'all_reduce', all_reduce)
     together = criterion(predictions, targets)
     assert together['loss_mask'].item() == pytest.approx(alone['loss_mask'].item() * 6 / divisor, rel=1e-6)
     assert together['loss_dice'].item() == pytest.approx(alone['loss_dice'].item() * 6 / divisor, rel=1e-6)
-    assert together['loss_cls'] == alone['loss_cls']
+    assert together['loss_cls'].item() == pytest.approx(alone['loss_cls'].item() / factor, rel=1e-6)
 
 
 @pytest.mark.parametrize('num_layers', [1, 10])

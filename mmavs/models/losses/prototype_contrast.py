@@ -3,13 +3,14 @@ import math
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 
 
 def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, logit_scale: Tensor) -> Tensor:
-    """Binary cross-entropy of scaled cosine similarities, mean over frames and prototypes.
+    """Binary cross-entropy of scaled cosine similarities, mean over the frames of all processes and prototypes.
 
     Args:
         audio: (n, C) L2-normalised audio features of n frames.
@@ -22,7 +23,9 @@ def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, 
     """
     logits = logit_scale.exp() * audio @ prototypes.t()
     total = F.binary_cross_entropy_with_logits(logits, events.to(logits), reduction='sum')
-    return total / max(1, events.numel())
+    count = logits.new_tensor(events.numel())
+    all_reduce(count, 'mean')
+    return total / count.clamp(min=1)
 
 
 @MODELS.register_module()

@@ -25,6 +25,9 @@ class SetCriterion(nn.Module):
     those of the layers before, is matched and compared on its own, with equal weight (Mask2Former, CVPR 2022, with the
     weights of VCT, CVPR 2025). Mask terms are computed at sampled points, and in float32 also under autocast.
 
+    Every term is a mean over the batch of all processes, so that it does not matter how a batch is spread over them
+    (the released code takes the mean of the classification term in each process).
+
     Args:
         num_classes: K, background included; class logits have one more entry, "no object".
         class_weight: Weight of the classification term, in the loss and in the matching.
@@ -113,8 +116,10 @@ class SetCriterion(nn.Module):
         classes = classes.to(class_logits.device, non_blocking=True).flatten(1)
         losses = F.cross_entropy(class_logits.flatten(1, 2).transpose(1, 2), classes, self.weight_of_class,
                                  reduction='none')
-        # The weighted mean; 0 where no frame is labelled.
-        return losses.sum(1) / self.weight_of_class[classes].sum(1).clamp(min=torch.finfo(losses.dtype).tiny)
+        # The weighted mean over the batch of all processes; 0 where no frame is labelled.
+        weights = self.weight_of_class[classes].sum(1)
+        all_reduce(weights, 'mean')
+        return losses.sum(1) / weights.clamp(min=torch.finfo(losses.dtype).tiny)
 
     def _mask_losses(self, mask_logits: Sequence[Tensor], segments: Segments, frames: Tensor,
                      queries: Tensor) -> tuple[Tensor, Tensor]:
