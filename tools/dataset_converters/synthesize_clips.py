@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     composed = parser.add_argument_group('composed clips')
     composed.add_argument('--pairs', help='CSV file of pictures, masks and recordings, one clip per row')
     composed.add_argument('--classes', help='CSV file of class ids and names (default: classes.csv beside PAIRS)')
-    composed.add_argument('--frames', type=int, help='frames per clip (default: 5)')
+    composed.add_argument('--frames', type=int, choices=[5, 10], help='frames per clip (default: 5)')
     args = parser.parse_args()
     wrong = ('num_train', 'num_val', 'num_test') if args.pairs else ('classes', 'frames')
     for name in wrong:

@@ -18,8 +18,6 @@ from .scenes import SPLITS
 from .sounds import SAMPLE_RATE
 
 _COMPOSITION_STREAM = 4
-#: Seconds of sound of a single-frame clip, as in VPO.
-_SINGLE_FRAME_SECONDS = 3
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,7 @@ def read_pairs(path: str | Path, classes: dict[int, str]) -> list[Pair]:
     if missing:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(rows[0])}")
     pairs: dict[str, Pair] = {}
+    split_of: dict[Path, str] = {}
     for row in rows:
         name = row['pair_id']
         where = f'{path}: pair {name!r}'
@@ -90,6 +89,9 @@ def read_pairs(path: str | Path, classes: dict[int, str]) -> list[Pair]:
         for key, file in files.items():
             if not file.is_file():
                 raise FileNotFoundError(f'{where}: the {key} {file} does not exist')
+            if split_of.setdefault(file, row['split']) != row['split']:
+                raise ValueError(f"{where}: {file} is used in the splits {split_of[file]} and {row['split']}, but "
+                                 'splits must not share pictures or recordings')
         sounds = tuple(files[key] for key in ('audio_a', 'audio_b') if key in files)
         pairs[name] = Pair(name, row['split'], files['image'], files['mask'], tuple(int(t) for t in targets), sounds,
                            row['kind'])
@@ -106,7 +108,7 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
         classes: Class names by id; mask values become 1 + position.
         seed: The pan and zoom depends on it and on the pair's name only.
         size: Side of the frames in pixels; the aspect ratio is not kept, as in AVSBench.
-        num_frames: T, one per second of sound. A single frame shows the whole picture with 3 s of sound.
+        num_frames: T, one per second of sound.
     """
     picture, ids = _read_picture(pair, classes)
     lookup = np.zeros(256, np.uint8)
@@ -117,9 +119,8 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
     windows = _camera_windows(rng, num_frames)
     frames = np.stack([_crop(picture, window, size, cv2.INTER_LINEAR) for window in windows])
     masks = np.stack([_crop(lookup[ids], window, size, cv2.INTER_NEAREST) for window in windows])
-    seconds = num_frames if num_frames > 1 else _SINGLE_FRAME_SECONDS
     description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
-    return SyntheticClip(pair.name, pair.split, frames, masks, mix_recordings(pair.sounds, seconds),
+    return SyntheticClip(pair.name, pair.split, frames, masks, mix_recordings(pair.sounds, num_frames),
                          [classes[target] for target in pair.targets], description)
 
 
@@ -148,8 +149,6 @@ def _read_picture(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.n
 
 def _camera_windows(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     """Windows (T, 3) of a slow pan and zoom: left, top and side as shares of the picture."""
-    if num_frames == 1:
-        return np.array([[0.0, 0.0, 1.0]])
     ends = rng.uniform(0.86, 1, 2)
     side = np.linspace(*ends, num_frames)
     path = np.linspace(*rng.uniform(0, 1, (2, 2)), num_frames)
@@ -171,15 +170,20 @@ def _crop(pixels: np.ndarray, window: np.ndarray, size: int, interpolation: int)
 
 
 def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
-    """Mix recordings at equal RMS; longer ones are cropped in the middle, shorter ones repeated.
+    """Mix recordings at equal level (RMS), so that each is heard in every second.
+
+    Pauses are shortened (``cut_pauses``); then longer recordings are cropped in the middle, shorter ones repeated.
 
     Returns:
         (seconds * 16000,) float32 in [-1, 1].
+
+    Raises:
+        ValueError: A recording is empty.
     """
     length = seconds * SAMPLE_RATE
     tracks = []
     for path in paths:
-        track = read_waveform(path, SAMPLE_RATE)
+        track = cut_pauses(read_waveform(path, SAMPLE_RATE))
         if not len(track):
             raise ValueError(f'{path}: the recording is empty')
         start = max(0, len(track) - length) // 2
@@ -187,3 +191,23 @@ def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
     levels = [max(float(np.sqrt(np.mean(track**2))), 1e-4) for track in tracks]
     mix = sum(track * np.float32(levels[0] / level) for track, level in zip(tracks, levels, strict=True))
     return (mix / max(1, np.abs(mix).max())).astype(np.float32)
+
+
+def cut_pauses(track: np.ndarray, longest: float = 0.5, threshold: float = 0.02) -> np.ndarray:
+    """Shorten the pauses of a recording to at most ``longest`` seconds.
+
+    A mask says that its class sounds in every frame, but many recordings hold one event and then nothing.
+
+    Args:
+        track: (L,) samples at 16 kHz.
+        longest: Seconds, half of which stay on each side of what is cut.
+        threshold: RMS of a pause relative to the loudest 50 ms.
+    """
+    block = SAMPLE_RATE // 20
+    blocks = track[:len(track) // block * block].reshape(-1, block)
+    level = np.sqrt((blocks**2).mean(1))
+    loud = (level > threshold * level.max(initial=0)).astype(np.uint8)
+    if not loud.any():
+        return track
+    near = cv2.dilate(loud[None], np.ones((1, 2 * round(longest * 10) + 1), np.uint8))[0]
+    return blocks[near > 0].ravel()

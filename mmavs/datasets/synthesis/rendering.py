@@ -7,6 +7,9 @@ from .objects import OVERSAMPLING, draw_object
 from .scenes import CATEGORIES, Scene, describe_scene, object_instance, sound_instance
 from .sounds import SAMPLE_RATE, gate, synthesize_sound
 
+#: Pixels by which a shadow reaches beyond its object: its offset and two blurs.
+SHADOW_REACH = 10
+
 
 def render_background(rng: np.random.Generator, size: int) -> np.ndarray:
     """Paint a background of two muted colours: gradient, soft noise, grain and pale clutter.
@@ -23,15 +26,16 @@ def render_background(rng: np.random.Generator, size: int) -> np.ndarray:
         noise = rng.standard_normal((cells, cells)).astype(np.float32) * np.float32(rng.uniform(0, strength))
         ramp += cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     picture = colours[0] + ramp[..., None] * (colours[1] - colours[0])
-    for _ in range(rng.integers(0, 9)):  # clutter
-        layer = np.zeros((size, size), np.uint8)
-        centre, radius = rng.uniform(0, size, 2), rng.uniform(0.04, 0.22) * size
-        corners = rng.integers(3, 12)
+    clutter = np.full((size, size, 3), 128, np.uint8)
+    for _ in range(rng.integers(0, 9)):
+        centre, radius, corners = rng.uniform(0, size, 2), rng.uniform(0.04, 0.22) * size, rng.integers(3, 12)
         theta = np.sort(rng.uniform(0, 2 * np.pi, corners))
         points = centre + radius * np.stack([np.cos(theta), np.sin(theta)], 1) * rng.uniform(0.6, 1, (corners, 1))
-        cv2.fillPoly(layer, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-        picture += layer[..., None] * (rng.uniform(-0.08, 0.08, 3).astype(np.float32))
-    return np.clip(picture + rng.uniform(0, 4) * rng.standard_normal((size, size, 1)).astype(np.float32), 0, 255)
+        cv2.fillPoly(clutter, [np.round(points * 16).astype(np.int32)], rng.uniform(108, 149, 3), cv2.LINE_AA, shift=4)
+    picture += clutter
+    picture -= 128
+    picture += np.float32(rng.uniform(0, 4)) * rng.standard_normal((size, size, 1), np.float32)
+    return np.clip(picture, 0, 255, out=picture)
 
 
 def render_frames(scene: Scene, seed: int, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,18 +64,17 @@ def _draw(frame: np.ndarray, owner: np.ndarray, number: int, sprite: np.ndarray,
           scale: float) -> None:
     """Draw a sprite with a soft shadow into a frame, in place."""
     size = len(frame)
-    reach = int(np.ceil(len(sprite) * scale * 0.5 * 1.42 + 8))
+    # The sprite is empty outside its inscribed disc.
+    reach = int(np.ceil(len(sprite) * scale / 2)) + SHADOW_REACH
     x0, y0 = np.maximum(np.floor(centre).astype(int) - reach, 0)
     x1, y1 = np.minimum(np.floor(centre).astype(int) + reach + 1, size)
     matrix = cv2.getRotationMatrix2D(((len(sprite) - 1) / 2, ) * 2, angle, scale)
     matrix[:, 2] += centre - (x0, y0) - (len(sprite) - 1) / 2
     cut = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
     alpha = cut[..., 3]
-    shadow = cv2.blur(cv2.blur(alpha, (9, 9)), (9, 9))
-    shifted = np.zeros_like(shadow)
-    shifted[5:, 3:] = shadow[:-5, :-3]
+    shadow = cv2.blur(cv2.blur(np.roll(alpha, (4, 2), (0, 1)), (7, 7)), (7, 7))
     region = frame[y0:y1, x0:x1]
-    region *= 1 - shifted[..., None] * np.float32(0.4 / 255)
+    region *= 1 - shadow[..., None] * np.float32(0.4 / 255)
     region += (cut[..., :3] - region) * (alpha[..., None] * np.float32(1 / 255))
     owner[y0:y1, x0:x1][alpha > 127] = number
 

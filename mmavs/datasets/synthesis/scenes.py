@@ -127,7 +127,7 @@ def _place(rng: np.random.Generator, split: str, num_frames: int, categories: li
     n, draws = len(categories), 40
     diameters = rng.uniform(0.25, 0.49 if n < 4 else 0.4, n)
     radii = (diameters / 2)[:, None, None]
-    time = np.linspace(-0.5, 0.5, num_frames)[:, None] if num_frames > 1 else np.zeros((1, 1))
+    time = np.linspace(-0.5, 0.5, num_frames)[:, None]
     middle = radii + (1 - 2 * radii) * rng.uniform(0, 1, (draws, n, 1, 2))
     velocity = rng.uniform(-0.25, 0.25, (draws, n, 1, 2))
     bend = rng.uniform(-0.12, 0.12, (draws, n, 1, 2))

@@ -17,7 +17,7 @@ from .rendering import render_scene
 from .scenes import CATEGORIES, SPLITS, sample_scene, scene_stream
 
 #: To be raised when the same arguments give other files than before.
-VERSION = 2
+VERSION = 3
 MANIFEST = 'synthesis.json'
 SUBSETS = tuple(FOLDERS)
 #: AVSS: clip i of a split is of this kind, by turns.
@@ -78,10 +78,10 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
 
     Args:
         out: Data root; the subset gets AVSBench's folder name under it.
-        subset: 'ms3' (binary masks) or 'avss' (class indices; label v1m, from six frames on v2).
+        subset: 'ms3' (binary masks) or 'avss' (class indices).
         pairs: CSV file, see ``read_pairs``.
         classes: CSV file, see ``read_classes``.
-        num_frames: T, at least 1.
+        num_frames: 5, or 10 for 'avss' (part v2 instead of v1m): what the layouts have.
         seed: Not negative; the same arguments and files give the same files.
         size: Side of the frames in pixels.
         workers: Processes.
@@ -96,8 +96,9 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     """
     if subset == 's4':
         raise ValueError("subset is 's4', expected 'ms3' or 'avss': composed clips may have several sources, or none")
-    if num_frames < 1:
-        raise ValueError(f'num_frames is {num_frames}, expected at least 1')
+    if num_frames != 5 and (subset, num_frames) != ('avss', 10):
+        raise ValueError(f"num_frames is {num_frames}, expected 5 or, for 'avss', 10: the layouts of AVSBench "
+                         'have no others')
     names = read_classes(classes)
     jobs = read_pairs(pairs, names)
     arguments = dict(source='composition', classes=names, inputs=_fingerprint(jobs), num_frames=num_frames, seed=seed,
@@ -111,7 +112,7 @@ def _make_job(job: tuple[str, int], subset: str, seed: int, size: int) -> tuple[
 
 
 def _compose_job(job: Pair, classes: dict, seed: int, size: int, num_frames: int) -> tuple[SyntheticClip, str]:
-    return compose_clip(job, classes, seed, size, num_frames), 'v1m' if num_frames <= 5 else 'v2'
+    return compose_clip(job, classes, seed, size, num_frames), 'v1m' if num_frames == 5 else 'v2'
 
 
 def _write_job(job: object, make: Callable, folder: Path, subset: str, num_classes: int) -> tuple[dict, dict]:
