@@ -1,10 +1,11 @@
 """Loading, sound and packing of clips; what they need to run image transforms over a clip."""
 from .audio import LoadAudio, MuteAudio
+from .caching import CachedTransforms
 from .formatting import GenerateEventLabels, PackClipInputs
 from .geometry import ClipBroadcaster, ResizeToSquare
 from .loading import LoadClipFrames, LoadClipMasks, LoadMaskPrior
 
 __all__ = [
-    'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks', 'LoadMaskPrior',
+    'CachedTransforms', 'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks', 'LoadMaskPrior',
     'MuteAudio', 'PackClipInputs', 'ResizeToSquare'
 ]

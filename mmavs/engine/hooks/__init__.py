@@ -3,6 +3,9 @@ from .atomic_checkpoint import AtomicCheckpointHook
 from .draw_clips import DrawClipsHook
 from .iteration_seed import IterationSeedHook
 from .mean_loss import MeanLossHook
+from .progress_bar import ProgressBarHook
 from .strict_load import StrictLoadHook
 
-__all__ = ['AtomicCheckpointHook', 'DrawClipsHook', 'IterationSeedHook', 'MeanLossHook', 'StrictLoadHook']
+__all__ = [
+    'AtomicCheckpointHook', 'DrawClipsHook', 'IterationSeedHook', 'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook'
+]

@@ -1,0 +1,39 @@
+"""Does a model listen? The same clips with their own sound, with none, and with the sound of other clips."""
+from copy import deepcopy
+
+from mmengine.config import Config
+from mmengine.runner import TestLoop
+
+from mmavs.engine.launch import build_runner
+from mmavs.utils.checkpoint import load_weights
+
+
+def listening_test(config: Config, checkpoint: str, launcher: str = 'none') -> dict[str, dict[str, float]]:
+    """Score a model on the test split with the right and with wrong sounds.
+
+    A model that listens scores much lower when the sound is muted or swapped; one that segments whatever is in the
+    picture does not.
+
+    Args:
+        config: The model's config, with ``test_dataloader`` and ``test_evaluator``.
+        checkpoint: File with its weights.
+        launcher: As for :func:`mmavs.engine.launch.build_runner`.
+
+    Returns:
+        The metrics of the evaluator under ``'own'``, ``'muted'`` and ``'swapped'``.
+    """
+    variants = {name: dataloader for name, dataloader in sound_variants(config.test_dataloader).items()}
+    runner = build_runner(config, launcher)
+    load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+    return {
+        name: TestLoop(runner, dataloader, deepcopy(config.test_evaluator)).run()
+        for name, dataloader in variants.items()
+    }
+
+
+def sound_variants(dataloader: dict) -> dict[str, dict]:
+    """Configs of the data loader with each clip's own sound, with silence, and with the sound of another clip."""
+    muted, swapped = deepcopy(dataloader), deepcopy(dataloader)
+    muted['dataset']['pipeline'].insert(-1, dict(type='MuteAudio'))
+    swapped['dataset'] = dict(type='SwapAudio', dataset=swapped['dataset'])
+    return dict(own=deepcopy(dataloader), muted=muted, swapped=swapped)
