@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4
+from mmengine.dataset import Compose
 from PIL import Image
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, SwapAudio
@@ -178,8 +179,9 @@ def test_the_sound_that_the_pipeline_reads_must_exist(tmp_path):
     shutil.rmtree(root / 'ms3_data/audio_log_mel')
     clip = AVSBenchMS3Dataset(str(root), 'train', pipeline=[LoadAudio('waveform')])[0]
     assert clip['log_mel_path'] is None and clip['waveform'].shape == (80000, )
-    with pytest.raises(FileNotFoundError, match=r'2 x sound.*train_0\.pkl is missing'):
-        AVSBenchMS3Dataset(str(root), 'train', pipeline=[LoadAudio('log_mel')])
+    for pipeline in ([LoadAudio('log_mel')], [Compose([LoadAudio('log_mel')])]):
+        with pytest.raises(FileNotFoundError, match=r'2 x sound.*train_0\.pkl is missing'):
+            AVSBenchMS3Dataset(str(root), 'train', pipeline=pipeline)
 
 
 def test_missing_mask_priors_are_an_error_only_where_they_are_asked_for(tmp_path):

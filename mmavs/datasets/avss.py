@@ -29,7 +29,7 @@ def supervised_frames(part: str) -> list[bool]:
 
 @DATASETS.register_module()
 class AVSSDataset(ClipDataset):
-    """AVSBench-semantic: 12356 clips of three parts, 71 classes with the background.
+    """AVSBench-semantic: 11356 clips (8498, 1304 and 1554) of three parts, 71 classes with the background.
 
     v1s (one sounding object, the clips of S4) and v1m (several, those of MS3) have 5 frames, v2 has 10. In training the
     first frame of v1s clips is labelled and all of the others; in validation and test every frame is. Frames have their

@@ -18,6 +18,7 @@ from .transforms.audio import SAMPLE_RATE, read_log_mel
 from .transforms.loading import read_image, read_mask
 
 DATASET_TYPES = dict(s4=AVSBenchS4Dataset, ms3=AVSBenchMS3Dataset, avss=AVSSDataset)
+# The AVSS paper counts 12356 clips in all, 1000 more than its three splits have.
 PUBLISHED_SIZES = dict(
     s4=dict(train=3452, val=740, test=740),
     ms3=dict(train=296, val=64, test=64),

@@ -3,7 +3,7 @@ import csv
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -134,7 +134,7 @@ class ClipDataset(BaseDataset):
 
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read; with none for sound, either kind of sound will do.
-        read_keys = {getattr(transform, 'path_key', None) for transform in self.pipeline.transforms}
+        read_keys = set(_path_keys(self.pipeline.transforms))
         sound_keys = sorted(read_keys & {'audio_path', 'log_mel_path'}) or ['audio_path', 'log_mel_path']
         counts, first, incomplete = Counter(), None, 0
         for clip in clips:
@@ -186,6 +186,15 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
                     raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
             rows.append(row)
     return rows
+
+
+def _path_keys(transforms: Iterable) -> Iterator[str]:
+    """The paths that loading transforms read, also those within other transforms."""
+    for transform in transforms:
+        if hasattr(transform, 'path_key'):
+            yield transform.path_key
+        inner = getattr(transform, 'transforms', ())
+        yield from _path_keys(getattr(inner, 'transforms', inner))
 
 
 def list_folder(folder: str) -> frozenset[str]:

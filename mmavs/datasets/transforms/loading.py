@@ -195,7 +195,10 @@ _PALETTE_TABLES: dict[int, np.ndarray] = {}
 
 def _common_shape(images: list[np.ndarray | None], paths: list[str | None]) -> tuple[int, int]:
     """Height and width of the images that are there."""
-    shapes = {image.shape[:2]: path for image, path in zip(images, paths) if image is not None}
+    shapes = {}
+    for image, path in zip(images, paths):
+        if image is not None:
+            shapes.setdefault(image.shape[:2], path)
     if len(shapes) > 1:
         sizes = ', '.join(f'{path} is {height}x{width}' for (height, width), path in shapes.items())
         raise ValueError(f'the pictures of a clip differ in size: {sizes} (height x width)')

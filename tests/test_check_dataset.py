@@ -1,0 +1,115 @@
+import os
+import pickle
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
+
+from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset
+
+TOOL = Path(__file__).parents[1] / 'tools/dataset_converters/check_dataset.py'
+WRITERS = dict(s4=write_s4, ms3=write_ms3, avss=write_avss)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize('subset', WRITERS)
+def test_complete_set_has_no_problem_but_its_size(tmp_path, subset):
+    root = WRITERS[subset](tmp_path)
+    assert check_dataset(root, subset, published=False) == []
+    lines = check_dataset(root, subset)
+    assert len(lines) == 3
+    assert all(line.endswith(f'has {size}') for line, size in zip(lines, PUBLISHED_SIZES[subset].values()))
+
+
+def test_every_damage_is_reported_in_one_line(tmp_path):
+    root = write_ms3(tmp_path, clips=4)
+    data = root / 'ms3_data'
+    damaged = {
+        'visual_frames/train_0/train_0.mp4_1.png': Path.unlink,
+        'visual_frames/train_1/train_1.mp4_2.png': cut,
+        'gt_masks/train/train_2/train_2_3.png': Path.unlink,
+        'gt_masks/val/val_0/val_0_3.png': lambda path: write_image(path, np.ones((40, 48), np.uint8)),
+        'audio_wav/val/val_1.wav': Path.unlink,
+        'audio_wav/val/val_2.wav': cut,
+        'audio_wav/val/val_3.wav': lambda path: write_wav(path, 3.0),
+        'audio_log_mel/test/test_0.pkl': cut,
+        'audio_log_mel/test/test_1.pkl': lambda path: path.write_bytes(pickle.dumps(torch.zeros(4, 1, 96, 64))),
+        'audio_log_mel/test/test_2.pkl': Path.unlink,
+    }
+    for path, damage in damaged.items():
+        damage(data / path)
+    lines = check_dataset(root, 'ms3', published=False)
+    assert len(lines) == len(damaged)
+    for path in damaged:
+        assert sum(path in line for line in lines) == 1, path
+    assert not any('\n' in line for line in lines)
+
+
+def test_differing_sizes_are_reported(tmp_path):
+    root = write_ms3(tmp_path)
+    write_image(root / 'ms3_data/visual_frames/val_0/val_0.mp4_2.png', np.zeros((30, 30, 3), np.uint8))
+    for i in range(1, 6):
+        write_image(root / f'ms3_data/gt_masks/train/train_1/train_1_{i}.png', np.zeros((20, 24), np.uint8))
+    lines = check_dataset(root, 'ms3', published=False)
+    assert len(lines) == 2
+    assert lines[0].startswith('train train_1: frames are 5 of 40x48, masks 5 of 20x24')
+    assert lines[1].startswith('val val_0: the frame files differ in size: 4 of 40x48, 1 of 30x30')
+
+
+def test_label_outside_the_classes_is_reported(tmp_path):
+    root = write_avss(tmp_path)
+    write_image(root / 'v2/val_v2/labels_semantic/7.png', np.full((36, 60), 71, np.uint8))
+    assert [line.split(': ', 1)[0] for line in check_dataset(root, 'avss', published=False)] == ['val v2/val_v2']
+
+
+def test_malicious_pickle_is_reported_and_not_executed(tmp_path):
+
+    class Malicious:
+
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path / 'marker'}", )
+
+    root = write_ms3(tmp_path)
+    (root / 'ms3_data/audio_log_mel/val/val_1.pkl').write_bytes(pickle.dumps(Malicious()))
+    lines = check_dataset(root, 'ms3', published=False)
+    assert len(lines) == 1 and 'refused' in lines[0]
+    assert not (tmp_path / 'marker').exists()
+
+
+def test_clip_listed_twice_is_reported(tmp_path):
+    root = write_ms3(tmp_path, clips=1)
+    write_csv(root / 'ms3_meta_data.csv', 'video_id,split', [['train_0', 'train']] * 2)
+    assert any('listed 2 times: train_0,train' in line for line in check_dataset(root, 'ms3', published=False))
+
+
+def test_missing_mask_priors_are_reported_where_asked_for(tmp_path):
+    root = write_ms3(tmp_path, clips=1, mask_prior=True)
+    assert check_dataset(root, 'ms3', mask_prior='priors', published=False) == []
+    (root / 'priors/val_0/val_0_4_mask_color.png').unlink()
+    lines = check_dataset(root, 'ms3', mask_prior='priors', published=False)
+    assert len(lines) == 1 and 'val_0_4_mask_color.png is missing' in lines[0]
+
+
+def test_command_prints_lines_and_exits_with_1_if_there_are_any(tmp_path, capsys, monkeypatch):
+    root = write_s4(tmp_path, clips=1)
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['check_dataset.py', str(root), '--subset', 's4', *args])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        return end.value.code, capsys.readouterr().out.splitlines()
+
+    assert run('--any-size') == (0, [])
+    (root / 's4_data/audio_wav/val/dog_barking/val0.wav').unlink()
+    code, lines = run('--any-size')
+    assert code == 1 and len(lines) == 1
+    (root / 's4_meta_data.csv').write_text('name,split\nx,train\n')
+    code, lines = run()
+    assert code == 1 and len(lines) == 1 and "no column 'category'" in lines[0]
