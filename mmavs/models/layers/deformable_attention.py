@@ -108,37 +108,67 @@ def _sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locati
     ``F.embedding_bag`` adds the rows up where they lie, so the samples themselves are never written to memory
     (levels * points times the output, with ``F.grid_sample``).
     """
-    num, num_tokens, num_heads, _ = value.shape
-    size = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=locations.dtype, device=value.device)
-    width, height = size[:, None, 0], size[:, None, 1]
-    area = size.prod(1)
-    level_start = (area.cumsum(0) - area)[:, None]
+    num, num_tokens, num_heads, channels = value.shape
+    size = torch.tensor([(w, h) for h, w in spatial_shapes], device=value.device)
+    width, height = size[:, None, 0].int(), size[:, None, 1].int()
+    area = width * height
+    level_start = (area.cumsum(0) - area).int()
 
-    # Pixel left above of each point, how far the point is from it, and the weights of its two columns and two rows.
+    # Pixels left and right, above and below of each point, and what the point gives to each of them.
     x, y = (locations * size[:, None] - 0.5).unbind(-1)
-    left, top = x.detach().floor(), y.detach().floor()
-    columns = ((left, left + 1 - x, width), (left + 1, x - left, width))
-    rows = ((top, top + 1 - y, height), (top + 1, y - top, height))
-    (x0, wx0), (x1, wx1) = (_inside(*column) for column in columns)
-    (y0, wy0), (y1, wy1) = (_inside(*row) for row in rows)
+    (left, to_left), (right, to_right) = _neighbours(x, width)
+    (top, to_top), (bottom, to_bottom) = _neighbours(y, height)
+    top, bottom = (row * width + level_start for row in (top, bottom))
+    to_top, to_bottom = to_top * weights, to_bottom * weights
 
-    # Rows of value.view(N * S * heads, d) and what they weigh.
-    y0, y1 = (y * width + level_start for y in (y0, y1))
-    wy0, wy1 = wy0 * weights, wy1 * weights
-    token = torch.stack((y0 + x0, y0 + x1, y1 + x0, y1 + x1), dim=-1).int()
+    # Rows of value.view(N * S * heads, d) that a query and head sums up, and their weights.
+    token = torch.stack((top + left, top + right, bottom + left, bottom + right), dim=3)
     frame = torch.arange(num, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1, 1, 1)
     head = torch.arange(num_heads, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1)
-    row = (token + frame * num_tokens).mul_(num_heads).add_(head)
-    row_weight = torch.stack((wx0 * wy0, wx1 * wy0, wx0 * wy1, wx1 * wy1), dim=-1)
-    out = F.embedding_bag(
-        row.flatten(3).flatten(0, 2),
-        value.flatten(0, 2),
-        per_sample_weights=row_weight.flatten(3).flatten(0, 2),
-        mode='sum')
-    return out.view(num, -1, num_heads * value.shape[-1])
+    rows = (token + frame * num_tokens).mul_(num_heads).add_(head).flatten(3).flatten(0, 2)
+    shares = torch.stack((to_left * to_top, to_right * to_top, to_left * to_bottom, to_right * to_bottom), dim=3)
+    shares = shares.to(value.dtype).flatten(3).flatten(0, 2)
+
+    value = value.flatten(0, 2)
+    out = F.embedding_bag(rows, value.detach(), per_sample_weights=shares, mode='sum')
+    if value.requires_grad:
+        out = _ValueGradient.apply(out, value, rows, shares.detach())
+    return out.view(num, -1, num_heads * channels)
 
 
-def _inside(index: Tensor, weight: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Index clipped to [0, length) and the weight, which is 0 where the index lies outside."""
-    clipped = torch.fmin(torch.fmax(index, index.new_zeros(())), length - 1)
-    return clipped, weight * (clipped == index)
+def _neighbours(position: Tensor, length: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(index, share) of the two pixels beside each position of an axis; the share is 0 where the pixel is outside."""
+    floor = position.detach().floor()
+    # Clipped as integers, so that a position that is not a number cannot become an index out of range.
+    before = floor.int()
+    after = before + 1
+    first, last = torch.zeros_like(length), length - 1
+    before_clipped, after_clipped = before.clamp(first, last), after.clamp(first, last)
+    fraction = position - floor
+    return ((before_clipped, (1 - fraction) * (before_clipped == before)),
+            (after_clipped, fraction * (after_clipped == after)))
+
+
+class _ValueGradient(torch.autograd.Function):
+    """Identity on ``out = embedding_bag(rows, value, shares)`` that adds the gradient of ``value``.
+
+    The gradient is the same kind of sum, over the transposed table of rows: sorted once, it takes a third of the time
+    that the backward of ``F.embedding_bag`` takes.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, out: Tensor, value: Tensor, rows: Tensor,
+                shares: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, shares)
+        ctx.num_rows = len(value)
+        return out.view_as(out)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        rows, shares = ctx.saved_tensors
+        sorted_rows, order = rows.flatten().sort()
+        start = torch.searchsorted(sorted_rows, torch.arange(ctx.num_rows, dtype=rows.dtype, device=rows.device))
+        grad_value = F.embedding_bag(
+            order // rows.shape[1], grad.contiguous(), start, per_sample_weights=shares.flatten()[order], mode='sum')
+        return grad, grad_value, None, None
