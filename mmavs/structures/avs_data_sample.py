@@ -23,7 +23,7 @@ class AVSDataSample(BaseDataElement):
     ``gt_events``         (T, M) float32      1 where audio event m is present, for prototype losses
     ``pred_sem_seg``      (T, H, W) uint8     predicted class
     ``seg_logits``        (T, K, H, W) float  per-class scores before softmax or, with K = 1, sigmoid
-    ``foreground_prob``   (T, H, W) float     probability in [0, 1] that the pixel belongs to a sounding object
+    ``foreground_prob``   (T, H, W) float     above 0.5 where the pixel belongs to a sounding object
     ====================  ==================  ==============================================================
     """
 

@@ -149,13 +149,15 @@ class AudioVisualSegmentor(BaseModel):
         if logits.shape[-2:] != tuple(sample.out_shape):
             logits = F.interpolate(logits, tuple(sample.out_shape), mode='bilinear', align_corners=False)
         if logits.shape[1] == 1:
-            foreground = logits[:, 0].sigmoid()
-            labels = foreground > 0.5
+            margin = logits[:, 0]
+            labels = margin > 0
         else:
-            foreground = 1 - logits.softmax(1)[:, 0] if logits.shape[1] > 2 else (logits[:, 1] - logits[:, 0]).sigmoid()
+            # With two classes this is their softmax. With more, scores need not be log-probabilities (VCT's are sums
+            # over queries), and the margin is what agrees with the most likely class.
+            margin = logits[:, 1:].amax(1) - logits[:, 0]
             labels = logits.argmax(1)
+        sample.foreground_prob = margin.sigmoid()
         sample.seg_logits = logits
-        sample.foreground_prob = foreground
         sample.pred_sem_seg = labels.to(torch.uint8)
 
 
