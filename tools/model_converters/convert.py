@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from mmavs.apis import convert_checkpoint
 from mmavs.utils.converters import CONVERTERS, Conversion
@@ -32,8 +32,8 @@ def summary(conversion: Conversion) -> Table:
         groups[_parent(key), f'[yellow]dropped: {reason}'] += 1
     for key, origin in conversion.added.items():
         groups[f'[yellow]{origin}', _parent(key)] += 1
-    table = Table('source', 'mmavs', 'keys', caption=f'{len(conversion.used)} used, {len(conversion.dropped)} dropped, '
-                  f'{len(conversion.added)} added')
+    counts = [f'{len(getattr(conversion, kind))} {kind}' for kind in ('used', 'dropped', 'added')]
+    table = Table(Column('source', overflow='fold'), Column('mmavs', overflow='fold'), 'keys', caption=', '.join(counts))
     for (source, target), count in groups.items():
         table.add_row(source, target, str(count))
     return table
