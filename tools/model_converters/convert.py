@@ -33,7 +33,8 @@ def summary(conversion: Conversion) -> Table:
     for key, origin in conversion.added.items():
         groups[f'[yellow]{origin}', _parent(key)] += 1
     counts = [f'{len(getattr(conversion, kind))} {kind}' for kind in ('used', 'dropped', 'added')]
-    table = Table(Column('source', overflow='fold'), Column('mmavs', overflow='fold'), 'keys', caption=', '.join(counts))
+    names = (Column(header, overflow='fold') for header in ('source', 'mmavs'))
+    table = Table(*names, 'keys', caption=', '.join(counts))
     for (source, target), count in groups.items():
         table.add_row(source, target, str(count))
     return table
