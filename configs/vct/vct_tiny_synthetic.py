@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/schedules/vct_avss.py', '../_base_/default_runtime.py'
 ]
 
-max_iters = 1400
+max_iters = 1100
 
 # Nothing is pretrained: one learning rate for all, ten times that of the published recipe, after a short warm-up.
 optim_wrapper = dict(

@@ -1,7 +1,7 @@
 # The model of vct_tiny_synthetic.py, trained for up to 45 minutes on two cores.
 _base_ = './vct_tiny_synthetic.py'
 
-max_iters = 12000
+max_iters = 8000
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),

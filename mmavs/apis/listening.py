@@ -22,13 +22,16 @@ def listening_test(config: Config, checkpoint: str, launcher: str = 'none') -> d
     Returns:
         The metrics of the evaluator under ``'own'``, ``'muted'`` and ``'swapped'``.
     """
-    variants = {name: dataloader for name, dataloader in sound_variants(config.test_dataloader).items()}
+    variants = sound_variants(config.test_dataloader)
     runner = build_runner(config, launcher)
     load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
-    return {
+    runner.call_hook('before_run')
+    scores = {
         name: TestLoop(runner, dataloader, deepcopy(config.test_evaluator)).run()
         for name, dataloader in variants.items()
     }
+    runner.call_hook('after_run')
+    return scores
 
 
 def sound_variants(dataloader: dict) -> dict[str, dict]:
