@@ -6,6 +6,6 @@ from .geometry import ClipBroadcaster, ResizeToSquare
 from .loading import LoadClipFrames, LoadClipMasks, LoadMaskPrior
 
 __all__ = [
-    'CachedTransforms', 'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks', 'LoadMaskPrior',
-    'MuteAudio', 'PackClipInputs', 'ResizeToSquare'
+    'CachedTransforms', 'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks',
+    'LoadMaskPrior', 'MuteAudio', 'PackClipInputs', 'ResizeToSquare'
 ]
