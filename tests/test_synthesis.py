@@ -17,7 +17,14 @@ from mmavs.datasets.synthesis import compose_clips, synthesize_clips
 from mmavs.datasets.synthesis.composition import cut_pauses
 from mmavs.datasets.synthesis.objects import OBJECTS
 from mmavs.datasets.synthesis.rendering import render_frames
-from mmavs.datasets.synthesis.scenes import CATEGORIES, SPLITS, object_instance, sample_scene, scene_stream, sound_instance
+from mmavs.datasets.synthesis.scenes import (
+    CATEGORIES,
+    SPLITS,
+    object_instance,
+    sample_scene,
+    scene_stream,
+    sound_instance,
+)
 from mmavs.datasets.synthesis.sounds import SOUNDS, gate, synthesize_sound
 from mmavs.datasets.synthesis.synthesize import make_clip
 from mmavs.models.audio_backbones.vggish import VGGish

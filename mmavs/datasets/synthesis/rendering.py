@@ -85,7 +85,7 @@ def render_sound(scene: Scene, seed: int, rng: np.random.Generator, seconds: int
     Returns:
         (seconds * 16000,) float32 in [-1, 1].
     """
-    mix = 10**(rng.uniform(-90, -52) / 20) * rng.standard_normal(seconds * SAMPLE_RATE).astype(np.float32)
+    mix = 10**(rng.uniform(-75, -52) / 20) * rng.standard_normal(seconds * SAMPLE_RATE).astype(np.float32)
     for source in scene.sounds:
         instance = sound_instance(seed, scene.split, source.category, source.instance)
         signal = synthesize_sound(source.category, seconds, instance, rng)

@@ -88,7 +88,7 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
     else:
         timeline = _changing(rng, num_frames, visible, absent)
     sounds = [
-        SceneSound(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-27, -21)), flags, name in visible)
+        SceneSound(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-25, -21)), flags, name in visible)
         for name, flags in timeline.items() if flags.any()
     ]
     return Scene(split, _place(rng, split, num_frames, [visible[i] for i in rng.permutation(num_visible)]), sounds)

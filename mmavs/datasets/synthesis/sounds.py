@@ -30,7 +30,7 @@ def _phase(frequency: np.ndarray) -> np.ndarray:
 
 def _bell(length: int, instance: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
     """Struck bell: inharmonic partials that die away, four to six strikes a second."""
-    pitch, rate, decay = instance.uniform(520, 820), instance.uniform(4, 6), instance.uniform(0.15, 0.3)
+    pitch, rate, decay = instance.uniform(520, 820), instance.uniform(4, 6), instance.uniform(0.2, 0.35)
     ratios = np.array([1, 2, 2.76, 4.07, 5.4]) * instance.uniform(0.99, 1.01, 5)
     strengths = np.array([0.7, 0.8, 1, 0.7, 0.4]) * instance.uniform(0.7, 1.2, 5)
     t = _time(0.7)
@@ -69,7 +69,7 @@ def _bird(length: int, instance: np.random.Generator, rng: np.random.Generator) 
 def _gear(length: int, instance: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
     """Machine: a sawtooth drone with vibrato, darkened by a low-pass."""
     pitch, vibrato = instance.uniform(75, 120), instance.uniform(4, 7)
-    depth, edge = instance.uniform(0.015, 0.04), instance.uniform(600, 900)
+    depth, edge = instance.uniform(0.015, 0.04), instance.uniform(400, 650)
     t = _time(length / SAMPLE_RATE)
     phase = _phase(pitch * (1 + depth * np.sin(2 * np.pi * (vibrato * t + rng.random()))))
     saw = (2 * ((phase + rng.random()) % 1) - 1).astype(np.float32)
