@@ -36,16 +36,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', default=str(ROOT / 'configs/vct/vct_tiny_synthetic.py'))
     parser.add_argument('--data', type=Path, default=ROOT / 'data/synthetic', help='folder of the clips')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo', help='folder of the results')
-    parser.add_argument('--max-iters', type=int, help='train for fewer iterations than the config, to try the demo out')
+    parser.add_argument('--quick', action='store_true', help='a few clips and iterations, to see that everything runs')
     return parser.parse_args()
 
 
-def make_clips(data: Path) -> None:
+def make_clips(data: Path, num_train: int, num_val: int, num_test: int) -> None:
     """Write the training and validation clips (AVSS style) and the test clips (MS3 style), unless they are there."""
     CONSOLE.rule('1. clips')
-    synthesize_clips(data, 'avss', num_train=300, num_val=30, num_test=0, workers=2)
-    synthesize_clips(data, 'ms3', num_train=0, num_val=0, num_test=60, workers=2)
-    CONSOLE.print('330 AVSS-style clips to train on, 60 MS3-style clips to test on')
+    synthesize_clips(data, 'avss', num_train, num_val, num_test=0, workers=2)
+    synthesize_clips(data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=2)
+    CONSOLE.print(f'{num_train} AVSS-style clips to learn from, {num_test} MS3-style clips to be tested on')
 
 
 def train(config) -> Path:
@@ -90,7 +90,7 @@ def main() -> None:
     args = parse_args()
     start = time.time()
     warnings.filterwarnings('ignore')
-    make_clips(args.data)
+    make_clips(args.data, *((8, 2, 4) if args.quick else (300, 30, 60)))
 
     config = load_config(args.config)
     for name, folder in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources')):
@@ -98,9 +98,8 @@ def main() -> None:
     config.work_dir = str(args.work_dir)
     config.log_level = 'ERROR'
     config.custom_hooks.append(dict(type='ProgressBarHook'))
-    if args.max_iters:
-        config.train_cfg.max_iters = config.train_cfg.val_interval = args.max_iters
-        config.default_hooks.checkpoint.interval = args.max_iters
+    if args.quick:
+        config.train_cfg.max_iters = config.train_cfg.val_interval = config.default_hooks.checkpoint.interval = 4
     checkpoint = train(config)
 
     CONSOLE.rule('3. test')

@@ -1,0 +1,48 @@
+# The small VCT on clips composed of photos and recordings (synthesize_clips.py --pairs); see docs/synthesis.md for the
+# CSV files. The classes are those of the example there: replace them and num_classes by your own.
+_base_ = './vct_tiny_synthetic.py'
+
+max_iters = 4000
+data_root = 'data/composed/AVSS'
+classes = ('background', 'person', 'dog', 'cat', 'bird', 'cow', 'sheep', 'clock', 'keyboard')
+
+# Few photos: every step of the augmentation of VCT, with sizes scaled to the input.
+train_pipeline = [
+    dict(
+        type='CachedTransforms',
+        transforms=[
+            dict(type='LoadClipFrames'),
+            dict(type='LoadClipMasks'),
+            dict(type='LoadAudio', source='waveform'),
+            dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(144, 144), backend='pillow')]),
+        ]),
+    dict(
+        type='ClipBroadcaster',
+        share_random_params=True,
+        transforms=[
+            dict(
+                type='RandomChoiceResize',
+                scales=[(side, side) for side in range(72, 169, 12)],
+                resize_type='Resize',
+                keep_ratio=True),
+            dict(type='mmseg.RandomCrop', crop_size=(96, 96)),
+            dict(type='RandomFlip', prob=0.5),
+            dict(type='mmseg.PhotoMetricDistortion'),
+            dict(type='Pad', size=(96, 96), pad_val=dict(img=128, seg=255)),
+        ]),
+    dict(type='GenerateEventLabels', num_events=len(classes), source='masks'),
+    dict(type='PackClipInputs'),
+]
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
+    dict(type='PolyLR', eta_min=0, power=0.9, begin=20, end=max_iters + 1, by_epoch=False),
+]
+train_cfg = dict(max_iters=max_iters, val_interval=1000)
+default_hooks = dict(checkpoint=dict(interval=1000, max_keep_ckpts=2, save_best='avsbench/M_J', rule='greater'))
+train_dataloader = dict(
+    dataset=dict(data_root=data_root, metainfo=dict(classes=classes), pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(data_root=data_root, metainfo=dict(classes=classes)))
+test_dataloader = dict(
+    dataset=dict(type='AVSSDataset', data_root=data_root, metainfo=dict(classes=classes)))
+test_evaluator = [dict(type='AVSSMetric', prefix='avss'), dict(type='AVSBenchMetric', prefix='binary')]
