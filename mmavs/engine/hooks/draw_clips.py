@@ -26,11 +26,11 @@ class DrawClipsHook(Hook):
                         data_batch: dict,
                         outputs: Sequence[AVSDataSample] | None = None) -> None:
         """Draw the clips of a batch, each process its own."""
-        for inputs, sample in zip(data_batch['inputs'], outputs or ()):
+        inputs = data_batch['inputs']
+        for i, sample in enumerate(outputs or ()):
             sheet = runner.visualizer.draw_contact_sheet(
                 sample.clip_id,
-                inputs['frames'].permute(0, 2, 3, 1).cpu().numpy(),
+                inputs['frames'][i].permute(0, 2, 3, 1).cpu().numpy(),
                 sample.cpu(),
-                waveform=inputs.get('waveform'),
-                log_mel=inputs.get('log_mel'))
+                **{key: inputs[key][i] for key in ('waveform', 'log_mel') if key in inputs})
             imwrite(sheet[..., ::-1], str(self.out_dir / f'{sample.clip_id}.png'))

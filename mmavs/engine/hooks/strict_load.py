@@ -14,6 +14,6 @@ class StrictLoadHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Raise a ValueError that lists the differences."""
-        name = 'load_from' if runner.cfg.get('load_from') is None else runner.cfg.load_from
+        name = runner.cfg.get('load_from') or f'latest checkpoint of {runner.work_dir}'
         model = getattr(runner.model, 'module', runner.model)
         check_state_dict(model, weights_of(checkpoint, name), name)

@@ -25,14 +25,14 @@ class IndependentRulesConstructor:
         paramwise_cfg: Dictionary with any of
 
             - ``lr_mult`` (dict): factor on the learning rate of parameters whose name contains the key;
-            - ``decay_mult`` (dict): factor on the weight decay of parameters whose name contains the key;
+            - ``decay_mult`` (dict): factor on the weight decay of parameters whose name contains the key, if any does;
             - ``norm_decay_mult`` (float): the same for weights and biases of normalisation layers;
             - ``embedding_decay_mult`` (float): the same for every ``nn.Embedding``.
 
             Of several keys in a name the longest counts; ``decay_mult`` goes before the rules for layer types.
 
     Raises:
-        ValueError: For an unknown option, or a key that no parameter of the model contains.
+        ValueError: For an unknown option, or a key of ``lr_mult`` that no parameter of the model contains.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -55,11 +55,10 @@ class IndependentRulesConstructor:
     def parameter_groups(self, model: nn.Module) -> list[dict]:
         """The groups, each ``dict(params=..., lr=..., weight_decay=...)``."""
         names = [name for name, _ in model.named_parameters()]
-        for option in ('lr_mult', 'decay_mult'):
-            for key in self.rules.get(option, {}):
-                if not any(key in name for name in names):
-                    raise ValueError(f'optim_wrapper.paramwise_cfg.{option} names {key!r}, but no parameter of the '
-                                     f'{type(model).__name__} contains it, for example not {names[0]}')
+        for key in self.rules.get('lr_mult', {}):
+            if not any(key in name for name in names):
+                raise ValueError(f'optim_wrapper.paramwise_cfg.lr_mult names {key!r}, but no parameter of the '
+                                 f'{type(model).__name__} contains it, for example not {names[0]}')
 
         groups, seen = {}, set()
         for prefix, module in model.named_modules():

@@ -1,0 +1,46 @@
+"""What the tests share: threads, data sets, and the tools called in this process."""
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+
+# Before torch is imported: the tests run in several processes at once.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+    warnings.filterwarnings('ignore', message='.*pkg_resources.*')
+
+
+@pytest.fixture(scope='session')
+def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few synthetic clips of 64x64 in the layouts of S4 (``Single-source``) and MS3 (``Multi-sources``)."""
+    from mmavs.datasets.synthesis import synthesize_clips
+    root = tmp_path_factory.mktemp('synthetic')
+    for subset in ('s4', 'ms3'):
+        synthesize_clips(str(root), subset, 6, 2, 3, seed=0, size=64)
+    return root
+
+
+@pytest.fixture(scope='session')
+def run_tool():
+    """Function that runs a script of ``tools/`` in this process, with its command line."""
+
+    def run(name: str, *arguments: object) -> None:
+        spec = importlib.util.spec_from_file_location(f'tools_{name}', REPOSITORY / f'tools/{name}.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        argv, sys.argv = sys.argv, [f'tools/{name}.py', *map(str, arguments)]
+        try:
+            module.main()
+        finally:
+            sys.argv = argv
+
+    return run

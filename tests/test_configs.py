@@ -1,0 +1,126 @@
+"""Every config of the repository: it is read, it fits together, it trains by the published rules."""
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from mmavs.engine import IndependentRulesConstructor
+from mmavs.registry import MODELS
+from mmavs.utils.config import load_config
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIGS = sorted(
+    str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/*.py') if path.parts[-2] != '_base_')
+# The recipe of the paper; the tiny ones have their own.
+VCT = [path for path in CONFIGS if path.startswith('configs/vct/vct_') and '_tiny_' not in path]
+NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request) -> Config:
+    return load_config(str(REPOSITORY / request.param))
+
+
+@pytest.fixture(params=VCT)
+def vct(request) -> tuple[str, Config]:
+    return request.param, load_config(str(REPOSITORY / request.param))
+
+
+def steps_of(pipeline: list) -> Iterator[dict]:
+    """All transforms of a pipeline, also those inside others."""
+    for step in pipeline:
+        yield step
+        yield from steps_of(step.get('transforms', []))
+
+
+def test_config_fits_together(config):
+    head = config.model.decode_head
+    steps = {step.type: step for step in steps_of(config.train_dataloader.dataset.pipeline)}
+    if 'Pad' in steps:
+        assert tuple(steps['Pad'].size) == tuple(head.input_size)
+    if head.get('pac_loss'):
+        assert steps['GenerateEventLabels'].num_events == head.num_prototypes
+    if config.model.get('mask_prior'):
+        for split in ('train', 'val', 'test'):
+            assert 'mask_prior' in config[f'{split}_dataloader'].dataset.data_prefix
+    assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
+    splits = [config[f'{split}_dataloader'].dataset.split for split in ('train', 'val', 'test')]
+    assert splits == ['train', 'val', 'test']
+
+
+def test_vct_config_is_named_for_what_it_holds(vct):
+    path, config = vct
+    *parts, subset = Path(path).stem.split('_')
+    size = 224 if '224' in parts else 384
+    backbone = {'swin-b': 'mmseg.SwinTransformer', 'r50': 'mmseg.ResNet'}[parts[1]]
+    assert config.train_dataloader.dataset.type == NAMES[subset]
+    assert tuple(config.model.decode_head.input_size) == (size, size)
+    assert config.model.backbone.type == backbone
+    assert ('mask-prior' in parts) == bool(config.model.get('mask_prior'))
+    assert config.model.decode_head.num_classes == (71 if subset == 'avss' else 2)
+    assert config.model.decode_head.get('num_prototypes') == {'s4': 23, 'ms3': None, 'avss': 71}[subset]
+
+
+def test_vct_config_has_the_published_schedule(vct):
+    path, config = vct
+    subset = Path(path).stem.split('_')[-1]
+    published = {'s4': (45000, 1000), 'ms3': (40000, 500), 'avss': (45000, 2500)}[subset]
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == published
+    assert config.default_hooks.checkpoint.interval == published[1]
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
+    assert config.optim_wrapper.clip_grad.max_norm == 0.01
+    assert config.optim_wrapper.type == ('AmpOptimWrapper' if subset == 'avss' else 'OptimWrapper')
+    assert config.randomness.seed == 8434882
+
+
+def shrink(model: dict) -> dict:
+    """The same modules with fewer blocks and channels, without pretrained weights."""
+    for branch in (model, model.get('mask_prior')):
+        if branch and branch['backbone']['type'].endswith('SwinTransformer'):
+            branch['backbone'].update(embed_dims=32, depths=(1, 1, 2, 1), num_heads=(1, 1, 1, 1))
+            channels = (32, 64, 128, 256)
+            if branch is model:
+                model['decode_head']['pixel_decoder']['in_channels'] = channels
+            else:
+                branch['channels'] = channels
+    model['decode_head'].update(num_layers=1, audio_hidden_dims=8, ffn_dims=8)
+    return model
+
+
+def published_rule(name: str, module: nn.Module) -> tuple[float, float]:
+    """Learning rate and weight decay by section 4 of the reference's training script, written out."""
+    lr = 1e-5 if 'backbone' in name else 1e-4
+    no_decay = (isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d | nn.Embedding)
+                or name.split('.')[-1] == 'relative_position_bias_table')
+    return lr, 0.0 if no_decay else 0.05
+
+
+def test_vct_optimizer_follows_the_published_rules(vct):
+    config = vct[1]
+    model = MODELS.build(shrink(config.model.to_dict()))
+    rules = IndependentRulesConstructor(
+        dict(optimizer=config.optim_wrapper.optimizer), config.optim_wrapper.paramwise_cfg)
+    groups = rules.parameter_groups(model)
+    found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
+    trained = 0
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            if parameter.requires_grad:
+                trained += 1
+                assert found[id(parameter)] == pytest.approx(published_rule(name, module)), name
+            else:
+                assert id(parameter) not in found, name
+                assert name.startswith('audio_backbone.') or '.bn' in name or 'downsample.1' in name, name
+    assert trained == len(found)
+
+
+def test_full_vct_has_the_published_number_of_tensors_in_each_group():
+    config = load_config(str(REPOSITORY / 'configs/vct/vct_swin-b_mask-prior_s4.py'))
+    wrapper = config.optim_wrapper
+    rules = IndependentRulesConstructor(dict(optimizer=wrapper.optimizer), wrapper.paramwise_cfg)
+    groups = rules.parameter_groups(MODELS.build(config.model))
+    counts = {(group['lr'], group['weight_decay']): len(group['params']) for group in groups}
+    assert counts == {(1e-5, 0.05): 394, (1e-5, 0.0): 272, (1e-4, 0.05): 248, (1e-4, 0.0): 96}

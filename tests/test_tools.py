@@ -1,0 +1,144 @@
+"""The scripts of tools/, run on a few synthetic clips."""
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmavs.utils.checkpoint import read_checkpoint
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+
+
+@pytest.fixture(scope='module')
+def options(synthetic_root):
+    """Command line that points the tiny config to the clips."""
+    data_root = synthetic_root / 'Single-source'
+    splits = ('train', 'val', 'test')
+    return ['--cfg-options', *(f'{split}_dataloader.dataset.data_root={data_root}' for split in splits)]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, run_tool, options):
+    """Work dir of an unbroken training of 8 iterations."""
+    work_dir = tmp_path_factory.mktemp('trained')
+    run_tool('train', CONFIG, '--work-dir', work_dir, *options)
+    return work_dir
+
+
+def start(script, *arguments, **env):
+    return subprocess.run(
+        list(map(str, [*script, *arguments])),
+        cwd=REPOSITORY,
+        env=os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS='1') | env,
+        capture_output=True,
+        text=True)
+
+
+def logged(work_dir, key):
+    """{iteration: value} of a scalar in the newest log of a work dir."""
+    log = sorted(work_dir.glob('*/vis_data/scalars.json'))[-1]
+    lines = map(json.loads, log.read_text().splitlines())
+    return {line['step']: line[key] for line in lines if key in line}
+
+
+# Trains like tools/train.py and is killed in iteration 5, after the checkpoint of iteration 4.
+KILLED = f"""
+import os, runpy, signal, sys
+from mmavs.engine import MeanLossHook
+MeanLossHook.before_train_iter = (
+    lambda self, runner, *args, **kwargs: runner.iter == 5 and os.kill(os.getpid(), signal.SIGKILL))
+sys.argv[0] = '{REPOSITORY}/tools/train.py'
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+def test_killed_training_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run_tool, options, trained):
+    killed = start([sys.executable, '-c', KILLED], CONFIG, '--work-dir', tmp_path, *options)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
+
+    run_tool('train', CONFIG, '--work-dir', tmp_path, '--resume', *options)
+    assert min(logged(tmp_path, 'loss')) == 5
+    resumed, unbroken = (read_checkpoint(path / 'iter_8.pth') for path in (tmp_path, trained))
+    for name, weight in unbroken['state_dict'].items():
+        assert torch.equal(resumed['state_dict'][name], weight), name
+    for index, state in unbroken['optimizer']['state'].items():
+        assert torch.equal(resumed['optimizer']['state'][index]['exp_avg'], state['exp_avg'])
+
+
+def test_two_processes_train_like_one_with_the_same_batch(tmp_path, run_tool, options):
+    same = ['train_cfg.max_iters=20', 'param_scheduler.0.end=21', 'custom_hooks.0.same_for_all_samples=True']
+    run_tool('train', CONFIG, '--work-dir', tmp_path / 'one', *options, *same)
+    together = start(['bash', 'tools/dist_train.sh'], CONFIG, 2, '--work-dir', tmp_path / 'two', *options, *same,
+                     'train_dataloader.batch_size=1', CUDA_VISIBLE_DEVICES='')
+    assert together.returncode == 0, together.stderr
+    for key in ('loss', 'loss_cls', 'loss_mask', 'loss_dice', 'loss_pac', 'grad_norm'):
+        one, two = logged(tmp_path / 'one', key), logged(tmp_path / 'two', key)
+        assert list(one) == list(range(1, 21))
+        assert two == pytest.approx(one, rel=1e-4), key
+
+
+def test_scores_pictures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, trained):
+    checkpoint = trained / 'iter_8.pth'
+    run_tool('test', CONFIG, checkpoint, '--work-dir', tmp_path, '--out', tmp_path / 'scores/metrics.json',
+             '--show-dir', tmp_path / 'show', *options)
+    metrics = json.loads((tmp_path / 'scores/metrics.json').read_text())
+    assert 0 <= metrics['avsbench/M_J'] <= 1 and 0 <= metrics['avsbench/M_F'] <= 1
+    assert len(list((tmp_path / 'show').rglob('*.png'))) == 3
+
+    # Two processes score like one: 3 clips, so one of them is evaluated twice and counted once.
+    together = start(['bash', 'tools/dist_test.sh'], CONFIG, checkpoint, 2, '--work-dir', tmp_path, '--out',
+                     tmp_path / 'masks.npz', '--out-item', 'pred', *options, CUDA_VISIBLE_DEVICES='')
+    assert together.returncode == 0, together.stderr
+    log = sorted(tmp_path.glob('*/*.json'))[-1]
+    assert json.loads(log.read_text())['avsbench/M_J'] == pytest.approx(metrics['avsbench/M_J'])
+    masks = np.load(tmp_path / 'masks.npz')
+    assert len(masks.files) == 3
+    assert all(masks[name].shape == (5, 64, 64) and masks[name].dtype == np.uint8 for name in masks.files)
+
+
+def test_checkpoint_of_another_class_count_is_refused(tmp_path, run_tool, options, trained):
+    classes = ['model.decode_head.num_classes=7', 'train_cfg.max_iters=9']
+    message = r'(?s)iter_8.pth: the checkpoint does not fit .* 3 rows = 2 classes, the config says 7'
+    with pytest.raises(ValueError, match=message):
+        run_tool('test', CONFIG, trained / 'iter_8.pth', '--work-dir', tmp_path, *options, *classes)
+    with pytest.raises(ValueError, match=message):
+        run_tool('train', CONFIG, '--work-dir', tmp_path, '--resume', trained / 'iter_8.pth', *options, *classes)
+    assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('arguments,message', [
+    (['gone.py'], 'error: gone.py: FileNotFoundError'),
+    ([CONFIG, '--resume', 'gone.pth'], 'error: --resume gone.pth: no such file'),
+    ([CONFIG, '--cfg-options', 'model.type=Segmentor'], "model.type is 'Segmentor', which no registry holds"),
+])
+def test_mistakes_on_the_command_line_end_in_one_message(tmp_path, run_tool, arguments, message):
+    with pytest.raises(SystemExit) as error:
+        run_tool('train', *arguments, *([] if '--cfg-options' in arguments else ['--work-dir', tmp_path]))
+    assert message in error.value.code
+
+
+def test_missing_validation_data_stops_before_the_first_step(tmp_path, run_tool, options):
+    with pytest.raises(FileNotFoundError, match='gone/s4_meta_data.csv'):
+        run_tool('train', CONFIG, '--work-dir', tmp_path, *options, 'val_dataloader.dataset.data_root=gone')
+    assert not list(tmp_path.glob('*.pth'))
+
+
+def test_output_file_must_fit_its_item(run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('test', CONFIG, 'weights.pth', '--out', 'masks.pkl', '--out-item', 'pred')
+    assert 'must end in .npz' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])
+def test_shell_script_is_executable_and_parses(script):
+    path = REPOSITORY / f'tools/{script}.sh'
+    assert os.access(path, os.X_OK)
+    assert subprocess.run(['bash', '-n', str(path)]).returncode == 0
