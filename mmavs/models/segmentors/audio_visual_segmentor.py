@@ -31,7 +31,8 @@ class AudioVisualSegmentor(BaseModel):
 
     - ``mode='loss'``: dict of named loss terms.
     - ``mode='predict'``: the data samples with ``pred_sem_seg``, ``seg_logits`` and ``foreground_prob`` filled in.
-    - ``mode='tensor'``: the raw outputs of the head, a dict documented there.
+    - ``mode='tensor'``: the raw outputs of the head, a dict documented there. N is the number of frames in the batch;
+      with ``independent_frames``, of those that are not padding.
     """
 
     def __init__(self,
@@ -58,13 +59,13 @@ class AudioVisualSegmentor(BaseModel):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return self.decode_head(*self.extract_features(inputs, self._existing_frames(inputs)))
+            return self.decode_head(*self.extract_features(inputs, self._frames_to_compute(_existing(inputs))))
         raise ValueError(f"mode is {mode!r}, expected 'loss', 'predict' or 'tensor'")
 
     def loss(self, inputs: dict[str, Tensor], data_samples: list[AVSDataSample]) -> dict[str, Tensor]:
         """Named loss terms of a batch."""
         labelled = _stack_padded([sample.labelled.cpu() for sample in data_samples], inputs['frames'].shape[1])
-        frames = self._supervised_frames(inputs, labelled)
+        frames = self._frames_to_compute(labelled)
         features = self.extract_features(inputs, frames)
         return self.decode_head.loss(*features, self._frame_targets(inputs, data_samples, labelled, frames))
 
@@ -73,13 +74,16 @@ class AudioVisualSegmentor(BaseModel):
                 data_samples: list[AVSDataSample] | None = None) -> list[AVSDataSample]:
         """Fill the predictions of each clip in, at the size ``out_shape`` of its data sample."""
         num_clips, num_frames, _, height, width = inputs['frames'].shape
-        frames = self._existing_frames(inputs)
+        existing = _existing(inputs)
+        frames = self._frames_to_compute(existing)
         logits = self.decode_head.predict(*self.extract_features(inputs, frames), (height, width))
+        # The scores of padding frames are 0, which is background.
         if frames is not None:
-            # The scores of padding frames stay 0, which is background.
-            padded = logits.new_zeros(num_clips * num_frames, *logits.shape[1:])
-            padded[frames] = logits
-            logits = padded
+            computed = logits
+            logits = computed.new_zeros(num_clips * num_frames, *computed.shape[1:])
+            logits[frames.to(logits.device)] = computed
+        elif not existing.all():
+            logits[~existing.flatten().to(logits.device)] = 0
         if data_samples is None:
             data_samples = [
                 AVSDataSample(metainfo=dict(img_shape=(height, width), out_shape=(height, width)))
@@ -114,16 +118,15 @@ class AudioVisualSegmentor(BaseModel):
         audio = choose(self.audio_backbone(sound, num_frames))
         return tuple(features), audio, num_frames if frames is None else 1
 
-    def _existing_frames(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        """Indices of the frames that are not padding, or None where all B * T frames are to be computed."""
-        if not self.independent_frames or 'valid' not in inputs or inputs['valid'].all():
-            return None
-        return inputs['valid'].flatten().nonzero().squeeze(1)
+    def _frames_to_compute(self, needed: Tensor) -> Tensor | None:
+        """Indices of the frames that are needed, from (B, T) bool; None where all B * T frames are computed.
 
-    def _supervised_frames(self, inputs: dict[str, Tensor], labelled: Tensor) -> Tensor | None:
-        if not self.independent_frames or labelled.all():
+        Where no frame is needed all are computed too: backbones do not take empty batches, and in distributed training
+        every parameter has to take part in every step.
+        """
+        if not self.independent_frames or needed.all() or not needed.any():
             return None
-        return labelled.flatten().nonzero().squeeze(1)
+        return needed.flatten().nonzero().squeeze(1)
 
     @staticmethod
     def _frame_targets(inputs: dict[str, Tensor], data_samples: list[AVSDataSample], labelled: Tensor,
@@ -159,6 +162,11 @@ class AudioVisualSegmentor(BaseModel):
         sample.foreground_prob = margin.sigmoid()
         sample.seg_logits = logits
         sample.pred_sem_seg = labels.to(torch.uint8)
+
+
+def _existing(inputs: dict[str, Tensor]) -> Tensor:
+    """Which frames of the batch are not padding: (B, T) bool on the CPU."""
+    return inputs.get('valid', torch.ones(inputs['frames'].shape[:2], dtype=torch.bool)).cpu()
 
 
 def _stack_padded(tensors: list[Tensor], length: int, value: int = 0) -> Tensor:
