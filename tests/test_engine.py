@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, PolyLR
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mmavs.datasets import SeededInfiniteSampler
 from mmavs.engine import AtomicCheckpointHook, IndependentRulesConstructor, IterationSeedHook, MeanLossHook
@@ -188,9 +189,9 @@ def test_shared_noise_is_that_of_one_sample(draw):
     assert not torch.equal(other, two)
 
 
-def sampler(rank, world_size, monkeypatch):
+def sampler(rank, world_size, monkeypatch, size=7):
     monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda: (rank, world_size))
-    return SeededInfiniteSampler(range(7), seed=3)
+    return SeededInfiniteSampler(range(size), seed=3)
 
 
 def take(n, indices):
@@ -215,7 +216,7 @@ def test_augmentation_depends_on_the_seed_of_the_index_only(synthetic_root, monk
     config = load_config(TINY)
     config.train_dataloader.dataset.data_root = str(synthetic_root / 'Single-source')
     dataset = DATASETS.build(config.train_dataloader.dataset)
-    index, other = (index for index, _ in zip(sampler(0, 1, monkeypatch), range(2)))
+    index, other = (index for index, _ in zip(sampler(0, 1, monkeypatch, 6), range(2)))
     first = dataset[index]['inputs']['frames']
     state = torch.get_rng_state()
     random.random()
@@ -223,6 +224,19 @@ def test_augmentation_depends_on_the_seed_of_the_index_only(synthetic_root, monk
     assert torch.equal(dataset[index]['inputs']['frames'], first)
     assert torch.equal(torch.get_rng_state(), state)
     assert not torch.equal(dataset[type(index).draw(int(index), other.seed)]['inputs']['frames'], first)
+
+
+def test_clips_do_not_depend_on_the_number_of_workers(synthetic_root, monkeypatch):
+    config = load_config(TINY)
+    config.train_dataloader.dataset.data_root = str(synthetic_root / 'Single-source')
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+
+    def clips(num_workers):
+        order = sampler(0, 1, monkeypatch, len(dataset))
+        loader = DataLoader(dataset, sampler=order, num_workers=num_workers, collate_fn=lambda clips: clips[0])
+        return [item['inputs']['frames'] for item, _ in zip(loader, range(4))]
+
+    assert all(torch.equal(a, b) for a, b in zip(clips(0), clips(2)))
 
 
 def test_seeded_block_restores_the_generators():
