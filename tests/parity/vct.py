@@ -1,4 +1,5 @@
 """VCT with a mask prior: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
+from math import isqrt
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,10 @@ from mmengine.registry import init_default_scope
 import mmavs.models  # noqa: F401
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
-from mmavs.utils.converters.vct import convert_vct
+from mmavs.utils.converters import convert_vct
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TOLERANCE = 1e-4
-AVSS_EXAMPLES = 10
 OUT_SHAPE = (224, 224)
 
 
@@ -21,7 +21,8 @@ def check(folder, case, seeded):
     if case['backbone'] != 'swin-b':
         raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected 'swin-b'")
     expected = seeded.expected(folder.name, folder.parent)
-    found = outputs(build_model(folder, case, seeded), case, seeded)
+    num_frames, num_examples = len(expected['argmax']), len(expected['vggish'])
+    found = outputs(build_model(folder, case, seeded), case, seeded, num_frames, num_examples)
     assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
     scores = found.pop('scores')
     errors = {}
@@ -42,22 +43,27 @@ def check(folder, case, seeded):
 
 def build_model(folder, case, seeded):
     init_default_scope('mmavs')
-    config = Config.fromfile(CONFIGS / f"vct/vct_swin-b_mask-prior_{case['subset']}.py").model
+    weights = convert_vct(seeded.state_dict(folder.name, folder.parent))
+    has_prior = any(key.startswith('mask_prior.') for key in weights)
+    config = Config.fromfile(CONFIGS / f"vct/vct_swin-b{'_mask-prior' * has_prior}_{case['subset']}.py").model
     config.decode_head.input_size = tuple(case['size'])
+    # The window of the Swin Transformer follows the size that it was pretrained at.
+    table = weights['backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table']
+    for branch in (config, config.get('mask_prior')):
+        if branch is not None:
+            branch.backbone.window_size = (isqrt(len(table)) + 1) // 2
     model = MODELS.build(config)
-    model.load_state_dict(convert_vct(seeded.state_dict(folder.name, folder.parent)), strict=True)
+    model.load_state_dict(weights, strict=True)
     return model.eval()
 
 
 @torch.no_grad()
-def outputs(model, case, seeded):
-    seed, size = case['seed'], tuple(case['size'])
-    num_clips, num_frames = case['clips'], case['frames']
-    num = num_clips * num_frames
-    frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, num_frames))
-    mask_prior = seeded.frames(seed + 1000, num, *size, cell=48).unflatten(0, (num_clips, num_frames))
-    num_examples = AVSS_EXAMPLES if case['subset'] == 'avss' else num_frames
-    log_mel = seeded.log_mel(seed, num_clips * num_examples).unflatten(0, (num_clips, num_examples))
+def outputs(model, case, seeded, num, num_examples):
+    """What the case holds, for ``num`` frames and ``num_examples`` log-mel examples in all its clips."""
+    seed, size, num_clips = case['seed'], tuple(case['size']), case['clips']
+    frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
+    mask_prior = seeded.frames(seed + 1000, num, *size, cell=48).unflatten(0, (num_clips, -1))
+    log_mel = seeded.log_mel(seed, num_examples).unflatten(0, (num_clips, -1))
 
     intermediate = {}
     for name in ('backbone', 'decode_head'):
@@ -70,7 +76,7 @@ def outputs(model, case, seeded):
 
     pyramid, head = intermediate['backbone'], intermediate['decode_head']
     scores = torch.cat([sample.seg_logits for sample in samples])
-    conv_map = model.audio_backbone(log_mel, num_examples).flatten(0, 1).transpose(1, 2)
+    conv_map = model.audio_backbone(log_mel, log_mel.shape[1]).flatten(0, 1).transpose(1, 2)
     found = dict(
         scores=scores,
         sem_seg=scores[[0, -1], :, ::8, ::8],
