@@ -45,7 +45,13 @@ def frame_labels(subset, readme):
     if subset == 's4':
         return {0: classes[0], 5: classes[0]}
     if subset == 'ms3':
-        return {frame: classes[0] for frame in range(NUM_FRAMES)}
+        labels = {frame: classes[0] for frame in range(NUM_FRAMES)}
+        # Frames that hold something else are named, as in 'frames 3 and 7 with [0]' or 'the last with [0]'.
+        named = re.findall(r'(last|frames? [\d, and]*\d)[^\[\]]*\[(\d+(?:,\d+)*)\]', readme)
+        for frames, found in named:
+            numbers = [int(frame) for frame in re.findall(r'\d+', frames)] or [NUM_FRAMES - 1]
+            labels.update(dict.fromkeys(numbers, [int(c) for c in found.split(',')]))
+        return labels
     first, common, last = classes
     return {0: first, 5: common, 6: common, 7: common, 8: common, 9: last}
 
