@@ -30,7 +30,7 @@ def build_model(path):
     model = Config.fromfile(path).model
     head = model.decode_head
     for branch in (model, model.get('mask_prior')):
-        if branch and branch.backbone.type == 'mmseg.SwinTransformer':
+        if branch and branch.backbone.type.endswith('SwinTransformer'):
             branch.backbone.update(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.)
         elif branch and branch.backbone.depth == 50:
             branch.backbone.update(stem_channels=8, base_channels=8)
