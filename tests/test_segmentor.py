@@ -201,6 +201,17 @@ def test_preprocessor_normalises_and_pads_clips():
     assert all((s.gt_sem_seg[:, 33:] == 255).all() and not s.gt_sem_seg[:, :33].any() for s in batch['data_samples'])
 
 
+def test_flags_stay_on_the_cpu():
+    preprocessor = AVSDataPreprocessor().to('meta')
+    flags = torch.tensor([True, False])
+    sample = AVSDataSample(gt_sem_seg=torch.zeros(2, 32, 32, dtype=torch.uint8), valid=flags, labelled=flags)
+    clip = dict(frames=torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    batch = preprocessor(dict(inputs=[clip], data_samples=[sample]))
+    moved = batch['data_samples'][0]
+    assert [moved.get(key).device.type for key in ('valid', 'labelled', 'gt_sem_seg')] == ['cpu', 'cpu', 'meta']
+    assert batch['inputs']['valid'].device.type == 'cpu' and batch['inputs']['frames'].device.type == 'meta'
+
+
 def test_batch_padding_is_cut_off_before_the_scores_are_resized():
     model = build_model(FULL)
     small, large = make_clip(model, 1), make_clip(model, 1)

@@ -26,6 +26,9 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     - ``mask_prior`` (B, T, 3, H, W) float32, normalised alike, where the clips carry one;
     - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
     - ``valid`` (B, T) bool on the CPU.
+
+    The flags of the data samples stay on the CPU as well: they decide what is computed, and reading them from a GPU
+    would wait for it.
     """
 
     def __init__(self,
@@ -58,7 +61,9 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
                 inputs[key] = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
 
         if data_samples is not None:
-            data_samples = self.cast_data(data_samples)
+            originals, data_samples = data_samples, self.cast_data(data_samples)
+            for sample, original in zip(data_samples, originals):
+                sample.set_data({key: original.get(key) for key in ('valid', 'labelled') if key in original})
             if training:
                 for sample in data_samples:
                     sample.gt_sem_seg = _pad_to(sample.gt_sem_seg, height, width, value=255)
