@@ -9,7 +9,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         pad_size_divisor=32),
     backbone=dict(
-        type='mmseg.SwinTransformer',
+        type='SwinTransformer',
         # Made from the published swin_base_patch4_window12_384_22k.pth by tools/model_converters/convert.py --from swin
         init_cfg=dict(type='Pretrained', checkpoint='pretrained/swin_base_patch4_window12_384_22k_mmseg.pth'),
         pretrain_img_size=384,
