@@ -14,8 +14,8 @@ from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encodin
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
 
-# Values of the upsampled masks that are turned into class scores at once (256 MiB of float32).
-SCORED_AT_ONCE = 2**26
+# Values of the upsampled masks that are turned into class scores at once (64 MiB of float32, a frame at 384x384).
+SCORED_AT_ONCE = 2**24
 
 
 class PixelGrouping(nn.Module):
@@ -320,10 +320,9 @@ class VCTHead(BaseModule):
             if targets.events is None:
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
                                  'the training pipeline, or set pac_loss=None')
-            sound, events = outputs['audio_tokens'].mean(1), targets.events
-            if not targets.labelled.all():
-                sound, events = sound[targets.labelled], events[targets.labelled]
-            losses['loss_pac'] = self.pac_loss(sound, self.query_generator.prototypes.weight, events)
+            frames = targets.labelled.nonzero().squeeze(1).to(targets.events.device, non_blocking=True)
+            sound = outputs['audio_tokens'].mean(1)[frames]
+            losses['loss_pac'] = self.pac_loss(sound, self.query_generator.prototypes.weight, targets.events[frames])
         return losses
 
     @torch.no_grad()
