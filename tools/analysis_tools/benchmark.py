@@ -6,6 +6,7 @@ optimizer), after one call of each to warm up.
 """
 import argparse
 import csv
+import ctypes
 import datetime
 import platform
 import shlex
@@ -55,6 +56,8 @@ class Meter:
             torch.cuda.reset_peak_memory_stats(self.device)
             self.before = torch.cuda.memory_allocated(self.device)
         elif sys.platform == 'linux':
+            if platform.libc_ver()[0] == 'glibc':
+                ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed goes back to the system
             Path('/proc/self/clear_refs').write_text('5')  # forget the peak
             self.before = self._resident('VmRSS')
 
@@ -199,12 +202,13 @@ def main() -> None:
         model(**model.data_preprocessor(clips), mode='predict')
 
     def train() -> None:
-        model.train().zero_grad(set_to_none=True)
+        model.train()
         losses = model(**model.data_preprocessor(clips, training=True), mode='loss')
         loss, _ = model.parse_losses(losses)
         start = meter.now()
         loss.backward()
         parts.seconds['backward'] += meter.now() - start
+        model.zero_grad(set_to_none=True)
 
     flops = count_flops(model, predict)
     modes = dict(predict=predict, train=train) if args.mode == 'both' else {args.mode: locals()[args.mode]}
@@ -233,7 +237,7 @@ def main() -> None:
 def print_report(model: BaseModel, results: dict, flops: dict, stamp: dict) -> None:
     table = Table(title=f"{stamp['config']}: {stamp['clips']} x {stamp['frames']} frames of {stamp['size']}")
     table.add_column('part', no_wrap=True)
-    for heading in ('parameters (M)', 'GFLOPs', *(f'{mode} (s)' for mode in results)):
+    for heading in ('params (M)', 'GFLOPs', *(f'{mode} (s)' for mode in results)):
         table.add_column(heading, justify='right')
 
     def add_row(name: str, parameters: str, flop: str, seconds: list[float | None], **style: bool) -> None:
@@ -246,7 +250,7 @@ def print_report(model: BaseModel, results: dict, flops: dict, stamp: dict) -> N
     add_row('backward', '', '', [result['parts'].get('backward') for result in results.values()])
     add_row('the rest', '', '', [r['seconds'] - sum(r['parts'].values()) for r in results.values()], end_section=True)
     add_row('all', str(stamp['params_m']), str(stamp['predict_gflops']), [r['seconds'] for r in results.values()])
-    table.add_row('fastest - slowest', '', '', *(f"{r['fastest']:.2f} - {r['slowest']:.2f}" for r in results.values()))
+    table.add_row('fastest - slowest', '', '', *(f"{r['fastest']:.2f}-{r['slowest']:.2f}" for r in results.values()))
     table.add_row('peak memory (MiB)', '', '', *(f"{r['peak_mib']:.0f}" for r in results.values()))
     console = Console()
     console.print(table)
