@@ -3,7 +3,6 @@
 import argparse
 import json
 import os.path as osp
-import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -11,7 +10,8 @@ from mmengine.dist import is_main_process
 
 from mmavs.engine.launch import build_runner
 from mmavs.utils.checkpoint import load_weights
-from mmavs.utils.config import ConfigError, load_config
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,12 +39,10 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
-    try:
-        config = load_config(args.config, args.cfg_options)
-    except ConfigError as error:
-        sys.exit(f'error: {error}')
+    config = load_config(args.config, args.cfg_options)
     if args.work_dir or config.get('work_dir') is None:
         config.work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.out and args.out_item == 'pred':

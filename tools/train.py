@@ -7,7 +7,8 @@ import sys
 from mmengine.config import DictAction
 
 from mmavs.engine.launch import build_runner
-from mmavs.utils.config import ConfigError, load_config
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,12 +34,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
-    try:
-        config = load_config(args.config, args.cfg_options)
-    except ConfigError as error:
-        sys.exit(f'error: {error}')
+    config = load_config(args.config, args.cfg_options)
     if args.work_dir or config.get('work_dir') is None:
         config.work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.amp:

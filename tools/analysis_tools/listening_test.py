@@ -3,7 +3,6 @@
 import argparse
 import json
 import os.path as osp
-import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -12,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmavs.apis.listening import listening_test
-from mmavs.utils.config import ConfigError, load_config
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,12 +28,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
-    try:
-        config = load_config(args.config, args.cfg_options)
-    except ConfigError as error:
-        sys.exit(f'error: {error}')
+    config = load_config(args.config, args.cfg_options)
     config.work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     scores = listening_test(config, args.checkpoint, args.launcher)
     if not is_main_process():

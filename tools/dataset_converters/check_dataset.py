@@ -3,6 +3,7 @@ import argparse
 import sys
 
 from mmavs.datasets.check import check_dataset
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@one_line_errors()
 def main() -> None:
     """Print the problems."""
     args = parse_args()

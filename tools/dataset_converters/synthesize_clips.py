@@ -3,6 +3,7 @@ import argparse
 from pathlib import Path
 
 from mmavs.datasets.synthesis import compose_clips, synthesize_clips
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,21 +30,19 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+@one_line_errors()
 def main() -> None:
     """Write the clips, print where they are."""
     args = parse_args()
     common = dict(seed=args.seed, size=args.size, workers=args.workers)
-    try:
-        if args.pairs:
-            classes = args.classes or Path(args.pairs).with_name('classes.csv')
-            num_frames = 5 if args.frames is None else args.frames
-            print(compose_clips(args.out, args.subset, args.pairs, classes, num_frames, **common))
-        else:
-            counts = (args.num_train, args.num_val, args.num_test)
-            counts = [default if count is None else count for count, default in zip(counts, (400, 40, 60))]
-            print(synthesize_clips(args.out, args.subset, *counts, **common))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from error
+    if args.pairs:
+        classes = args.classes or Path(args.pairs).with_name('classes.csv')
+        num_frames = 5 if args.frames is None else args.frames
+        print(compose_clips(args.out, args.subset, args.pairs, classes, num_frames, **common))
+    else:
+        counts = (args.num_train, args.num_val, args.num_test)
+        counts = [default if count is None else count for count, default in zip(counts, (400, 40, 60))]
+        print(synthesize_clips(args.out, args.subset, *counts, **common))
 
 
 if __name__ == '__main__':

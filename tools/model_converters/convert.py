@@ -1,9 +1,7 @@
 #!/usr/bin/env python
 """Convert a published checkpoint: ``python tools/model_converters/convert.py --from vct SRC DST``."""
 import argparse
-import pickle
 import re
-import sys
 from collections import defaultdict
 
 from rich.console import Console
@@ -11,6 +9,7 @@ from rich.table import Column, Table
 
 from mmavs.apis import convert_checkpoint
 from mmavs.utils.converters import CONVERTERS, Conversion
+from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,12 +43,10 @@ def _parent(key: str) -> str:
     return re.sub(r'\.\d+(?=\.|$)', '.*', key.rpartition('.')[0] or key)
 
 
+@one_line_errors()
 def main() -> None:
     args = parse_args()
-    try:
-        conversion = convert_checkpoint(args.source, args.src, args.dst, args.config)
-    except (ValueError, OSError, pickle.UnpicklingError) as error:
-        sys.exit(f'error: {error}')
+    conversion = convert_checkpoint(args.source, args.src, args.dst, args.config)
     Console().print(summary(conversion))
     print(f'wrote {args.dst}')
 

@@ -1,0 +1,47 @@
+"""A mistake of the user ends in one line, a mistake of the program in a traceback."""
+import pickle
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PACKAGE = str(Path(__file__).parents[1])
+# What mmavs raises, with a message for the user, where data and configs enter.
+MISTAKES = (ValueError, TypeError, OSError, pickle.UnpicklingError)
+# A file name in a traceback; the last line of a traceback with the lines of its message.
+FRAME, LAST = re.compile(r'^\s*File "(.+)", line \d+, in ', re.MULTILINE), re.compile(r'^[\w.]+: ', re.MULTILINE)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Exit with ``error: MESSAGE`` for a ValueError, TypeError, OSError or UnpicklingError that mmavs itself raised.
+
+    Its messages name the file or key, what was found and what is expected; the traceback would bury them, above all
+    that of a worker of a data loader. So do the system's messages about files. All other errors keep their traceback.
+    """
+    try:
+        yield
+    except MISTAKES as error:
+        message = _message(error)
+        if message is None:
+            raise
+        sys.exit(f'error: {message}')
+
+
+def _message(error: Exception) -> str | None:
+    """What mmavs has to say about a mistake, None for errors that it did not raise."""
+    text = str(error)
+    if not re.match(r'Caught \w+ in \w+ worker process', text):
+        ours = _is_ours(traceback.extract_tb(error.__traceback__)[-1].filename)
+        # The system's own messages (no permission, disk full) name the file.
+        return text if ours or getattr(error, 'filename', None) else None
+    # The data loader passes on the traceback of its worker as a text.
+    frames = list(FRAME.finditer(text))
+    last = LAST.search(text, frames[-1].end()) if frames else None
+    return text[last.end():].strip() if last and _is_ours(frames[-1][1]) else None
+
+
+def _is_ours(filename: str) -> bool:
+    return filename.startswith(PACKAGE)
