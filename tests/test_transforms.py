@@ -236,15 +236,16 @@ def test_binary_masks_of_every_storage(tmp_path, mode):
     assert (results['masks'][0] == 255).all()
 
 
-def test_binary_masks_are_cut_at_128(tmp_path):
-    write_image(tmp_path / 'm.png', np.array([[0, 127, 128, 255]], np.uint8))
+def test_soft_outlines_of_binary_masks_are_cut_at_128(tmp_path):
+    write_image(tmp_path / 'm.png', np.array([[0, 127, 128, 255, 255]], np.uint8))
     results = LoadClipMasks()(clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding='binary', num_classes=2))
-    assert results['masks'][0].tolist() == [[0, 0, 1, 1]]
+    assert results['masks'][0].tolist() == [[0, 0, 1, 1, 1]]
 
 
-def test_binary_mask_of_class_indices_is_an_error(tmp_path):
-    write_image(tmp_path / 'm.png', np.array([[0, 1, 1]], np.uint8))
-    with pytest.raises(ValueError, match=r'm\.png: mask value 1 is neither 0 .* nor 255'):
+@pytest.mark.parametrize('values', [[0, 1, 1], [200, 0, 0], [255, 3, 3]])
+def test_binary_mask_of_other_values_is_an_error(tmp_path, values):
+    write_image(tmp_path / 'm.png', np.array([values], np.uint8))
+    with pytest.raises(ValueError, match=r'm\.png: mask value \d+ .* outside the classes, expected 0 .* and 255'):
         LoadClipMasks()(clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding='binary', num_classes=2))
 
 

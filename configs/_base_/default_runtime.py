@@ -10,6 +10,7 @@ custom_hooks = [
     dict(type='IterationSeedHook'),
     dict(type='MeanLossHook'),
     dict(type='StrictLoadHook'),
+    dict(type='InspectDataHook'),
 ]
 
 vis_backends = [dict(type='LocalVisBackend')]

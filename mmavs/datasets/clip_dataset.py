@@ -134,7 +134,7 @@ class ClipDataset(BaseDataset):
 
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read; with none for sound, either kind of sound will do.
-        read_keys = set(_path_keys(self.pipeline.transforms))
+        read_keys = {loader.path_key for loader in loading_transforms(self.pipeline.transforms)}
         sound_keys = sorted(read_keys & {'audio_path', 'log_mel_path'}) or ['audio_path', 'log_mel_path']
         counts, first, incomplete = Counter(), None, 0
         for clip in clips:
@@ -188,13 +188,13 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
     return rows
 
 
-def _path_keys(transforms: Iterable) -> Iterator[str]:
-    """The paths that loading transforms read, also those within other transforms."""
+def loading_transforms(transforms: Iterable) -> Iterator:
+    """The transforms that read files, which have a ``path_key`` and a method ``inspect``, also those within others."""
     for transform in transforms:
         if hasattr(transform, 'path_key'):
-            yield transform.path_key
+            yield transform
         inner = getattr(transform, 'transforms', ())
-        yield from _path_keys(getattr(inner, 'transforms', inner))
+        yield from loading_transforms(getattr(inner, 'transforms', inner))
 
 
 def list_folder(folder: str) -> frozenset[str]:

@@ -1,8 +1,6 @@
 """Training and testing: hooks, optimizer rules, and how the tools start a run."""
-from .hooks import AtomicCheckpointHook, DrawClipsHook, IterationSeedHook, MeanLossHook, ProgressBarHook, StrictLoadHook
+from . import hooks
+from .hooks import *  # noqa: F403
 from .optimizers import IndependentRulesConstructor
 
-__all__ = [
-    'AtomicCheckpointHook', 'DrawClipsHook', 'IndependentRulesConstructor', 'IterationSeedHook', 'MeanLossHook',
-    'ProgressBarHook', 'StrictLoadHook'
-]
+__all__ = [*hooks.__all__, 'IndependentRulesConstructor']  # noqa: F405

@@ -1,6 +1,6 @@
 # Drawn clips of tools/dataset_converters/synthesize_clips.py at 96x96: training on the AVSS-style set, whose masks name
-# what sounds; tests on the MS3-style set, masks scored at 224x224. A small data set: training clips are read and resized
-# once and kept in memory.
+# what sounds; tests on the MS3-style set, masks scored at 224x224. A small data set: training clips are read and
+# resized once and kept in memory.
 data_root = 'data/synthetic'
 classes = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
 

@@ -5,7 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmavs.registry import TRANSFORMS
-from mmavs.utils.audio import read_waveform
+from mmavs.utils.audio import read_waveform, sound_seconds
 from mmavs.utils.safe_pickle import load_tensor
 
 SAMPLE_RATE = 16000
@@ -60,6 +60,16 @@ class LoadAudio(BaseTransform):
             results['log_mel'] = read_log_mel(path, num_frames, self.short_log_mel)
         return results
 
+    def inspect(self, clip: dict) -> str | None:
+        """Raise an error where the sound of a clip cannot be used; say so where it is shorter than the frames."""
+        path, num_frames = clip[self.path_key], sum(clip['valid'])
+        if self.source == 'log_mel':
+            found, needed, unit = len(read_log_mel(path)), num_frames, 'log-mel examples'
+        else:
+            found, needed, unit = sound_seconds(path), seconds_of(num_frames), 's of sound'
+            _require_one_example(found, path)
+        return f'{path}: {found:.4g} {unit} for {num_frames} frames' if found < needed else None
+
 
 @TRANSFORMS.register_module()
 class MuteAudio(BaseTransform):
@@ -80,14 +90,21 @@ class MuteAudio(BaseTransform):
 def read_fixed_waveform(path: str, num_samples: int) -> np.ndarray:
     """Read a sound file as mono 16 kHz, cut or zero-padded to (num_samples,) float32; see :class:`LoadAudio`."""
     waveform = read_waveform(path, SAMPLE_RATE)
-    if len(waveform) < MIN_SAMPLES:
-        raise ValueError(f'{path}: {len(waveform) / SAMPLE_RATE:.3f} s of sound is too short, expected at least '
-                         f'{MIN_SAMPLES / SAMPLE_RATE} s')
-    if not np.isfinite(waveform).all():
-        raise ValueError(f'{path}: the sound has NaN or infinite samples')
+    _require_one_example(len(waveform) / SAMPLE_RATE, path)
     if len(waveform) >= num_samples:
         return waveform[:num_samples]
     return np.pad(waveform, (0, num_samples - len(waveform)))
+
+
+def seconds_of(num_examples: int) -> float:
+    """The sound that VGGish needs for ``num_examples`` log-mel examples, one for each frame."""
+    return 0.96 * num_examples + 0.015
+
+
+def _require_one_example(seconds: float, path: str) -> None:
+    if seconds < MIN_SAMPLES / SAMPLE_RATE:
+        raise ValueError(f'{path}: {seconds:.3f} s of sound is too short, expected at least '
+                         f'{MIN_SAMPLES / SAMPLE_RATE} s')
 
 
 def read_log_mel(path: str, num_examples: int | None = None, short: str = 'repeat') -> np.ndarray:

@@ -1,4 +1,8 @@
 """Read the pictures of a clip."""
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
@@ -7,6 +11,9 @@ from mmavs.registry import TRANSFORMS
 from mmavs.utils.palette import voc_palette
 
 UNLABELLED = 255
+
+# The last bytes of a complete file.
+IMAGE_ENDS = {'.png': b'\x00\x00\x00\x00IEND\xaeB`\x82', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
 
 # The mean of the normalisation that all methods use, so that padding frames are 0 (up to rounding) after it.
 PADDING_COLOUR = (124, 116, 104)
@@ -37,6 +44,10 @@ class LoadClipFrames(BaseTransform):
         results['frames'] = [padding if frame is None else frame for frame in frames]
         return results
 
+    def inspect(self, clip: dict) -> None:
+        """Raise an error where a frame of a clip is damaged or has another size than the others."""
+        inspect_images(clip['frame_paths'], 'frame')
+
 
 @TRANSFORMS.register_module()
 class LoadMaskPrior(BaseTransform):
@@ -64,6 +75,10 @@ class LoadMaskPrior(BaseTransform):
         results['mask_prior'] = [padding if prior is None else prior for prior in priors]
         return results
 
+    def inspect(self, clip: dict) -> None:
+        """Raise an error where a mask prior of a clip is damaged or has another size than the others."""
+        inspect_images(clip.get('mask_prior_paths') or (), 'mask prior')
+
 
 @TRANSFORMS.register_module()
 class LoadClipMasks(BaseTransform):
@@ -71,8 +86,8 @@ class LoadClipMasks(BaseTransform):
 
     How a mask is stored is told by ``results['mask_encoding']``:
 
-    - 'binary': grey, palette, bilevel or RGB pictures of 0 and 255; values of 128 and more are foreground. Pictures
-      whose brightest pixel lies in 1..127 are an error (a class index was stored, not 255).
+    - 'binary': grey, palette, bilevel or RGB pictures of 0 and 255; values of 128 and more are foreground. More greys
+      than 255s are an error (class indices were stored, or something else).
     - 'index': the stored value (of a grey or palette picture) is the class. Other values than classes are an error.
     - 'palette': RGB in PASCAL-VOC colours.
 
@@ -110,6 +125,10 @@ class LoadClipMasks(BaseTransform):
         results['masks'] = [unlabelled if mask is None else mask for mask in masks]
         return results
 
+    def inspect(self, clip: dict) -> None:
+        """Raise an error where a mask of a clip cannot be used; masks are decoded for it."""
+        self.transform(dict(clip))
+
 
 def read_image(path: str, kind: str, mode: str | None = None) -> np.ndarray:
     """Decode a picture with Pillow.
@@ -135,6 +154,33 @@ def read_image(path: str, kind: str, mode: str | None = None) -> np.ndarray:
         raise ValueError(f'{path}: the {kind} cannot be decoded, it is truncated or no picture ({error})') from error
 
 
+def inspect_images(paths: Sequence[str | None], kind: str) -> None:
+    """Raise the errors of :func:`read_image` and those of differing sizes, without decoding complete pictures.
+
+    A picture that ends like a PNG or JPEG file is complete; any other is decoded.
+    """
+    shapes = []
+    for path in paths:
+        shape = None
+        if path is not None and Path(path).suffix.lower() in IMAGE_ENDS:
+            shape = _complete_shape(path)
+        if path is not None and shape is None:
+            shape = read_image(path, kind).shape[:2]
+        shapes.append(shape)
+    _require_one_shape(shapes, paths)
+
+
+def _complete_shape(path: str) -> tuple[int, int] | None:
+    """Height and width of a picture whose header is sound and whose end is there, else None."""
+    end = IMAGE_ENDS[Path(path).suffix.lower()]
+    try:
+        with Image.open(path) as image, open(path, 'rb') as file:
+            file.seek(-len(end), os.SEEK_END)
+            return (image.height, image.width) if file.read() == end else None
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
 def read_mask(path: str, encoding: str, num_classes: int, off_palette: str = 'error') -> np.ndarray:
     """Decode one ground-truth mask; see :class:`LoadClipMasks`. Returns classes, (H, W) uint8."""
     if encoding == 'binary':
@@ -147,10 +193,12 @@ def read_mask(path: str, encoding: str, num_classes: int, off_palette: str = 'er
 
 
 def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
-    mask = (values >= 128).view(np.uint8)
-    if not mask.any() and values.any():
-        raise ValueError(f'{path}: mask value {values.max()} is neither 0 (background) nor 255 (sounding object)')
-    return mask
+    # A few greys may lie along outlines that a conversion has softened.
+    grey = (values != 0) & (values != 255)
+    if np.count_nonzero(grey) > np.count_nonzero(values == 255):
+        raise ValueError(f'{path}: mask value {values[grey].max()} ({np.count_nonzero(grey)} pixels are neither 0 nor '
+                         '255) is outside the classes, expected 0 (background) and 255 (sounding object)')
+    return (values >= 128).view(np.uint8)
 
 
 def _check_index(values: np.ndarray, path: str, num_classes: int) -> np.ndarray:
@@ -195,11 +243,16 @@ _PALETTE_TABLES: dict[int, np.ndarray] = {}
 
 def _common_shape(images: list[np.ndarray | None], paths: list[str | None]) -> tuple[int, int]:
     """Height and width of the images that are there."""
-    shapes = {}
-    for image, path in zip(images, paths):
-        if image is not None:
-            shapes.setdefault(image.shape[:2], path)
-    if len(shapes) > 1:
-        sizes = ', '.join(f'{path} is {height}x{width}' for (height, width), path in shapes.items())
+    shapes = [None if image is None else image.shape[:2] for image in images]
+    _require_one_shape(shapes, paths)
+    return next(shape for shape in shapes if shape is not None)
+
+
+def _require_one_shape(shapes: Sequence[tuple[int, int] | None], paths: Sequence[str | None]) -> None:
+    first = {}
+    for shape, path in zip(shapes, paths):
+        if shape is not None:
+            first.setdefault(shape, path)
+    if len(first) > 1:
+        sizes = ', '.join(f'{path} is {height}x{width}' for (height, width), path in first.items())
         raise ValueError(f'the pictures of a clip differ in size: {sizes} (height x width)')
-    return next(iter(shapes))
