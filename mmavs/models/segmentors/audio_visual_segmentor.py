@@ -157,8 +157,9 @@ class AudioVisualSegmentor(BaseModel):
         else:
             # With two classes this is their softmax. With more, scores need not be log-probabilities (VCT's are sums
             # over queries), and the margin is what agrees with the most likely class.
-            margin = logits[:, 1:].amax(1) - logits[:, 0]
-            labels = logits.argmax(1)
+            best, classes = logits[:, 1:].max(1)
+            margin = best - logits[:, 0]
+            labels = (classes + 1) * (margin > 0)
         sample.foreground_prob = margin.sigmoid()
         sample.seg_logits = logits
         sample.pred_sem_seg = labels.to(torch.uint8)
