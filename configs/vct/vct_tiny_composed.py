@@ -2,6 +2,9 @@
 # CSV files. The classes are those of the example there: replace them and num_classes by your own.
 _base_ = './vct_tiny_synthetic.py'
 
+# A few hundred photos are too few to learn to see from: start from the weights that make demo leaves.
+load_from = 'work_dirs/demo/iter_1100.pth'
+
 max_iters = 4000
 data_root = 'data/composed/AVSS'
 classes = ('background', 'person', 'dog', 'cat', 'bird', 'cow', 'sheep', 'clock', 'keyboard')
