@@ -36,10 +36,9 @@ def main() -> None:
     scores = listening_test(config, args.checkpoint, args.launcher)
     if not is_main_process():
         return
-    names = list(scores['own'])
-    table = Table('sound', *names, title=f'{osp.basename(args.config)}: does it listen?')
-    for sound, metrics in scores.items():
-        table.add_row(sound, *(f'{metrics[name]:.4f}' for name in names))
+    table = Table('metric', *scores, title=f'{osp.basename(args.config)} by sound')
+    for name in scores['own']:
+        table.add_row(name, *(f'{metrics[name]:.4f}' for metrics in scores.values()))
     Console().print(table)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
