@@ -22,7 +22,7 @@ from mmengine.config import DictAction
 from mmengine.model import BaseModel
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 import mmavs.models  # noqa: F401
 from mmavs.registry import MODELS
@@ -122,7 +122,10 @@ def count_flops(model: BaseModel, run: Callable[[], object]) -> dict[str, int]:
     """FLOPs of matrix products, convolutions and attention in one call, by the path of the module ('Global': all)."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model.requires_grad_(False)  # the counter fails on views of parameters that require a gradient
-    with FlopCounterMode(display=False) as counter:
+    # PyTorch's counter knows the fused attention of GPUs, not that of CPUs.
+    cpu_attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__:
+                     sdpa_flop_count(q, k, v)}
+    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter:
         run()
     for parameter in trained:
         parameter.requires_grad_()
@@ -255,7 +258,7 @@ def print_report(model: BaseModel, results: dict, flops: dict, stamp: dict) -> N
     console = Console()
     console.print(table)
     console.print(f"{stamp['hardware']}, {stamp['threads']} thread(s), {stamp['clock']}, median of {stamp['repeats']}, "
-                  f"torch {stamp['torch']}, {stamp['date']}\n{stamp['command']}", highlight=False)
+                  f"torch {stamp['torch']}, {stamp['date']}\n{stamp['command']}", highlight=False, soft_wrap=True)
 
 
 def append_rows(file: Path, results: dict, stamp: dict) -> None:
