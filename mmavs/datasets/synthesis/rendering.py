@@ -72,7 +72,9 @@ def _draw(frame: np.ndarray, owner: np.ndarray, number: int, sprite: np.ndarray,
     matrix[:, 2] += centre - (x0, y0) - (len(sprite) - 1) / 2
     cut = cv2.warpAffine(sprite, matrix, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
     alpha = cut[..., 3]
-    shadow = cv2.blur(cv2.blur(np.roll(alpha, (4, 2), (0, 1)), (7, 7)), (7, 7))
+    shadow = np.zeros_like(alpha)
+    shadow[4:, 2:] = alpha[:-4, :-2]
+    shadow = cv2.blur(cv2.blur(shadow, (7, 7)), (7, 7))
     region = frame[y0:y1, x0:x1]
     region *= 1 - shadow[..., None] * np.float32(0.4 / 255)
     region += (cut[..., :3] - region) * (alpha[..., None] * np.float32(1 / 255))

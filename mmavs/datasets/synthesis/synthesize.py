@@ -17,7 +17,7 @@ from .rendering import render_scene
 from .scenes import CATEGORIES, SPLITS, sample_scene, scene_stream
 
 #: To be raised when the same arguments give other files than before.
-VERSION = 4
+VERSION = 5
 MANIFEST = 'synthesis.json'
 SUBSETS = tuple(FOLDERS)
 #: AVSS: clip i of a split is of this kind, by turns.
