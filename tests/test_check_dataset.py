@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
-from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset
+from mmavs.datasets import AVSBenchMS3Dataset
+from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset, inspect_clips
+from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
 
 TOOL = Path(__file__).parents[1] / 'tools/dataset_converters/check_dataset.py'
 WRITERS = dict(s4=write_s4, ms3=write_ms3, avss=write_avss)
@@ -50,6 +53,47 @@ def test_every_damage_is_reported_in_one_line(tmp_path):
     for path in damaged:
         assert sum(path in line for line in lines) == 1, path
     assert not any('\n' in line for line in lines)
+
+
+@pytest.mark.parametrize(('path', 'damage', 'message'), [
+    ('visual_frames/val_1/val_1.mp4_2.png', cut, 'the frame cannot be decoded, it is truncated'),
+    ('visual_frames/val_1/val_1.mp4_2.png', lambda path: write_image(path, np.zeros((9, 9, 3), np.uint8)), 'differ in'),
+    ('gt_masks/val/val_1/val_1_3.png', cut, 'the mask cannot be decoded, it is truncated'),
+    ('gt_masks/val/val_1/val_1_3.png', lambda path: write_image(path, np.full((40, 48), 7, np.uint8)), 'mask value 7 '),
+    ('audio_wav/val/val_1.wav', cut, 'truncated sound file'),
+    ('audio_wav/val/val_1.wav', lambda path: path.write_bytes(b''), 'not a readable sound file'),
+    ('audio_wav/val/val_1.wav', lambda path: write_wav(path, 0.5), '0.500 s of sound is too short'),
+    ('audio_wav/val/val_1.wav', lambda path: soundfile.write(path, np.full(80000, np.nan), 16000, 'FLOAT'), 'NaN'),
+    ('audio_log_mel/val/val_1.pkl', cut, 'truncated or damaged'),
+])
+def test_quick_look_names_the_clip_and_the_file(tmp_path, path, damage, message):
+    root = write_ms3(tmp_path)
+    source = 'log_mel' if path.endswith('.pkl') else 'waveform'
+    dataset = AVSBenchMS3Dataset(
+        str(root), 'val', pipeline=[LoadClipFrames(), LoadClipMasks(), LoadAudio(source)])
+    clips = [dataset.get_data_info(i) for i in range(len(dataset))]
+    assert inspect_clips(dataset, clips) == ([], [])
+    damage(root / 'ms3_data' / path)
+    (problem, ), remarks = inspect_clips(dataset, clips)
+    assert problem.startswith('val val_1: ') and str(root / 'ms3_data' / path) in problem and message in problem
+    assert remarks == []
+
+
+def test_quick_look_remarks_on_sound_shorter_than_the_frames(tmp_path):
+    root = write_ms3(tmp_path)
+    dataset = AVSBenchMS3Dataset(str(root), 'val', pipeline=[LoadAudio()])
+    write_wav(root / 'ms3_data/audio_wav/val/val_1.wav', 2.0)
+    problems, (remark, ) = inspect_clips(dataset, [dataset.get_data_info(i) for i in range(2)])
+    assert problems == [] and remark.endswith('val_1.wav: 2 s of sound for 5 frames')
+
+
+def test_clipped_sound_is_reported_and_loud_sound_is_not(tmp_path):
+    root = write_ms3(tmp_path)
+    write_wav(root / 'ms3_data/audio_wav/val/val_0.wav', level=0.4)
+    assert check_dataset(root, 'ms3', published=False) == []
+    write_wav(root / 'ms3_data/audio_wav/val/val_1.wav', level=10)
+    line, = check_dataset(root, 'ms3', published=False)
+    assert 'val_1.wav' in line and line.endswith('the sound is clipped')
 
 
 def test_differing_sizes_are_reported(tmp_path):

@@ -263,6 +263,10 @@ def test_logged_loss_is_the_mean_of_all_processes(monkeypatch):
     ({'model.decode_head.num_querys': 9}, 'decode_head.num_querys: VCTHead takes no such .* did you mean num_queries'),
     ({'train_cfg.max_iter': 9}, 'train_cfg.max_iter: IterBasedTrainLoop takes no .* did you mean max_iters'),
     ({'optim_wraper.type': 'OptimWrapper'}, 'optim_wraper is not read by the runner: did you mean optim_wrapper'),
+    ({'train_cgf': 1}, 'train_cgf is not read by the runner: did you mean train_cfg'),
+    ({'train_dataloader.batchsize': 9}, 'train_dataloader.batchsize: .* takes no .* did you mean batch_size'),
+    ({'model.backbone.embed_dim': 9}, 'backbone.embed_dim: SwinTransformer takes no .* did you mean embed_dims'),
+    ({'param_scheduler.0.powr': 9}, 'param_scheduler.0.powr: PolyLR takes no .* did you mean power'),
     ({'train_dataloader.dataset.pipeline.1.type': 'LoadClipMask'}, r'pipeline.1.type is .* did you mean LoadClipMasks'),
 ])
 def test_config_typo_is_named_with_its_file_and_key(options, message):

@@ -1,6 +1,7 @@
 """The scripts of tools/, run on a few synthetic clips."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmavs.utils.checkpoint import read_checkpoint
+from mmavs.utils.errors import one_line_errors
+from mmavs.utils.randomness import derive_seed
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
@@ -129,6 +133,39 @@ def test_missing_validation_data_stops_before_the_first_step(tmp_path, run_tool,
     with pytest.raises(SystemExit, match='error: gone/s4_meta_data.csv'):
         run_tool('train', CONFIG, '--work-dir', tmp_path, *options, 'val_dataloader.dataset.data_root=gone')
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_damaged_file_is_named_before_the_first_step(tmp_path, run_tool, synthetic_root):
+    root = shutil.copytree(synthetic_root / 'Single-source', tmp_path / 'data')
+    path = sorted(root.glob('s4_data/audio_wav/val/*/*.wav'))[-1]
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    data = [f'{name}_dataloader.dataset.data_root={root}' for name in ('train', 'val', 'test')]
+    with pytest.raises(SystemExit, match=f'^error: .*{path}: truncated sound file'):
+        run_tool('train', CONFIG, '--work-dir', tmp_path / 'work', '--cfg-options', *data)
+    assert not list(tmp_path.glob('work/*.pth'))
+
+
+def test_damage_that_a_worker_meets_in_training_ends_in_one_line(tmp_path, run_tool, synthetic_root):
+    root = shutil.copytree(synthetic_root / 'Single-source', tmp_path / 'data')
+    for path in root.glob('s4_data/gt_masks/train/*/*/*_1.png'):
+        Image.new('L', (32, 32)).save(path)
+    data = [f'{name}_dataloader.dataset.data_root={root}' for name in ('train', 'val', 'test')]
+    message = r'^error: clip .*: shared geometry .* found frames 64x64, masks 32x32 [^\n]*$'
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', CONFIG, '--work-dir', tmp_path / 'work', '--cfg-options', *data,
+                 'train_dataloader.num_workers=1')
+
+
+def test_error_of_the_program_keeps_its_traceback():
+    with pytest.raises(ValueError), one_line_errors():
+        derive_seed('not a number')
+
+
+def test_pretrained_weights_in_other_names_are_refused(tmp_path, run_tool, options):
+    torch.save({'layers.0.blocks.0.norm1.weight': torch.zeros(2)}, tmp_path / 'swin.pth')
+    with pytest.raises(SystemExit, match=r'(?s)swin.pth: only 0 of the \d+ parameters of backbone .* --from swin SRC'):
+        run_tool('train', CONFIG, '--work-dir', tmp_path, *options, 'model.backbone.init_cfg.type=Pretrained',
+                 f"model.backbone.init_cfg.checkpoint={tmp_path / 'swin.pth'}")
 
 
 def test_output_file_must_fit_its_item(run_tool, capsys):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -26,6 +27,10 @@ PUBLISHED_SIZES = dict(
     avss=dict(train=8498, val=1304, test=1554))
 
 
+# Share of samples at full scale beyond which a sound is called clipped; recordings that are merely loud have less.
+MAX_CLIPPED = 0.2
+
+
 def check_dataset(data_root: str | Path,
                   subset: str,
                   layout: str = 'object',
@@ -37,8 +42,8 @@ def check_dataset(data_root: str | Path,
 
     Looked at: the columns of the CSV file; clips listed twice; frames, masks and mask priors missing or too many;
     pictures that cannot be decoded; sizes that differ within a clip or, in training, between frames and masks; mask
-    values that are no class; sounds that are missing, cannot be decoded, hold NaN, or are shorter than one 0.96 s
-    example for each frame; log-mel of another shape; number of clips in each split.
+    values that are no class; sounds that are missing, cannot be decoded, hold NaN, are clipped, or are shorter than one
+    0.96 s example for each frame; log-mel of another shape; number of clips in each split.
 
     A kind of sound (wav, log-mel) is expected of every clip if its folder exists, and at least one of the two is.
 
@@ -189,7 +194,11 @@ def _attempt(check: Callable[[dict, str], str | None], clip: dict, path: str) ->
 
 
 def _check_waveform(clip: dict, path: str) -> str | None:
-    seconds = len(read_waveform(path, SAMPLE_RATE)) / SAMPLE_RATE
+    waveform = read_waveform(path, SAMPLE_RATE)
+    seconds = len(waveform) / SAMPLE_RATE
+    clipped = np.mean(np.abs(waveform) > 0.99)
+    if clipped > MAX_CLIPPED:
+        return f'{path}: {clipped:.0%} of the samples are at full scale, the sound is clipped'
     needed = seconds_of(sum(clip['valid']))
     if seconds < needed:
         return f"{path}: {seconds:.2f} s of sound, expected {needed:.3f} s for {sum(clip['valid'])} frames"

@@ -1,5 +1,6 @@
 """What all data sets of clips share: a CSV file lists the clips, folders hold their frames, masks and sounds."""
 import csv
+import io
 import os
 from abc import abstractmethod
 from collections import Counter
@@ -165,12 +166,16 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A column is missing, or a row has no value in one of ``columns``.
+        ValueError: The file is no text, a column is missing, or a row has no value in one of ``columns``.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such file, expected the list of clips; is data_root right?')
-    with path.open(newline='', encoding='utf-8-sig') as file:
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not a CSV file in UTF-8 ({error})') from error
+    with io.StringIO(text, newline='') as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in columns if name not in header]

@@ -152,6 +152,26 @@ def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str)
     raise ValueError('\n'.join(lines))
 
 
+def check_pretrained(module: nn.Module, path: str | Path, prefix: str, name: str) -> None:
+    """Raise a ValueError unless a file has at least half of the parameters of a part of a model.
+
+    Args:
+        module: The part.
+        path: A file, or a URL that MMEngine knows.
+        prefix: What the names in the file may begin with.
+        name: The part's name in the model.
+    """
+    weights = weights_of(CheckpointLoader.load_checkpoint(str(path), map_location='cpu'), str(path))
+    weights = {key.removeprefix(f'{prefix}.'): x for key, x in weights.items()}
+    expected = {key: x.shape for key, x in module.named_parameters()}
+    fitting = sum(key in weights and weights[key].shape == shape for key, shape in expected.items())
+    if 2 * fitting < len(expected):
+        causes = _causes(expected, weights, [], [], [])
+        raise ValueError('\n'.join([
+            f'{path}: only {fitting} of the {len(expected)} parameters of {name} are in it by name and shape; it has '
+            f'{_abridged(list(weights))}, the model {_abridged(list(expected))}.', *causes]))
+
+
 def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list, reshaped: list) -> list[str]:
     """One line for each likely cause of a misfit."""
     for source, pattern in UNCONVERTED.items():

@@ -1,6 +1,6 @@
 """Reading configs, with mistakes found before anything is built."""
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -8,11 +8,15 @@ from typing import Any
 from mmengine import registry as root
 from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
+from torch.utils.data import DataLoader
 
-# Packages whose constructors take exactly the arguments that configs state.
-EXPLICIT_PACKAGES = ('mmavs.', 'mmengine.hooks.', 'mmengine.runner.loops')
-# Keys that are read before the constructor is called.
-CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg'}
+# Packages whose constructors take the arguments that configs state.
+CHECKED_PACKAGES = ('mmavs.', 'mmcv.transforms.', 'mmengine.', 'mmpretrain.', 'mmseg.', 'torch.optim.')
+# Keys that are read before the constructor is called, the last two by the constructor of the optimizer.
+CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg', 'constructor', 'paramwise_cfg'}
+# What the runner reads of a data loader beside the arguments of torch's DataLoader.
+DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+DATALOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
 RUNNER_KEYS = (
     'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
     'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
@@ -54,9 +58,12 @@ def load_config(filename: str, options: dict | None = None) -> Config:
 def check_config(config: Config) -> Iterator[str]:
     """Mistakes in a config, one message each: unknown components, arguments they do not take, misspelt sections."""
     for key, value in config.items():
-        if key not in RUNNER_KEYS and isinstance(value, dict | list):
-            for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.9):
+        if key not in RUNNER_KEYS:
+            for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85):
                 yield f'{key} is not read by the runner: did you mean {meant}?'
+        if key in DATALOADERS and isinstance(value, dict):
+            for argument in value.keys() - DATALOADER_KEYS:
+                yield f'{key}.{argument}: a data loader takes no such argument{_suggest(argument, DATALOADER_KEYS)}'
     yield from _check_components(config.to_dict(), '')
 
 
@@ -79,16 +86,32 @@ def _check_components(node: Any, path: str) -> Iterator[str]:
 
 
 def _check_arguments(component: Any, node: dict, path: str) -> Iterator[str]:
-    if not component.__module__.startswith(EXPLICIT_PACKAGES):
+    if not component.__module__.startswith(CHECKED_PACKAGES):
         return
-    parameters = inspect.signature(component).parameters
-    if any(parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) for parameter in parameters.values()):
+    parameters = _parameters(component)
+    if parameters is None:
         return
-    for key in node.keys() - parameters.keys() - CONSUMED_KEYS:
-        yield f'{path}.{key}: {component.__name__} takes no such argument{_suggest(key, list(parameters))}'
+    for key in node.keys() - parameters - CONSUMED_KEYS:
+        yield f'{path}.{key}: {component.__name__} takes no such argument{_suggest(key, parameters)}'
 
 
-def _suggest(name: str, known: list[str]) -> str:
+def _parameters(component: Any) -> set[str] | None:
+    """The arguments of a constructor and, as far as it passes on ``**kwargs``, of those it inherits; None: any."""
+    if not inspect.isclass(component):
+        constructors = [component]
+    else:
+        constructors = [vars(owner)['__init__'] for owner in component.__mro__ if '__init__' in vars(owner)]
+    names = set()
+    for constructor in constructors[:-1] if constructors[-1] is object.__init__ else constructors:
+        parameters = inspect.signature(constructor).parameters.values()
+        names.update(parameter.name for parameter in parameters)
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return names - {'self'}
+    return None
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    known = sorted(known)
     close = get_close_matches(name, known, n=3, cutoff=0.6)
     return f': did you mean {" or ".join(close)}?' if close else f', expected one of {", ".join(known[:20])}'
 

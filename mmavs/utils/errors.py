@@ -10,8 +10,9 @@ from pathlib import Path
 PACKAGE = str(Path(__file__).parents[1])
 # What mmavs raises, with a message for the user, where data and configs enter.
 MISTAKES = (ValueError, TypeError, OSError, pickle.UnpicklingError)
-# A file name in a traceback; the last line of a traceback with the lines of its message.
-FRAME, LAST = re.compile(r'^\s*File "(.+)", line \d+, in ', re.MULTILINE), re.compile(r'^[\w.]+: ', re.MULTILINE)
+# A file name and its line of code in a traceback; how the message behind a traceback begins.
+FRAME = re.compile(r'^\s*File "(.+)", line \d+, in .+\n\s*(.*)', re.MULTILINE)
+LAST = re.compile(r'^[\w.]+: ', re.MULTILINE)
 
 
 @contextmanager
@@ -34,14 +35,17 @@ def _message(error: Exception) -> str | None:
     """What mmavs has to say about a mistake, None for errors that it did not raise."""
     text = str(error)
     if not re.match(r'Caught \w+ in \w+ worker process', text):
-        ours = _is_ours(traceback.extract_tb(error.__traceback__)[-1].filename)
+        innermost = traceback.extract_tb(error.__traceback__)[-1]
+        ours = _is_raised_by_us(innermost.filename, innermost.line)
         # The system's own messages (no permission, disk full) name the file.
         return text if ours or getattr(error, 'filename', None) else None
     # The data loader passes on the traceback of its worker as a text.
     frames = list(FRAME.finditer(text))
     last = LAST.search(text, frames[-1].end()) if frames else None
-    return text[last.end():].strip() if last and _is_ours(frames[-1][1]) else None
+    if last and _is_raised_by_us(frames[-1][1], frames[-1][2]):
+        return text[last.end():].strip()
+    return None
 
 
-def _is_ours(filename: str) -> bool:
-    return filename.startswith(PACKAGE)
+def _is_raised_by_us(filename: str, line: str) -> bool:
+    return filename.startswith(PACKAGE) and line.startswith('raise ')

@@ -45,6 +45,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
+        if self.args:
+            raise ValueError(f"{type(self).__name__} takes no argument {', '.join(self.args)}")
         if self.save_best is not None and len(self.key_indicators) != 1:
             raise ValueError(f'save_best of {type(self).__name__} takes one metric, found {self.save_best}')
 
@@ -73,8 +75,7 @@ class AtomicCheckpointHook(CheckpointHook):
             save_param_scheduler=self.save_param_scheduler,
             meta=meta,
             by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args)
+            backend_args=self.backend_args)
         if is_main_process():
             self.file_backend.put_text(self.last_ckpt, os.path.join(runner.work_dir, 'last_checkpoint'))
             for old in outdated:

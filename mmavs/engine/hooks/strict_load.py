@@ -2,15 +2,23 @@
 from mmengine.hooks import Hook
 
 from mmavs.registry import HOOKS
-from mmavs.utils.checkpoint import check_state_dict, weights_of
+from mmavs.utils.checkpoint import check_pretrained, check_state_dict, weights_of
 
 
 @HOOKS.register_module()
 class StrictLoadHook(Hook):
     """Refuse a checkpoint, for ``load_from`` and ``--resume``, unless its names and shapes are those of the model.
 
-    MMEngine loads what fits and logs the rest.
+    MMEngine loads what fits and logs the rest. Pretrained weights of a part of the model (``init_cfg``) have to fit at
+    least half of its parameters: some may be new, but a file in other names would leave all of them random.
     """
+
+    def before_train(self, runner) -> None:
+        """Raise a ValueError where pretrained weights do not belong to their part of the model."""
+        for name, module in getattr(runner.model, 'module', runner.model).named_modules():
+            init_cfg = getattr(module, 'init_cfg', None)
+            if isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained':
+                check_pretrained(module, init_cfg['checkpoint'], init_cfg.get('prefix', 'backbone'), name)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Raise a ValueError that lists the differences."""
