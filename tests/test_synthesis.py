@@ -26,7 +26,7 @@ from mmavs.datasets.synthesis.scenes import (
     sound_instance,
 )
 from mmavs.datasets.synthesis.sounds import SOUNDS, gate, synthesize_sound
-from mmavs.datasets.synthesis.synthesize import make_clip
+from mmavs.datasets.synthesis.synthesize import make_clip, visible_objects
 from mmavs.models.audio_backbones.vggish import VGGish
 
 ROOT = Path(__file__).parents[1]
@@ -357,3 +357,14 @@ def test_tool_makes_clips_and_reports_errors_in_one_line(tmp_path):
     assert len(AVSBenchMS3Dataset(tmp_path / 'Multi-sources', 'train')) == 1
     failed = subprocess.run([*command, '--pairs', tmp_path / 'none.csv'], capture_output=True, text=True)
     assert failed.returncode == 1 and failed.stderr.startswith('error: ') and failed.stderr.count('\n') == 1
+
+
+def test_predictors_that_hear_nothing_are_scored_on_the_clips_as_they_are_written(run_tool, capsys):
+    clip = 'ms3', 'test', 3, 0, 48
+    objects, masks = visible_objects(*clip), make_clip(*clip).masks
+    assert objects.shape == masks.shape and set(np.unique(objects)) >= {0, 1, 2}
+    assert (objects[masks > 0] > 0).all() and ((objects > 0) & (masks == 0)).any()
+    run_tool('analysis_tools/score_without_hearing', '--clips', 2, '--size', 48)
+    rows = [line.split('│')[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith('│')]
+    assert [row[0].strip() for row in rows] == ['all visible objects', 'the largest object', 'nothing']
+    assert all(0 <= float(value) < 0.9 for row in rows for value in row[1:])

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import cv2
+import numpy as np
 from mmengine.utils import ProgressBar
 
 from .clip import SyntheticClip
 from .composition import Pair, compose_clip, read_classes, read_pairs
 from .layouts import FOLDERS, write_avss, write_metadata, write_ms3, write_s4
-from .rendering import render_scene
-from .scenes import CATEGORIES, SPLITS, sample_scene, scene_stream
+from .rendering import render_frames, render_scene
+from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, scene_stream
 
 #: To be raised when the same arguments give other files than before.
 VERSION = 5
@@ -34,12 +35,28 @@ def make_clip(subset: str, split: str, index: int, seed: int, size: int) -> Synt
         seed: Seed of the data set.
         size: Side of the frames in pixels.
     """
+    scene, rng = _sample(subset, split, index, seed)
+    return render_scene(scene, f'{split}_{index:05d}', seed, rng, size)
+
+
+def visible_objects(subset: str, split: str, index: int, seed: int, size: int) -> np.ndarray:
+    """What is seen at each pixel of the clip that :func:`make_clip` makes of these arguments, sounding or not.
+
+    Returns:
+        (T, size, size) uint8: a number from 1 for each object, 0 for the background.
+    """
+    scene, rng = _sample(subset, split, index, seed)
+    return render_frames(scene, seed, rng, size)[1]
+
+
+def _sample(subset: str, split: str, index: int, seed: int) -> tuple[Scene, np.random.Generator]:
+    """The scene of a clip, and the stream that goes on to draw it."""
     rng = scene_stream(seed, SUBSETS.index(subset), split, index)
     label = AVSS_LABELS[index % 3] if subset == 'avss' else None
     turn = index // 3 if label else index
     scene = sample_scene(rng, split, 10 if label == 'v2' else 5, subset == 's4' or label == 'v1s',
                          CATEGORIES[turn % len(CATEGORIES)])
-    return render_scene(scene, f'{split}_{index:05d}', seed, rng, size)
+    return scene, rng
 
 
 def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int, num_test: int, seed: int = 0,
