@@ -16,7 +16,7 @@ class SwinTransformer(MMSegSwinTransformer):
     """mmseg's ``SwinTransformer``, same arguments, parameters and outputs, that keeps no attention matrix.
 
     The matrices of a Swin-B at 384x384 take 165 MB for each frame in training, and their passes through memory a sixth
-    of the time of inference.
+    of the time of inference. See docs/benchmarks.md.
     """
 
     def __init__(self, **kwargs: object) -> None:
@@ -124,13 +124,12 @@ class _RecomputedAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, bias, mask = ctx.saved_tensors
-        logits = (q @ k.transpose(2, 3)).mul_(ctx.scale).add_(_logit_bias(bias, mask))
-        weights = logits.softmax(3)
-        del logits
+        q = q * ctx.scale
+        weights = (q @ k.transpose(2, 3)).add_(_logit_bias(bias, mask)).softmax(3)
         grad_v = weights.transpose(2, 3) @ grad
         grad_logits = torch.ops.aten._softmax_backward_data(grad @ v.transpose(2, 3), weights, 3, weights.dtype)
         del weights
         grad_bias = grad_logits.view(-1, *bias.shape).sum(0)
         grad_q = (grad_logits @ k).mul_(ctx.scale)
-        grad_k = (grad_logits.transpose(2, 3) @ q).mul_(ctx.scale)
+        grad_k = grad_logits.transpose(2, 3) @ q
         return grad_q, grad_k, grad_v, grad_bias, None, None
