@@ -40,7 +40,7 @@ def build_head(**options):
 
 def make_inputs(size=INPUT_SIZE, num=NUM_FRAMES):
     features = tuple(torch.randn(num, c, size[0] // s, size[1] // s) for c, s in zip(CHANNELS, (4, 8, 16, 32)))
-    return features, torch.randn(num, 24, 8), 1
+    return features, torch.randn(num, 24, 8), torch.ones(num, 1, dtype=torch.bool)
 
 
 def make_targets():
@@ -119,11 +119,11 @@ def test_outputs_have_the_documented_shapes():
 
 def test_a_frame_does_not_see_other_frames():
     head = build_head().eval()
-    features, audio, num_frames = make_inputs()
-    before = head.predict(features, audio, num_frames, INPUT_SIZE)
+    features, audio, valid = make_inputs()
+    before = head.predict(features, audio, valid, INPUT_SIZE)
     for x in (*features, audio):
         x[1] += torch.randn_like(x[1])
-    after = head.predict(features, audio, num_frames, INPUT_SIZE)
+    after = head.predict(features, audio, valid, INPUT_SIZE)
     torch.testing.assert_close(after[0], before[0])
     assert (after[1] - before[1]).abs().max() > 1e-3
 
@@ -141,12 +141,12 @@ def test_scores_add_up_the_queries(monkeypatch):
 
 def test_sound_changes_the_scores_and_silence_is_legal():
     head = build_head().eval()
-    features, audio, num_frames = make_inputs()
-    silent = head.predict(features, torch.zeros_like(audio), num_frames, INPUT_SIZE)
+    features, audio, valid = make_inputs()
+    silent = head.predict(features, torch.zeros_like(audio), valid, INPUT_SIZE)
     assert silent.isfinite().all()
-    assert (silent - head.predict(features, audio, num_frames, INPUT_SIZE)).abs().max() > 1e-3
+    assert (silent - head.predict(features, audio, valid, INPUT_SIZE)).abs().max() > 1e-3
     head.train()
-    losses = head.loss(features, torch.zeros_like(audio), num_frames, make_targets())
+    losses = head.loss(features, torch.zeros_like(audio), valid, make_targets())
     sum(losses.values()).backward()
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
@@ -214,8 +214,8 @@ def test_empty_masks_attend_everywhere():
 
 def test_a_query_does_not_see_beyond_its_mask():
     head = build_head(num_layers=2, num_queries=1).eval()
-    features, audio, num_frames = make_inputs()
-    outputs = head(features, audio, num_frames)
+    features, audio, valid = make_inputs()
+    outputs = head(features, audio, valid)
     mask_features, maps = head.pixel_decoder(features)
 
     def masks(num_layers):
@@ -244,9 +244,9 @@ def test_another_input_size_is_named_in_the_error(size):
 
 
 def test_another_number_of_audio_tokens_is_named_in_the_error():
-    features, audio, num_frames = make_inputs()
+    features, audio, valid = make_inputs()
     with pytest.raises(ValueError, match=r'24 audio tokens, and got 1'):
-        build_head()(features, audio[:, :1], num_frames)
+        build_head()(features, audio[:, :1], valid)
 
 
 def test_options_that_do_not_fit_together_are_errors():

@@ -277,13 +277,13 @@ class VCTHead(BaseModule):
     def _mask_size(self) -> tuple[int, int]:
         return self.input_size[0] // 4, self.input_size[1] // 4
 
-    def forward(self, features: Sequence[Tensor], audio: Tensor, num_frames: int) -> dict[str, Tensor | list]:
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list]:
         """Raw outputs for N frames.
 
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            num_frames: Frames T of a clip; VCT treats each frame on its own and does not use it.
+            valid: (B, T) bool, which frames exist; VCT treats each frame on its own and does not use it.
 
         Returns:
             dict with
@@ -310,10 +310,10 @@ class VCTHead(BaseModule):
             outputs['aux'] = aux
         return outputs
 
-    def loss(self, features: Sequence[Tensor], audio: Tensor, num_frames: int,
+    def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
         """Loss terms of the labelled frames: those of the criterion, and ``loss_pac`` where there is a PAC loss."""
-        outputs = self(features, audio, num_frames)
+        outputs = self(features, audio, valid)
         final = outputs['class_logits'], outputs['mask_logits']
         losses = self.criterion([*outputs.get('aux', ()), final], targets)
         if self.pac_loss is not None:
@@ -326,14 +326,14 @@ class VCTHead(BaseModule):
         return losses
 
     @torch.no_grad()
-    def predict(self, features: Sequence[Tensor], audio: Tensor, num_frames: int,
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
         """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
 
         The score of class c at a pixel is ``sum_q softmax(class logits of q)[c] * sigmoid(mask logit of q)``, in
         [0, Q]; "no object" has been dropped.
         """
-        outputs = self(features, audio, num_frames)
+        outputs = self(features, audio, valid)
         classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
         masks = outputs['mask_logits']
         frames_at_once = max(1, SCORED_AT_ONCE // (masks.shape[1] * input_shape[0] * input_shape[1]))

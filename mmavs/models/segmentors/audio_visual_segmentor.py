@@ -13,7 +13,8 @@ class AudioVisualSegmentor(BaseModel):
     """Segment the sounding objects of clips.
 
     Visual branch: ``backbone`` (and ``mask_prior``) over N frames. Audio branch: ``audio_backbone`` over the sound of
-    each clip. The head gets the visual pyramid, the audio tokens of each frame and T, the number of frames in a clip.
+    each clip. The head gets the visual pyramid, the audio tokens of each frame, and which frames of the B clips of T
+    frames exist.
 
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
@@ -22,8 +23,8 @@ class AudioVisualSegmentor(BaseModel):
         decode_head: Config of the head.
         mask_prior: Config of the :class:`MaskPriorBranch`, for methods that need one.
         independent_frames: The head treats every frame on its own. Padding frames are then not computed at all, nor,
-            in training, frames without ground truth; the head is called with T = 1. Exact only where nothing else in
-            the network mixes frames either (no batch statistics).
+            in training, frames without ground truth; to the head each frame is a clip of its own. Exact only where
+            nothing else in the network mixes frames either (no batch statistics).
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
@@ -95,12 +96,15 @@ class AudioVisualSegmentor(BaseModel):
         return data_samples
 
     def extract_features(self, inputs: dict[str, Tensor],
-                         frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, int]:
-        """The visual pyramid, the audio tokens (N, tokens, C) and T of the chosen frames.
+                         frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """The visual pyramid, the audio tokens (N, tokens, C) and ``valid`` of the chosen frames.
 
         Args:
             inputs: The preprocessed batch.
             frames: (N,) indices of the frames to compute among the B * T of the batch; None for all of them.
+
+        ``valid`` is (B, T) bool on the CPU, False for padding; with chosen frames it is (N, 1) and True: the frames
+        are clips of their own.
         """
         num_clips, num_frames = inputs['frames'].shape[:2]
 
@@ -116,7 +120,8 @@ class AudioVisualSegmentor(BaseModel):
             features = self.mask_prior(choose(inputs['mask_prior']), features)
         sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
         audio = choose(self.audio_backbone(sound, num_frames))
-        return tuple(features), audio, num_frames if frames is None else 1
+        valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
+        return tuple(features), audio, valid
 
     def _frames_to_compute(self, needed: Tensor) -> Tensor | None:
         """Indices of the frames that are needed, from (B, T) bool; None where all B * T frames are computed.
