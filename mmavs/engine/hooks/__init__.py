@@ -1,6 +1,7 @@
 """Hooks of the training loop."""
 from .atomic_checkpoint import AtomicCheckpointHook
 from .draw_clips import DrawClipsHook
+from .freeze_backbone import FreezeBackboneHook
 from .inspect_data import InspectDataHook
 from .iteration_seed import IterationSeedHook
 from .mean_loss import MeanLossHook
@@ -8,6 +9,6 @@ from .progress_bar import ProgressBarHook
 from .strict_load import StrictLoadHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'DrawClipsHook', 'InspectDataHook', 'IterationSeedHook', 'MeanLossHook', 'ProgressBarHook',
-    'StrictLoadHook'
+    'AtomicCheckpointHook', 'DrawClipsHook', 'FreezeBackboneHook', 'InspectDataHook', 'IterationSeedHook',
+    'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook'
 ]
