@@ -1,22 +1,11 @@
-# VCT for CPUs, trained from scratch at 96x96: every part of the published model, with few channels and layers.
+# VCT with every part of the published model, with few channels and layers.
+_base_ = './tiny.py'
+
 num_classes = 9
 
 model = dict(
-    type='AudioVisualSegmentor',
     independent_frames=True,
-    backbone=dict(
-        type='mmseg.ResNet',
-        depth=18,
-        stem_channels=16,
-        base_channels=16,
-        norm_cfg=dict(type='BN')),
-    audio_backbone=dict(
-        type='VGGish',
-        output='conv',
-        frozen=False,
-        channels=(8, 16, 32, 32, 64, 64),
-        # Without pretrained weights: PyTorch's default would let the sound fade from layer to layer.
-        init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_in', distribution='normal')),
+    audio_backbone=dict(output='conv'),
     decode_head=dict(
         type='VCTHead',
         num_classes=num_classes,

@@ -1,0 +1,246 @@
+"""Time, memory and FLOPs of a model."""
+import ctypes
+import platform
+import statistics
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from mmengine.model import BaseModel
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from mmavs.structures import AVSDataSample
+
+SAMPLE_RATE = 16000
+MIB = 2**20
+
+
+class Meter:
+    """Clock and peak memory of a device.
+
+    The clock is CPU time with one thread on the CPU, which a busy machine does not disturb much, and wall time
+    otherwise. Peak memory counts from the start of a measurement: resident memory of the process on the CPU (Linux
+    only), allocated memory on a GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.cpu_time = device.type == 'cpu' and torch.get_num_threads() == 1
+        self.clock = 'CPU time' if self.cpu_time else 'wall time'
+
+    def now(self) -> float:
+        if self.device.type == 'cuda':
+            torch.cuda.synchronize(self.device)
+        return time.process_time() if self.cpu_time else time.perf_counter()
+
+    def start(self) -> None:
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self.before = torch.cuda.memory_allocated(self.device)
+        elif sys.platform == 'linux':
+            if platform.libc_ver()[0] == 'glibc':
+                ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed goes back to the system
+            Path('/proc/self/clear_refs').write_text('5')  # forget the peak
+            self.before = self._resident('VmRSS')
+
+    def peak(self) -> float:
+        """Largest memory since :meth:`start` beyond that at the start, in MiB; NaN where it is not known."""
+        if self.device.type == 'cuda':
+            return (torch.cuda.max_memory_allocated(self.device) - self.before) / MIB
+        return (self._resident('VmHWM') - self.before) / MIB if sys.platform == 'linux' else float('nan')
+
+    @staticmethod
+    def _resident(key: str) -> int:
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f'{key}:'))
+
+
+class PartTimes:
+    """Seconds that the branches of the model, and the parts of its head, take in forward calls."""
+
+    def __init__(self, model: BaseModel, meter: Meter) -> None:
+        self.meter = meter
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        for name, part in named_parts(model).items():
+            part.register_forward_pre_hook(lambda *_, name=name: self.add(name, -meter.now()))
+            part.register_forward_hook(lambda *_, name=name: self.add(name, meter.now()))
+
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds[name] += seconds
+
+
+@dataclass
+class Measurement:
+    """Seconds and memory of repeated calls.
+
+    Attributes:
+        seconds: Median.
+        fastest: Of the fastest call.
+        slowest: Of the slowest call.
+        peak_mib: Largest memory that a call needed beyond what was there before it, in MiB.
+        parts: Median seconds of each part of the model.
+    """
+    seconds: float
+    fastest: float
+    slowest: float
+    peak_mib: float
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def measure(run: Callable[[], object], meter: Meter, parts: PartTimes, repeats: int) -> Measurement:
+    """Measure ``repeats`` calls after one to warm up."""
+    run()
+    seconds, peaks, part_seconds = [], [], defaultdict(list)
+    for _ in range(repeats):
+        parts.seconds.clear()
+        meter.start()
+        start = meter.now()
+        run()
+        seconds.append(meter.now() - start)
+        peaks.append(meter.peak())
+        for name, value in parts.seconds.items():
+            part_seconds[name].append(value)
+    medians = {name: statistics.median(values) for name, values in part_seconds.items()}
+    return Measurement(statistics.median(seconds), min(seconds), max(seconds), max(peaks), medians)
+
+
+def measure_model(model: BaseModel, clips: dict, modes: tuple[str, ...] = ('predict', 'train'),
+                  repeats: int = 5) -> dict[str, Measurement]:
+    """Measure prediction and training steps (loss and backward, without the optimizer) of a batch of clips.
+
+    Args:
+        model: A model on its device; its gradients are cleared.
+        clips: What the model's data preprocessor takes, see :func:`random_clips`.
+        modes: ``'predict'``, ``'train'`` or both.
+        repeats: Timed calls of each.
+
+    Returns:
+        The measurement of each mode; the parts of ``'train'`` include ``'backward'``.
+    """
+    meter = Meter(next(model.parameters()).device)
+    parts = PartTimes(model, meter)
+
+    @torch.no_grad()
+    def predict() -> None:
+        model.eval()
+        model(**model.data_preprocessor(clips), mode='predict')
+
+    def train() -> None:
+        model.train()
+        losses = model(**model.data_preprocessor(clips, training=True), mode='loss')
+        loss, _ = model.parse_losses(losses)
+        start = meter.now()
+        loss.backward()
+        parts.add('backward', meter.now() - start)
+        model.zero_grad(set_to_none=True)
+
+    calls = dict(predict=predict, train=train)
+    return {mode: measure(calls[mode], meter, parts, repeats) for mode in modes}
+
+
+def named_parts(model: BaseModel) -> dict[str, torch.nn.Module]:
+    """The branches of a model, and the parts of its head, by name."""
+    parts = {}
+    for name, child in model.named_children():
+        if name == 'decode_head':
+            parts.update({f'{name}.{part}': module for part, module in child.named_children()})
+        elif name != 'data_preprocessor':
+            parts[name] = child
+    return parts
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Numbers in all parameters, trained or not."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@torch.no_grad()
+def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
+    """FLOPs of a prediction: matrix products, convolutions and attention, 2 for each multiply-add.
+
+    Args:
+        model: The model.
+        clips: What its data preprocessor takes.
+
+    Returns:
+        FLOPs by the name of the module, ``'backbone'`` for example; ``''`` is the whole model.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.eval().requires_grad_(False)  # the counter fails on views of parameters that require a gradient
+    # PyTorch's counter knows the fused attention of GPUs, not that of CPUs.
+    cpu_attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__:
+                     sdpa_flop_count(q, k, v)}
+    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter:
+        model(**model.data_preprocessor(clips), mode='predict')
+    for parameter in trained:
+        parameter.requires_grad_()
+    counts = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    root = type(model).__name__
+    return {name.removeprefix(root).removeprefix('.'): n for name, n in counts.items() if name.startswith(root)}
+
+
+def random_clips(model: BaseModel,
+                 size: tuple[int, int],
+                 num_clips: int = 1,
+                 num_frames: int = 5,
+                 num_labelled: int | None = None,
+                 num_events: int | None = None,
+                 out_size: tuple[int, int] = (224, 224)) -> dict:
+    """Random clips that suit a model, with a rectangle of a random class in every frame.
+
+    Args:
+        model: The model.
+        size: (H, W) of the frames.
+        num_clips: Clips B.
+        num_frames: Frames T of each.
+        num_labelled: The first frames of a clip have ground truth, so many; None for all of them.
+        num_events: Audio events M, for heads with prototypes.
+        out_size: (H, W) of the predictions.
+
+    Returns:
+        ``dict(inputs=..., data_samples=...)`` as a data loader gives it.
+    """
+    head = model.decode_head
+    inputs, samples = [], []
+    for _ in range(num_clips):
+        clip = dict(
+            frames=torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8),
+            waveform=torch.rand(num_frames * SAMPLE_RATE) - 0.5)
+        if getattr(model, 'mask_prior', None) is not None:
+            clip['mask_prior'] = torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8)
+        masks = torch.zeros(num_frames, *size, dtype=torch.uint8)
+        masks[:, size[0] // 4:size[0] // 2, size[1] // 4:] = torch.randint(
+            1, max(2, head.num_classes), (num_frames, 1, 1))
+        sample = AVSDataSample(metainfo=dict(img_shape=size, out_shape=out_size))
+        sample.valid = torch.ones(num_frames, dtype=torch.bool)
+        sample.labelled = torch.arange(num_frames) < (num_frames if num_labelled is None else num_labelled)
+        sample.gt_sem_seg = masks
+        if num_events is not None:
+            sample.gt_events = (torch.rand(num_frames, num_events) < 0.1).float()
+        inputs.append(clip)
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def drop_pretrained(node: object) -> None:
+    """Remove the files of weights from a config, in place: speed does not depend on them."""
+    if isinstance(node, dict):
+        if isinstance(node.get('init_cfg'), dict) and node['init_cfg'].get('type') == 'Pretrained':
+            node['init_cfg'] = None
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        drop_pretrained(child)
+
+
+def hardware_name(device: torch.device) -> str:
+    """Name of the GPU, or of the processor with the instructions that PyTorch uses of it."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    if sys.platform == 'linux':
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return f"{line.split(':')[1].strip()} {torch.backends.cpu.get_cpu_capability()}"
+    return platform.processor() or platform.machine()
