@@ -65,7 +65,8 @@ def test_conv_tokens_are_ordered_by_time_then_frequency():
 
 
 def test_embedding_is_one_token_with_channels_flattened_last():
-    model = VGGish(channels=(1, 1, 1, 1, 1, 2))
+    model = VGGish(channels=(1, 1, 1, 1, 1, 2), hidden_dims=6)
+    assert [tuple(model.embeddings[i].weight.shape) for i in (0, 2, 4)] == [(6, 48), (6, 6), (128, 6)]
     log_mel = torch.randn(1, 2, 1, 96, 64)
     tokens = model(log_mel, 2)
     assert tokens.shape == (1, 2, 1, 128) and model.embed_dims == 128

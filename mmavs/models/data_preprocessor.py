@@ -53,6 +53,10 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         inputs = dict(
             frames=self._batch_frames([clip['frames'] for clip in clips], num_frames, height, width),
             valid=torch.stack([self._valid(i, length, num_frames, data_samples) for i, length in enumerate(lengths)]))
+        if not inputs['valid'].all():
+            # Padding frames of the pipeline have the mean colour only up to rounding, and only without colour jitter.
+            padding = ~inputs['valid'].to(self.device)
+            inputs['frames'].masked_fill_(padding[:, :, None, None, None], 0)
         if 'mask_prior' in clips[0]:
             inputs['mask_prior'] = self._batch_frames([clip['mask_prior'] for clip in clips], num_frames, height, width)
         for key in ('waveform', 'log_mel'):

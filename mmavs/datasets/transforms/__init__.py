@@ -2,10 +2,10 @@
 from .audio import LoadAudio, MuteAudio
 from .caching import CachedTransforms
 from .formatting import GenerateEventLabels, PackClipInputs
-from .geometry import ClipBroadcaster, ResizeToSquare
+from .geometry import ClipBroadcaster, ResizeShortSide, ResizeToSquare
 from .loading import LoadClipFrames, LoadClipMasks, LoadMaskPrior
 
 __all__ = [
     'CachedTransforms', 'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks',
-    'LoadMaskPrior', 'MuteAudio', 'PackClipInputs', 'ResizeToSquare'
+    'LoadMaskPrior', 'MuteAudio', 'PackClipInputs', 'ResizeShortSide', 'ResizeToSquare'
 ]

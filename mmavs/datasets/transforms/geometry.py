@@ -88,11 +88,39 @@ class ResizeToSquare(BaseTransform):
         side = min(results['frames'][0].shape[:2])
         for key, interpolation in (('frames', 'bilinear'), ('masks', 'nearest'), ('mask_prior', 'nearest')):
             if key in results:
-                results[key] = [_resize(image, side, interpolation) for image in results[key]]
+                results[key] = [_resize(image, side, side, interpolation) for image in results[key]]
         return results
 
 
-def _resize(image: np.ndarray, side: int, interpolation: str) -> np.ndarray:
-    if image.shape[:2] == (side, side):
+@TRANSFORMS.register_module()
+class ResizeShortSide(BaseTransform):
+    """Resize a clip so that the short side of its pictures is of a given length; the long side is rounded down.
+
+    Frames are resized bilinearly, masks to the nearest pixel, with Pillow. With mmcv's ``CenterCrop`` after it, it is
+    the training geometry of AVSBench's and AVSegFormer's code on AVSBench-semantic. (mmcv's ``Resize`` rounds the long
+    side to the nearest pixel.)
+
+    Args:
+        size: Length of the short side in pixels.
+
+    Modified keys: ``frames``, ``masks``.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def transform(self, results: dict) -> dict:
+        """Resize the clip."""
+        for key, interpolation in (('frames', 'bilinear'), ('masks', 'nearest')):
+            if key in results:
+                height, width = results[key][0].shape[:2]
+                short = min(height, width)
+                width, height = int(width * self.size / short), int(height * self.size / short)
+                results[key] = [_resize(image, width, height, interpolation) for image in results[key]]
+        return results
+
+
+def _resize(image: np.ndarray, width: int, height: int, interpolation: str) -> np.ndarray:
+    if image.shape[:2] == (height, width):
         return image
-    return imresize(image, (side, side), interpolation=interpolation, backend='pillow')
+    return imresize(image, (width, height), interpolation=interpolation, backend='pillow')

@@ -15,7 +15,7 @@ UNLABELLED = 255
 # The last bytes of a complete file.
 IMAGE_ENDS = {'.png': b'\x00\x00\x00\x00IEND\xaeB`\x82', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
 
-# The mean of the normalisation that all methods use, so that padding frames are 0 (up to rounding) after it.
+# The mean of the normalisation that all methods use.
 PADDING_COLOUR = (124, 116, 104)
 
 
@@ -23,7 +23,7 @@ PADDING_COLOUR = (124, 116, 104)
 class LoadClipFrames(BaseTransform):
     """Read the frames of a clip in RGB.
 
-    Padding frames get the colour (124, 116, 104), which normalisation turns into 0.
+    Padding frames get the colour (124, 116, 104); the data preprocessor sets them to 0 after normalisation.
 
     Required keys: ``frame_paths``. Added keys: ``frames``, a list of T arrays (H, W, 3) uint8; ``ori_shape``, (H, W).
 

@@ -31,6 +31,7 @@ class VGGish(BaseModule):
             ``channels[-1]`` channels: 6 steps of time by 4 of frequency, frequency fastest.
         frozen: Do not train the weights; no gradient is recorded either.
         channels: Width of the six convolutions; the published weights need the default.
+        hidden_dims: Width of the two hidden layers of the embedding; likewise.
         init_cfg: Initialization config of MMEngine; the file of torchvggish is loaded as it is.
 
     Attributes:
@@ -41,6 +42,7 @@ class VGGish(BaseModule):
                  output: str = 'embedding',
                  frozen: bool = True,
                  channels: Sequence[int] = (64, 128, 256, 256, 512, 512),
+                 hidden_dims: int = 4096,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         if output not in ('embedding', 'conv'):
@@ -58,8 +60,9 @@ class VGGish(BaseModule):
         else:
             self.embed_dims = 128
             self.embeddings = nn.Sequential(
-                nn.Linear(channels[-1] * 6 * 4, 4096), nn.ReLU(inplace=True), nn.Linear(4096, 4096),
-                nn.ReLU(inplace=True), nn.Linear(4096, self.embed_dims), nn.ReLU(inplace=True))
+                nn.Linear(channels[-1] * 6 * 4, hidden_dims), nn.ReLU(inplace=True),
+                nn.Linear(hidden_dims, hidden_dims), nn.ReLU(inplace=True), nn.Linear(hidden_dims, self.embed_dims),
+                nn.ReLU(inplace=True))
         if frozen:
             self.requires_grad_(False)
         self.train()
