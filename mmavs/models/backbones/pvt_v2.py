@@ -1,0 +1,192 @@
+"""Pyramid Vision Transformer v2 (Computational Visual Media 2022), the backbone of AVSBench and AVSegFormer."""
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.registry import MODELS
+
+# Channels, blocks and MLP ratios of the four stages.
+ARCHITECTURES = {
+    'b0': dict(embed_dims=(32, 64, 160, 256), depths=(2, 2, 2, 2), mlp_ratios=(8, 8, 4, 4)),
+    'b1': dict(embed_dims=(64, 128, 320, 512), depths=(2, 2, 2, 2), mlp_ratios=(8, 8, 4, 4)),
+    'b2': dict(embed_dims=(64, 128, 320, 512), depths=(3, 4, 6, 3), mlp_ratios=(8, 8, 4, 4)),
+    'b3': dict(embed_dims=(64, 128, 320, 512), depths=(3, 4, 18, 3), mlp_ratios=(8, 8, 4, 4)),
+    'b4': dict(embed_dims=(64, 128, 320, 512), depths=(3, 8, 27, 3), mlp_ratios=(8, 8, 4, 4)),
+    'b5': dict(embed_dims=(64, 128, 320, 512), depths=(3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)),
+}
+NUM_HEADS = (1, 2, 5, 8)
+REDUCTIONS = (8, 4, 2, 1)
+# The published weights need both: patch embeddings and reduced keys have PyTorch's default, all other norms this.
+BLOCK_EPS = 1e-6
+
+
+class SpatialReductionAttention(nn.Module):
+    """Attention of all pixels to a map that is smaller by a factor ``reduction`` in height and width.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Heads.
+        reduction: Kernel and stride of the convolution that makes the smaller map; 1 for none.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, reduction: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.q = nn.Linear(embed_dims, embed_dims)
+        self.kv = nn.Linear(embed_dims, 2 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+        self.sr = None
+        if reduction > 1:
+            self.sr = nn.Conv2d(embed_dims, embed_dims, reduction, stride=reduction)
+            self.norm = nn.LayerNorm(embed_dims)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """(N, h * w, C) from (N, h * w, C), the pixels of a map of ``size`` (h, w)."""
+        reduced = x if self.sr is None else self.norm(to_tokens(self.sr(to_map(x, size))))
+        q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        k, v = self.kv(reduced).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class DepthwiseConv(nn.Module):
+    """3x3 convolution of each channel of a map that is given as tokens (N, h * w, C)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return to_tokens(self.dwconv(to_map(x, size)))
+
+
+class ConvMLP(nn.Module):
+    """Perceptron with one hidden layer whose pixels see their neighbours; this is all that tells positions apart."""
+
+    def __init__(self, channels: int, hidden_channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden_channels)
+        self.dwconv = DepthwiseConv(hidden_channels)
+        self.fc2 = nn.Linear(hidden_channels, channels)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return self.fc2(F.gelu(self.dwconv(self.fc1(x), size)))
+
+
+class Block(nn.Module):
+    """Attention and perceptron, each with LayerNorm before and residual and stochastic depth after it."""
+
+    def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: int, reduction: int, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims, eps=BLOCK_EPS)
+        self.attn = SpatialReductionAttention(embed_dims, num_heads, reduction)
+        self.norm2 = nn.LayerNorm(embed_dims, eps=BLOCK_EPS)
+        self.mlp = ConvMLP(embed_dims, mlp_ratio * embed_dims)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), size))
+        return x + self.drop_path(self.mlp(self.norm2(x), size))
+
+
+class PatchEmbed(nn.Module):
+    """Overlapping patches: a strided convolution and LayerNorm; returns the tokens and their (h, w)."""
+
+    def __init__(self, in_channels: int, embed_dims: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, embed_dims, kernel_size, stride, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(embed_dims)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        x = self.proj(x)
+        return self.norm(to_tokens(x)), tuple(x.shape[-2:])
+
+
+@MODELS.register_module()
+class PVTv2(BaseModule):
+    """Pyramid Vision Transformer v2, b0 to b5, with the parameter names of its authors.
+
+    The published ``pvt_v2_b*.pth`` are loaded as they are; their ImageNet classifier ``head.*`` is ignored.
+
+    Args:
+        arch: ``'b0'`` to ``'b5'``, or a dict with ``embed_dims``, ``depths``, ``mlp_ratios`` and optionally
+            ``num_heads`` (default 1, 2, 5, 8) of the four stages.
+        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first one.
+        init_cfg: Initialization config of MMEngine. The constructor initialises as the authors' code does.
+
+    Attributes:
+        embed_dims: Channels C_1 to C_4 of the four outputs.
+    """
+
+    def __init__(self, arch: str | Mapping[str, Sequence[int]], drop_path_rate: float = 0.1,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if isinstance(arch, str) and arch not in ARCHITECTURES:
+            raise ValueError(f'PVTv2: arch is {arch!r}, expected one of {", ".join(ARCHITECTURES)}, or a dict with '
+                             'embed_dims, depths and mlp_ratios')
+        arch = dict(num_heads=NUM_HEADS) | dict(ARCHITECTURES[arch] if isinstance(arch, str) else arch)
+        complete = sorted(arch) == ['depths', 'embed_dims', 'mlp_ratios', 'num_heads']
+        if not complete or any(len(values) != 4 for values in arch.values()):
+            raise ValueError(f'PVTv2: arch is {arch}, expected embed_dims, depths, mlp_ratios and num_heads with four '
+                             'values each, one for a stage')
+        self.embed_dims = tuple(arch['embed_dims'])
+        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(arch['depths'])).tolist())
+        in_channels = 3
+        stages = zip(self.embed_dims, arch['depths'], arch['num_heads'], arch['mlp_ratios'], REDUCTIONS)
+        for i, (channels, depth, num_heads, mlp_ratio, reduction) in enumerate(stages, start=1):
+            kernel_size, stride = (7, 4) if i == 1 else (3, 2)
+            blocks = nn.ModuleList(
+                Block(channels, num_heads, mlp_ratio, reduction, next(drop_paths)) for _ in range(depth))
+            setattr(self, f'patch_embed{i}', PatchEmbed(in_channels, channels, kernel_size, stride))
+            setattr(self, f'block{i}', blocks)
+            setattr(self, f'norm{i}', nn.LayerNorm(channels, eps=BLOCK_EPS))
+            in_channels = channels
+        self.apply(_init_as_published)
+        self.register_load_state_dict_pre_hook(_drop_classifier)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32, each after the norm of its stage.
+
+        Args:
+            x: Normalised frames (N, 3, H, W). Height and width are best multiples of 32: otherwise maps are rounded
+                up, and the attention of the first stages leaves the pixels beyond the last full cell of the smaller
+                map out.
+        """
+        maps = []
+        for i in range(1, 5):
+            tokens, size = getattr(self, f'patch_embed{i}')(x)
+            for block in getattr(self, f'block{i}'):
+                tokens = block(tokens, size)
+            x = to_map(getattr(self, f'norm{i}')(tokens), size)
+            maps.append(x)
+        return tuple(maps)
+
+
+def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, C, h, w), a view of tokens (N, h * w, C) in the memory format channels_last."""
+    return tokens.transpose(1, 2).unflatten(2, size)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(N, h * w, C), a view of a map (N, C, h, w)."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _init_as_published(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=sqrt(2 / fan_out))
+        nn.init.zeros_(module.bias)
+
+
+def _drop_classifier(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
+    """Let the published file, which holds the ImageNet classifier too, initialise the backbone."""
+    for key in (f'{prefix}head.weight', f'{prefix}head.bias'):
+        state_dict.pop(key, None)
