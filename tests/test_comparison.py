@@ -1,0 +1,57 @@
+"""Comparing methods: what is trained once is kept, and the table says what the numbers of the seeds are."""
+import json
+from pathlib import Path
+
+import pytest
+
+from mmavs.apis.comparison import Cost, comparison_table, mean_and_spread, train_and_score, write_comparison
+from mmavs.datasets.synthesis import synthesize_clips
+
+CONFIG = str(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
+COST = Cost(params_m=1.5, gflops=2., seconds_per_clip=.25, peak_mib=30., train_seconds_per_clip=.5, train_peak_mib=60.)
+
+
+def scores_of(own):
+    return {sound: {'avsbench/M_J': own / factor, 'avsbench/M_F': .8}
+            for sound, factor in (('own', 1), ('muted', 2), ('swapped', 4))}
+
+
+def test_spread_is_the_sample_standard_deviation():
+    assert mean_and_spread([.1, .2, .3]) == '0.200 ± 0.100'
+    assert mean_and_spread([.25]) == '0.250'
+
+
+def test_table_has_a_row_for_each_method(tmp_path):
+    results = {'a': [scores_of(.4), scores_of(.6)], 'b': [scores_of(.8)]}
+    costs = dict.fromkeys(results, COST)
+    first, second = comparison_table(results, costs)
+    assert (first['method'], first['M_J'], first['M_J muted']) == ('a', '0.500 ± 0.141', '0.250 ± 0.071')
+    assert (second['M_J'], second['M_J swapped'], second['GFLOPs']) == ('0.800', '0.200', '2.00')
+    write_comparison(tmp_path, results, costs, 'seeds 0, 1')
+    lines = (tmp_path / 'comparison.md').read_text().splitlines()
+    assert len(lines) == 6 and all(line.count('|') == lines[0].count('|') for line in lines[:4])
+    assert json.loads((tmp_path / 'comparison.json').read_text())['results'] == results
+
+
+@pytest.fixture(scope='module')
+def options(tmp_path_factory):
+    root = tmp_path_factory.mktemp('clips')
+    synthesize_clips(root, 'avss', 2, 1, 0)
+    synthesize_clips(root, 'ms3', 0, 0, 2)
+    folders = dict(train='AVSS', val='AVSS', test='Multi-sources')
+    roots = {f'{split}_dataloader.dataset.data_root': str(root / folder) for split, folder in folders.items()}
+    workers = {f'{split}_dataloader.{key}': value for split in folders
+               for key, value in (('num_workers', 0), ('persistent_workers', False))}
+    return {'train_cfg.max_iters': 1, **roots, **workers}
+
+
+def test_what_was_trained_with_the_same_recipe_is_not_trained_again(options, tmp_path):
+    scores = train_and_score(CONFIG, 0, tmp_path, options)
+    assert set(scores) == {'own', 'muted', 'swapped'} and 0 <= scores['own']['avsbench/M_J'] <= 1
+    weights = tmp_path / 'iter_1.pth'
+    written = weights.stat().st_mtime_ns
+    assert train_and_score(CONFIG, 0, tmp_path, options) == scores
+    assert weights.stat().st_mtime_ns == written
+    # Another seed is another recipe.
+    train_and_score(CONFIG, 1, tmp_path, options)
+    assert weights.stat().st_mtime_ns > written

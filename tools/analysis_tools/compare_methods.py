@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Train and score several methods on drawn clips, with several seeds: ``compare_methods.py [CONFIG ...]``.
+
+All get the same training clips, the same number of steps of the same size and the same test clips, those of ``make
+demo``: AVSS-style clips to learn from, MS3-style clips to be tested on. Results go to ``WORK_DIR/comparison.md`` and
+``.json``; what has been trained before with the same config and seed is not trained again.
+"""
+import argparse
+import datetime
+import multiprocessing
+import os
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+# The processes beside each other share the cores.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import torch
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from mmavs.apis.comparison import comparison_table, measure_cost, train_and_score, use_one_thread, write_comparison
+from mmavs.apis.profiling import hardware_name
+from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+DEFAULT = ('tpavi/tpavi_tiny_synthetic.py', 'avsegformer/avsegformer_tiny_synthetic.py', 'vct/act_tiny_synthetic.py',
+           'vct/vct_tiny_synthetic.py')
+FRAME_SIZE = (96, 96)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train and score methods on drawn clips, with several seeds')
+    parser.add_argument('configs', nargs='*', default=[str(CONFIGS / name) for name in DEFAULT],
+                        help='configs on drawn clips (default: the small TPAVI, AVSegFormer, ACT and VCT)')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
+    parser.add_argument('--jobs', type=int, default=1, help='trainings beside each other, one thread each')
+    parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'))
+    parser.add_argument('--data', type=Path, default=Path('data/synthetic'), help='folder of the clips')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='folder of the results')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help="values that replace those of all configs, train_cfg.max_iters=100 for example")
+    return parser.parse_args()
+
+
+@one_line_errors()
+def main() -> None:
+    args = parse_args()
+    console = Console()
+    use_one_thread()
+    for config in args.configs:
+        load_config(config, args.cfg_options)  # mistakes are found before hours of training
+    num_train, num_val, num_test = args.clips
+    synthesize_clips(args.data, 'avss', num_train, num_val, num_test=0, workers=args.jobs)
+    synthesize_clips(args.data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=args.jobs)
+    options = args.cfg_options | {
+        f'{split}_dataloader.dataset.data_root': str(args.data / folder)
+        for split, folder in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources'))
+    }
+
+    names = {config: Path(config).stem for config in args.configs}
+    scores = {}
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), use_one_thread) as pool:
+        # Seed by seed, so that an interrupted comparison has all methods.
+        runs = {
+            pool.submit(train_and_score, config, seed, args.work_dir / names[config] / f'seed{seed}', options):
+            (config, seed)
+            for seed in args.seeds
+            for config in args.configs
+        }
+        for run in as_completed(runs):
+            config, seed = runs[run]
+            scores[config, seed] = run.result()
+            console.print(f"{names[config]}, seed {seed}: M_J {scores[config, seed]['own']['avsbench/M_J']:.3f}")
+
+    results = {names[config]: [scores[config, seed] for seed in args.seeds] for config in args.configs}
+    costs = {names[config]: measure_cost(config, FRAME_SIZE) for config in args.configs}
+    height, width = FRAME_SIZE
+    stamp = (
+        f'Seeds {", ".join(map(str, args.seeds))}; {num_train} training and {num_test} test clips. Costs: one clip of '
+        f'5 frames at {height}x{width}, {hardware_name(torch.device("cpu"))}, one thread, CPU time, median of 9, torch '
+        f'{torch.__version__}, {datetime.date.today().isoformat()}. `{shlex.join(["python", *sys.argv])}`')
+    write_comparison(args.work_dir, results, costs, stamp)
+    rows = comparison_table(results, costs)
+    table = Table('', *(row['method'] for row in rows), title='mean ± standard deviation over the seeds')
+    for quantity in list(rows[0])[1:]:
+        table.add_row(quantity, *(row[quantity] for row in rows))
+    console.print(table)
+    console.print(args.work_dir / 'comparison.md')
+
+
+if __name__ == '__main__':
+    main()
