@@ -63,6 +63,14 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
+def assert_equal_states(resumed, unbroken):
+    """Weights and momenta of two checkpoints are equal to the bit."""
+    for name, weight in unbroken['state_dict'].items():
+        assert torch.equal(resumed['state_dict'][name], weight), name
+    for index, state in unbroken['optimizer']['state'].items():
+        assert torch.equal(resumed['optimizer']['state'][index]['exp_avg'], state['exp_avg'])
+
+
 def test_killed_training_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run_tool, options, trained):
     killed = start([sys.executable, '-c', KILLED], CONFIG, '--work-dir', tmp_path, *options)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -70,11 +78,26 @@ def test_killed_training_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run
 
     run_tool('train', CONFIG, '--work-dir', tmp_path, '--resume', *options)
     assert min(logged(tmp_path, 'loss')) == 5
-    resumed, unbroken = (read_checkpoint(path / 'iter_8.pth') for path in (tmp_path, trained))
-    for name, weight in unbroken['state_dict'].items():
-        assert torch.equal(resumed['state_dict'][name], weight), name
-    for index, state in unbroken['optimizer']['state'].items():
-        assert torch.equal(resumed['optimizer']['state'][index]['exp_avg'], state['exp_avg'])
+    assert_equal_states(*(read_checkpoint(path / 'iter_8.pth') for path in (tmp_path, trained)))
+
+
+def test_killed_training_by_epochs_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run_tool, options):
+    config = REPOSITORY / 'tests/configs/vct_tiny_s4_epochs.py'
+    run_tool('train', config, '--work-dir', tmp_path / 'unbroken', *options)
+    work_dir = tmp_path / 'killed'
+    killed = start([sys.executable, '-c', KILLED], config, '--work-dir', work_dir, *options)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_1.pth')
+
+    run_tool('train', config, '--work-dir', work_dir, '--resume', *options)
+    assert list(logged(work_dir, 'loss')) == [4, 5, 6, 7, 8, 9]
+    assert list(logged(work_dir, 'avsbench/M_J')) == [2, 3]
+    resumed, unbroken = (read_checkpoint(path / 'epoch_3.pth') for path in (work_dir, tmp_path / 'unbroken'))
+    assert resumed['meta']['epoch'] == unbroken['meta']['epoch'] == 3
+    assert_equal_states(resumed, unbroken)
+    assert unbroken['param_schedulers'] == resumed['param_schedulers']
+    kept = {path.name for path in work_dir.glob('epoch_*.pth')}
+    assert kept == {'epoch_2.pth', 'epoch_3.pth'} and len(list(work_dir.glob('best_avsbench_M_F_epoch_*.pth'))) == 1
 
 
 def test_two_processes_train_like_one_with_the_same_batch(tmp_path, run_tool, options):

@@ -1,7 +1,7 @@
-# AVSBench-semantic (AVSS) at 224x224 without augmentation, as AVSBench's and AVSegFormer's code reads it: clips padded to
-# 10 frames; in training the central square of the frames, in validation and test the whole frame squeezed into a square.
-# For epoch-based training; methods set train_dataloader's batch_size and, for the published numbers, which count padding
-# frames as perfect background, test_evaluator's count_padded_frames=True.
+# AVSBench-semantic (AVSS) at 224x224 without augmentation, as AVSBench's and AVSegFormer's code reads it: clips padded
+# to 10 frames; in training the central square of the frames, in validation and test the whole frame squeezed into a
+# square. For epoch-based training; methods set train_dataloader's batch_size and, for the published numbers, which count
+# padding frames as perfect background, test_evaluator's count_padded_frames=True.
 data_root = 'data/AVSBench/AVSS'
 
 train_pipeline = [
