@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """``nn.MultiheadAttention`` (same parameters, batch first) that never forms the attention matrix.
+    """``nn.MultiheadAttention`` (same parameters, batch first) that forms the attention matrix only where asked to.
 
     The mask is one boolean map for all heads, broadcast inside the kernel, where ``nn.MultiheadAttention`` wants it
     repeated for every head. Weights are Xavier-uniform (the packed input projection as one matrix), biases 0.
@@ -29,17 +29,31 @@ class MultiheadAttention(nn.MultiheadAttention):
             value: Like ``key``.
             attend: Bool (N, 1, Q, L), True where a query may attend; None for everywhere.
         """
-        biases = (None, ) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        q, k, v = (
-            self._split_heads(F.linear(x, weight, bias))
-            for x, weight, bias in zip((query, key, value), self.in_proj_weight.chunk(3), biases))
+        q, k, v = self._project(query, key, value)
         out = F.scaled_dot_product_attention(
             q,
             k.expand(len(q), -1, -1, -1),
             v.expand(len(q), -1, -1, -1),
             attn_mask=attend,
             dropout_p=self.dropout if self.training else 0.)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        return self._merge_heads(out)
 
-    def _split_heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+    def with_weights(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention output (N, Q, C) and the mean of all heads' weights (N, Q, L), those after dropout.
+
+        Forms the attention matrices, so it costs heads * Q * L values for each of the N.
+        """
+        q, k, v = self._project(query, key, value)
+        weights = (q * q.shape[3]**-0.5 @ k.transpose(2, 3)).softmax(3)
+        weights = F.dropout(weights, self.dropout, self.training)
+        return self._merge_heads(weights @ v), weights.mean(1)
+
+    def _project(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values (N, heads, length, C / heads)."""
+        biases = (None, ) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+        return tuple(
+            F.linear(x, weight, bias).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for x, weight, bias in zip(inputs, self.in_proj_weight.chunk(3), biases))
+
+    def _merge_heads(self, x: Tensor) -> Tensor:
+        return self.out_proj(x.transpose(1, 2).flatten(2))

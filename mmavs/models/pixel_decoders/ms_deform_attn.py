@@ -6,26 +6,8 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MultiScaleDeformableAttention, sine_positional_encoding
+from mmavs.models.layers import DeformableEncoderLayer, encode_pyramid, split_levels
 from mmavs.registry import MODELS
-
-
-class DeformableEncoderLayer(nn.Module):
-    """Deformable self-attention over all levels, then a feed-forward network; each with residual and LayerNorm."""
-
-    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int, ffn_dims: int) -> None:
-        super().__init__()
-        self.self_attn = MultiScaleDeformableAttention(embed_dims, num_heads, num_levels, num_points)
-        self.norm1 = nn.LayerNorm(embed_dims)
-        self.linear1 = nn.Linear(embed_dims, ffn_dims)
-        self.linear2 = nn.Linear(ffn_dims, embed_dims)
-        self.norm2 = nn.LayerNorm(embed_dims)
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight)
-
-    def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
-        x = self.norm1(x + self.self_attn(x + pos, x, reference_points, shapes))
-        return self.norm2(x + self.linear2(self.linear1(x).relu_()))
 
 
 @MODELS.register_module()
@@ -89,29 +71,9 @@ class MSDeformAttnPixelDecoder(BaseModule):
         """
         with torch.autocast(features[0].device.type, enabled=False):
             finest, *others = (x.float() for x in features)
-            maps = self._encode([project(x) for project, x in zip(self.input_proj, reversed(others))])
+            maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
+            tokens = encode_pyramid(self.layers, maps, self.level_embed)
+            maps = split_levels(tokens, [tuple(x.shape[-2:]) for x in maps])
             upsampled = F.interpolate(maps[-1], finest.shape[-2:], mode='bilinear', align_corners=False)
             mask_features = self.output_conv(self.lateral_conv(finest) + upsampled).relu_()
             return self.mask_features(mask_features), maps
-
-    def _encode(self, maps: list[Tensor]) -> list[Tensor]:
-        """Exchange information between all positions of all levels."""
-        shapes = [tuple(x.shape[-2:]) for x in maps]
-        device = maps[0].device
-        pos = torch.cat([
-            sine_positional_encoding(h, w, self.embed_dims, device=device) + embed
-            for (h, w), embed in zip(shapes, self.level_embed)
-        ])
-        reference_points = torch.cat([_pixel_centres(h, w, device) for h, w in shapes])
-        x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
-        for layer in self.layers:
-            x = layer(x, pos, reference_points, shapes)
-        levels = x.split([h * w for h, w in shapes], dim=1)
-        return [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, shapes)]
-
-
-def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
-    """(x, y) in [0, 1] of every pixel of a map, row-major: (height * width, 2)."""
-    y = (torch.arange(height, device=device) + 0.5) / height
-    x = (torch.arange(width, device=device) + 0.5) / width
-    return torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1).flatten(0, 1)
