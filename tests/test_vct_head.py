@@ -4,12 +4,17 @@ import torch
 from mmengine.registry import init_default_scope
 
 from mmavs.models import MSDeformAttnPixelDecoder, VCTHead
-from mmavs.models.decode_heads.vct import PixelGrouping, _inside_masks
+from mmavs.models.decode_heads.vct import EarlyFusion, PixelGrouping, _inside_masks
 from mmavs.structures import FrameTargets
 
 NUM_FRAMES, NUM_CLASSES, NUM_EVENTS, NUM_QUERIES = 2, 3, 4, 6
 INPUT_SIZE = (64, 96)
 CHANNELS = (4, 8, 12, 16)
+AUDIO_CENTRIC = dict(query_source='audio', attend_audio=False, grouping=None, num_prototypes=None)
+FUSIONS = ('multiply', 'concatenate', 'add')
+# With 32 channels the pixel decoder's GroupNorm would take away all that is the same at every pixel.
+FUSED = [dict(early_fusion=operation, attend_audio=False, embed_dims=64) for operation in FUSIONS]
+ABLATIONS = [AUDIO_CENTRIC, dict(contrast='queries'), *FUSED, *(options | dict(attend_audio=True) for options in FUSED)]
 
 
 @pytest.fixture(autouse=True)
@@ -18,13 +23,13 @@ def _scope_and_seed():
     torch.manual_seed(0)
 
 
-def build_head(**options):
+def build_head(embed_dims=32, **options):
     config = dict(
         num_classes=NUM_CLASSES,
         input_size=INPUT_SIZE,
         audio_channels=8,
         pixel_decoder=dict(
-            type='MSDeformAttnPixelDecoder', in_channels=CHANNELS, embed_dims=32, num_layers=2, num_heads=4,
+            type='MSDeformAttnPixelDecoder', in_channels=CHANNELS, embed_dims=embed_dims, num_layers=2, num_heads=4,
             ffn_dims=16),
         criterion=dict(type='SetCriterion', num_points=64),
         pac_loss=dict(type='PACLoss'),
@@ -60,16 +65,28 @@ def break_symmetry(head):
         torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.1)
 
 
-@pytest.mark.parametrize('grouping', ['hard', 'soft', None])
-@pytest.mark.parametrize('num_prototypes', [NUM_EVENTS, None])
-def test_every_parameter_gets_a_gradient(grouping, num_prototypes):
-    head = build_head(grouping=grouping, num_prototypes=num_prototypes)
+@pytest.mark.parametrize('options', [
+    dict(grouping=grouping, num_prototypes=num) for grouping in ('hard', 'soft', None) for num in (NUM_EVENTS, None)
+] + ABLATIONS, ids=str)
+def test_every_parameter_gets_a_gradient(options):
+    head = build_head(**options)
     break_symmetry(head)
     losses = head.loss(*make_inputs(), make_targets())
-    assert ('loss_pac' in losses) == (num_prototypes is not None)
+    assert ('loss_pac' in losses) == (options.get('num_prototypes', NUM_EVENTS) is not None)
     sum(losses.values()).backward()
     without = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
+
+
+@pytest.mark.parametrize('options', ABLATIONS, ids=str)
+def test_batch_without_labels_gives_every_parameter_a_zero_gradient(options):
+    head, targets = build_head(**options), make_targets()
+    targets.masks.fill_(255)
+    targets.labelled.fill_(False)
+    loss = sum(head.loss(*make_inputs(), targets).values())
+    loss.backward()
+    assert loss == 0
+    assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
 
 
 def test_losses_cover_all_predictions():
@@ -151,6 +168,106 @@ def test_sound_changes_the_scores_and_silence_is_legal():
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
 
+def test_queries_of_vct_do_not_depend_on_the_sound():
+    head = build_head().eval()
+    features, audio, valid = make_inputs()
+    before, after = head(features, audio, valid), head(features, torch.randn_like(audio), valid)
+    assert torch.equal(after['queries'], before['queries'])
+    assert (after['class_logits'] - before['class_logits']).abs().max() > 1e-3
+
+
+def test_queries_of_the_audio_centric_baseline_are_the_mean_sound_of_the_frame():
+    head = build_head(**AUDIO_CENTRIC).eval()
+    features, audio, valid = make_inputs(num=3)
+    audio[2] = audio[0]
+    outputs = head(features, audio, valid)
+    queries = outputs['queries']
+    assert queries.shape == (3, NUM_QUERIES, 32)
+    torch.testing.assert_close(queries, head.audio_mlp(audio).mean(1, keepdim=True).expand_as(queries))
+    assert torch.equal(queries[2], queries[0]) and (queries[1] - queries[0]).abs().max() > 1e-3
+    # The frames differ, and so do their masks.
+    assert (outputs['mask_logits'][2] - outputs['mask_logits'][0]).abs().max() > 1e-3
+
+
+def test_audio_centric_baseline_hears_by_its_queries_only():
+    head = build_head(**AUDIO_CENTRIC).eval()
+    assert len(head.decoder.level_embed.weight) == len(CHANNELS) - 1
+    features, audio, valid = make_inputs()
+    scores = head.predict(features, audio, valid, INPUT_SIZE)
+    order = torch.randperm(24)
+    torch.testing.assert_close(head.predict(features, audio[:, order], valid, INPUT_SIZE), scores)
+    assert (head.predict(features, torch.randn_like(audio), valid, INPUT_SIZE) - scores).abs().max() > 1e-3
+    head.query_generator.forward = lambda tokens: torch.zeros(NUM_FRAMES, NUM_QUERIES, 32)
+    torch.testing.assert_close(
+        head.predict(features, torch.randn_like(audio), valid, INPUT_SIZE),
+        head.predict(features, audio, valid, INPUT_SIZE))
+
+
+def test_layers_of_a_decoder_without_audio_attend_the_maps_in_turn():
+    head = build_head(**AUDIO_CENTRIC, num_layers=4).eval()
+    sizes = []
+    for layer in head.decoder.layers:
+        layer.register_forward_hook(lambda module, args, output: sizes.append((args[2].shape[1], args[4].shape[3])))
+    head(*make_inputs())
+    coarsest_first = [INPUT_SIZE[0] * INPUT_SIZE[1] // stride**2 for stride in (32, 16, 8, 32)]
+    assert sizes == [(size, size) for size in coarsest_first]
+
+
+@pytest.mark.parametrize('operation', FUSIONS)
+def test_early_fusion_computes_its_formula(operation):
+    fusion = EarlyFusion(CHANNELS, 32, operation).double()
+    features = [x.double() for x in make_inputs()[0]]
+    audio_tokens = torch.randn(NUM_FRAMES, 24, 32).double()
+    fused = fusion(features, audio_tokens)
+    assert len(fused) == len(features)
+    for level, (x, found) in enumerate(zip(features, fused)):
+        a = fusion.audio_projs[level](audio_tokens.mean(1))
+        if operation == 'multiply':
+            expected = torch.einsum('nchw,nc->nchw', x, a)
+        elif operation == 'add':
+            expected = (x.permute(2, 3, 0, 1) + a).permute(2, 3, 0, 1)
+        else:
+            of_image, of_sound = fusion.convs[level].weight[:, :, 0, 0].chunk(2, dim=1)
+            bias = a @ of_sound.t() + fusion.convs[level].bias
+            expected = torch.einsum('nchw,dc->ndhw', x, of_image) + bias[:, :, None, None]
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('options', FUSED, ids=str)
+def test_fused_sound_reaches_mask_features_and_queries(options):
+    head = build_head(**options).eval()
+    features, audio, valid = make_inputs()
+    # A fresh perceptron is faint.
+    audio = audio * 100
+    expected, _ = head.pixel_decoder(head.early_fusion(features, head.audio_mlp(audio)))
+    outputs, other = head(features, audio, valid), head(features, -audio, valid)
+    torch.testing.assert_close(outputs['mask_features'], expected)
+    for key in ('mask_features', 'queries', 'mask_logits'):
+        assert (other[key] - outputs[key]).abs().max() > 1e-3, key
+
+
+@pytest.mark.parametrize('contrast,teaches', [('audio', 'audio_mlp'), ('queries', 'query_generator')])
+def test_contrast_teaches_what_it_compares_with_the_prototypes(contrast, teaches):
+    head = build_head(contrast=contrast)
+    head.loss(*make_inputs(), make_targets())['loss_pac'].backward()
+
+    def taught(module):
+        return all(p.grad is not None and p.grad.any() for p in module.parameters())
+
+    modules = dict(audio_mlp=head.audio_mlp, query_generator=head.query_generator.query_mixer)
+    assert {name: taught(module) for name, module in modules.items()} == {name: name == teaches for name in modules}
+    assert head.query_generator.prototypes.weight.grad.any()
+
+
+def test_contrast_compares_the_mean_query_of_labelled_frames():
+    head = build_head(contrast='queries', grouping=None)
+    inputs, targets = make_inputs(), make_targets()
+    targets.labelled = torch.tensor([False, True])
+    expected = head.pac_loss(
+        head(*inputs)['queries'][1:].mean(1), head.query_generator.prototypes.weight, targets.events[1:])
+    torch.testing.assert_close(head.loss(*inputs, targets)['loss_pac'], expected)
+
+
 def test_ablation_options_add_their_parameters_only():
     def names(**options):
         generator = build_head(**options).query_generator
@@ -161,6 +278,13 @@ def test_ablation_options_add_their_parameters_only():
     assert names(grouping='soft', num_prototypes=None) == visual | {'grouping'}
     assert names(grouping='hard', num_prototypes=None) == visual | {'grouping'}
     assert names(grouping='hard') == visual | {'grouping', 'prototypes', 'prototype_attn', 'prototype_norm'}
+    assert names(**AUDIO_CENTRIC) == set()
+    full = set(build_head().state_dict())
+    assert set(build_head(**AUDIO_CENTRIC).state_dict()) < full
+    for operation in FUSIONS:
+        added = set(build_head(early_fusion=operation).state_dict()) - full
+        assert added and all(name.startswith('early_fusion.') for name in added)
+    assert set(build_head(contrast='queries').state_dict()) == full
 
 
 def test_hard_grouping_averages_the_pixels_of_the_best_query():
@@ -252,8 +376,14 @@ def test_another_number_of_audio_tokens_is_named_in_the_error():
 def test_options_that_do_not_fit_together_are_errors():
     with pytest.raises(ValueError, match='num_prototypes is None'):
         build_head(num_prototypes=None, pac_loss=dict(type='PACLoss'))
-    with pytest.raises(ValueError, match="grouping is 'medium'"):
+    with pytest.raises(ValueError, match="grouping is 'medium', expected 'hard', 'soft' or None"):
         build_head(grouping='medium')
+    with pytest.raises(ValueError, match="query_source is 'sound', expected 'vision' or 'audio'"):
+        build_head(query_source='sound')
+    with pytest.raises(ValueError, match="but grouping is 'hard' and num_prototypes 4: set both to None"):
+        build_head(query_source='audio')
+    with pytest.raises(ValueError, match='the sound would reach nothing'):
+        build_head(attend_audio=False)
     targets = make_targets()
     targets.events = None
     with pytest.raises(ValueError, match='GenerateEventLabels'):

@@ -2,6 +2,7 @@
 
 Symbols of the paper, as used below: P the projected pixel features, Q queries, V^q the queries that PPQG makes of a
 frame, A the assignment of pixels to queries, E the audio prototypes, a the audio tokens, K classes with background.
+The paper's audio-centric baseline (ACT) and the other rows of its ablation are options of the one head.
 """
 from collections.abc import Sequence
 
@@ -111,6 +112,57 @@ class QueryGenerator(nn.Module):
         return queries
 
 
+class AudioQueryGenerator(nn.Module):
+    """Queries of a frame from its sound alone: the mean of the audio tokens, the same for every query.
+
+    Added to the learned queries, this is how COMBO (CVPR 2024) derives queries from the sound; its released code mixes
+    the sounds of different frames where a batch has several, this does not.
+
+    Args:
+        num_queries: Queries Q.
+    """
+
+    def __init__(self, num_queries: int) -> None:
+        super().__init__()
+        self.num_queries = num_queries
+
+    def forward(self, audio_tokens: Tensor) -> Tensor:
+        """(N, Q, C) from audio tokens (N, tokens, C)."""
+        return audio_tokens.mean(1, keepdim=True).expand(-1, self.num_queries, -1)
+
+
+class EarlyFusion(nn.Module):
+    """Fuse the sound of a frame into its visual pyramid F, before the pixel decoder.
+
+    With the mean a of the audio tokens, projected to the channels of each level, ``a_l = W_l a + b_l``, the same at
+    every pixel: ``F_l * a_l``, ``F_l + a_l``, or a 1x1 convolution of their concatenation. VCT's ablation names the
+    three operations; that they act here, and on every level, is inferred. The GroupNorm of the pixel decoder takes the
+    mean over a group off again, so what is added there is heard only where a group has several channels.
+
+    Args:
+        channels: Channels C_l of each level of the pyramid.
+        embed_dims: Channels C of the audio tokens.
+        operation: ``'multiply'``, ``'concatenate'`` or ``'add'``.
+    """
+
+    def __init__(self, channels: Sequence[int], embed_dims: int, operation: str) -> None:
+        super().__init__()
+        self.operation = operation
+        self.audio_projs = nn.ModuleList(nn.Linear(embed_dims, c) for c in channels)
+        if operation == 'concatenate':
+            self.convs = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels)
+
+    def forward(self, features: Sequence[Tensor], audio_tokens: Tensor) -> list[Tensor]:
+        """The fused pyramid, (N, C_l, h_l, w_l) like ``features``, from audio tokens (N, tokens, C)."""
+        sound = audio_tokens.mean(1)
+        sounds = [proj(sound)[:, :, None, None] for proj in self.audio_projs]
+        if self.operation == 'multiply':
+            return [f * a for f, a in zip(features, sounds)]
+        if self.operation == 'add':
+            return [f + a for f, a in zip(features, sounds)]
+        return [conv(torch.cat((f, a.expand_as(f)), 1)) for f, a, conv in zip(features, sounds, self.convs)]
+
+
 class DecoderLayer(nn.Module):
     """Cross-attention, self-attention, feed-forward network; each with residual and LayerNorm."""
 
@@ -137,9 +189,9 @@ class DecoderLayer(nn.Module):
 class VisionCentricDecoder(nn.Module):
     """Let the queries look at the sound and at each visual level in turn, and read classes and masks off them.
 
-    Layer i attends level ``i % num_levels``: 0 is the audio, 1 and up are the visual maps, coarsest first. At a visual
-    level a query attends only where its own current mask is (masked attention of Mask2Former); a query whose mask is
-    empty there attends everywhere.
+    Layer i attends level ``i % num_levels``: first the audio, if it is one of them, then the visual maps, coarsest
+    first. At a visual level a query attends only where its own current mask is (masked attention of Mask2Former); a
+    query whose mask is empty there attends everywhere.
 
     Args:
         num_classes: K, background included; class logits have one more entry, "no object".
@@ -148,7 +200,7 @@ class VisionCentricDecoder(nn.Module):
         num_heads: Heads of all attentions.
         num_layers: Layers. With 4 levels the published 9 are two rounds and a closing look at the audio (the paper's
             figure ends with a visual level).
-        num_levels: The audio and the visual maps.
+        num_levels: The visual maps and, if the decoder attends it, the audio.
         ffn_dims: Hidden channels of the feed-forward networks.
     """
 
@@ -163,24 +215,26 @@ class VisionCentricDecoder(nn.Module):
         self.class_embed = nn.Linear(embed_dims, num_classes + 1)
         self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, embed_dims)
 
-    def forward(self, visual_queries: Tensor, audio: Tensor, audio_grid: tuple[int, int], maps: list[Tensor],
+    def forward(self, queries: Tensor, audio: Tensor | None, audio_grid: tuple[int, int], maps: list[Tensor],
                 mask_features: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Class logits (N, Q, K + 1) and mask logits (N, Q, h, w): in training before the first layer and after each
         one, in evaluation after the last one only.
 
         Args:
-            visual_queries: V^q (N, Q, C).
-            audio: (N, tokens, C) on a grid of ``audio_grid``.
+            queries: V^q, or queries from the sound, (N, Q, C).
+            audio: (N, tokens, C) on a grid of ``audio_grid``, or None where only the visual maps are attended.
             audio_grid: Rows and columns of the audio tokens.
             maps: Visual maps (N, C, h_l, w_l), coarsest first.
             mask_features: (N, C, h, w).
         """
-        sizes = [audio_grid, *(tuple(x.shape[-2:]) for x in maps)]
-        tokens = [audio, *(x.flatten(2).transpose(1, 2) for x in maps)]
+        sizes = [tuple(x.shape[-2:]) for x in maps]
+        tokens = [x.flatten(2).transpose(1, 2) for x in maps]
+        if audio is not None:
+            sizes, tokens = [audio_grid, *sizes], [audio, *tokens]
         memories = [x + embed for x, embed in zip(tokens, self.level_embed.weight)]
         keys = [x + sine_positional_encoding(h, w, x.shape[2], device=x.device) for x, (h, w) in zip(memories, sizes)]
 
-        x = self.query_feat.weight + visual_queries
+        x = self.query_feat.weight + queries
         pos = self.query_embed.weight
         predictions = []
         for i, layer in enumerate(self.layers):
@@ -188,7 +242,7 @@ class VisionCentricDecoder(nn.Module):
             attend = None
             if self.training:
                 predictions.append(self._predict(x, mask_features))
-            if level > 0:
+            if audio is None or level > 0:
                 masks = predictions[-1][1] if self.training else self._masks(self.norm(x), mask_features)
                 attend = _inside_masks(masks, sizes[level])
             x = layer(x, pos, keys[level], memories[level], attend)
@@ -216,8 +270,9 @@ def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
 class VCTHead(BaseModule):
     """Head of the Vision-Centric Transformer; every frame is segmented on its own, with its own sound.
 
-    Defaults are those of the released code. The rows of the paper's ablation are the options ``grouping`` (None: visual
-    embeddings only; ``'soft'``: attention grouping; ``'hard'``: Gumbel hard grouping) and ``num_prototypes``.
+    Defaults are those of the released code. The rows of the paper's ablation, each a config in ``configs/vct``, are the
+    options ``query_source`` and ``attend_audio``, ``grouping`` (None: visual embeddings only; ``'soft'``: attention
+    grouping; ``'hard'``: Gumbel hard grouping), ``num_prototypes``, ``contrast`` and ``early_fusion``.
 
     Args:
         num_classes: K, background included.
@@ -236,6 +291,13 @@ class VCTHead(BaseModule):
         ffn_dims: Hidden channels of the decoder's feed-forward networks.
         grouping: How pixels are grouped into queries: ``'hard'``, ``'soft'`` or None.
         num_prototypes: Audio prototypes M: 23 on S4 (a prototype per category), 71 on AVSS, None on MS3.
+        query_source: What a frame's part of the queries is made of: ``'vision'`` (PPQG), or ``'audio'``, for the
+            audio-centric baseline; ``grouping`` and ``num_prototypes``, which are PPQG's, are None then.
+        attend_audio: Whether the sound is a level of the decoder. VCT's queries hear nothing without; the audio-centric
+            baseline follows COMBO, whose decoder attends the visual levels only.
+        contrast: What the PAC loss compares with the prototypes: the ``'audio'`` of a frame, or its ``'queries'``.
+        early_fusion: How the sound is fused into the visual pyramid before the pixel decoder: ``'multiply'``,
+            ``'concatenate'``, ``'add'``, or None.
         init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
     """
 
@@ -254,24 +316,48 @@ class VCTHead(BaseModule):
                  ffn_dims: int = 2048,
                  grouping: str | None = 'hard',
                  num_prototypes: int | None = None,
+                 query_source: str = 'vision',
+                 attend_audio: bool = True,
+                 contrast: str = 'audio',
+                 early_fusion: str | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        if grouping not in ('hard', 'soft', None):
-            raise ValueError(f"VCTHead: grouping is {grouping!r}, expected 'hard', 'soft' or None")
+        for name, value, choices in (('grouping', grouping, ('hard', 'soft', None)),
+                                     ('query_source', query_source, ('vision', 'audio')),
+                                     ('contrast', contrast, ('audio', 'queries')),
+                                     ('early_fusion', early_fusion, ('multiply', 'concatenate', 'add', None))):
+            if value not in choices:
+                *others, last = map(repr, choices)
+                raise ValueError(f"VCTHead: {name} is {value!r}, expected {', '.join(others)} or {last}")
+        if query_source == 'audio' and (grouping, num_prototypes) != (None, None):
+            raise ValueError(f'VCTHead: queries from the sound have no grouping and no prototypes, but grouping is '
+                             f'{grouping!r} and num_prototypes {num_prototypes}: set both to None')
+        if query_source == 'vision' and not attend_audio and early_fusion is None:
+            raise ValueError("VCTHead: the sound would reach nothing: set attend_audio=True, query_source='audio' or "
+                             'early_fusion')
         if pac_loss is not None and num_prototypes is None:
             raise ValueError('VCTHead: pac_loss compares sounds with prototypes, but num_prototypes is None: set it, '
                              'or set pac_loss=None')
         self.num_classes = num_classes
         self.input_size = tuple(input_size)
         self.audio_grid = tuple(audio_grid)
+        self.query_source = query_source
+        self.attend_audio = attend_audio
+        self.contrast = contrast
         self.pixel_decoder = MODELS.build(pixel_decoder)
         embed_dims = self.pixel_decoder.embed_dims
         self.audio_mlp = MLP(audio_channels, audio_hidden_dims, audio_hidden_dims, embed_dims)
-        self.query_generator = QueryGenerator(embed_dims, num_queries, self._mask_size, grouping, num_prototypes)
+        if query_source == 'vision':
+            self.query_generator = QueryGenerator(embed_dims, num_queries, self._mask_size, grouping, num_prototypes)
+        else:
+            self.query_generator = AudioQueryGenerator(num_queries)
         self.decoder = VisionCentricDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                            1 + self.pixel_decoder.num_levels, ffn_dims)
+                                            attend_audio + self.pixel_decoder.num_levels, ffn_dims)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
+        self.early_fusion = None
+        if early_fusion is not None:
+            self.early_fusion = EarlyFusion(pixel_decoder['in_channels'], embed_dims, early_fusion)
 
     @property
     def _mask_size(self) -> tuple[int, int]:
@@ -290,16 +376,19 @@ class VCTHead(BaseModule):
 
             - ``class_logits`` (N, Q, K + 1), the last class is "no object";
             - ``mask_logits`` (N, Q, H / 4, W / 4);
-            - ``queries`` (N, Q, C), V^q;
+            - ``queries`` (N, Q, C), V^q, or what ``query_source='audio'`` makes of the sound;
             - ``mask_features`` (N, C, H / 4, W / 4);
             - ``audio_tokens`` (N, tokens, C), the sound as the decoder gets it;
             - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
         """
         self._check_sizes(features, audio)
         audio_tokens = self.audio_mlp(audio)
+        if self.early_fusion is not None:
+            features = self.early_fusion(features, audio_tokens)
         mask_features, maps = self.pixel_decoder(features)
-        queries = self.query_generator(mask_features)
-        *aux, final = self.decoder(queries, audio_tokens, self.audio_grid, maps, mask_features)
+        queries = self.query_generator(audio_tokens if self.query_source == 'audio' else mask_features)
+        attended = audio_tokens if self.attend_audio else None
+        *aux, final = self.decoder(queries, attended, self.audio_grid, maps, mask_features)
         outputs = dict(
             class_logits=final[0],
             mask_logits=final[1],
@@ -321,8 +410,9 @@ class VCTHead(BaseModule):
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
                                  'the training pipeline, or set pac_loss=None')
             frames = targets.labelled.nonzero().squeeze(1).to(targets.events.device, non_blocking=True)
-            sound = outputs['audio_tokens'].mean(1)[frames]
-            losses['loss_pac'] = self.pac_loss(sound, self.query_generator.prototypes.weight, targets.events[frames])
+            compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)[frames]
+            losses['loss_pac'] = self.pac_loss(compared, self.query_generator.prototypes.weight,
+                                               targets.events[frames])
         return losses
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, 
     """Binary cross-entropy of scaled cosine similarities, mean over the frames of all processes and prototypes.
 
     Args:
-        audio: (n, C) L2-normalised audio features of n frames.
+        audio: (n, C) L2-normalised audio features of n frames, or other features that are compared in their place.
         prototypes: (M, C) L2-normalised prototypes.
         events: (n, M) float, 1 where the event of prototype m sounds in the frame.
         logit_scale: Scalar, logarithm of the factor on the similarities.
@@ -52,7 +52,8 @@ class PACLoss(nn.Module):
         """Unweighted loss of n labelled frames, in float32.
 
         Args:
-            audio: (n, C) audio features, averaged over the tokens of each frame.
+            audio: (n, C) audio features, averaged over the tokens of each frame; the head may compare its queries
+                with the prototypes instead.
             prototypes: (M, C) learned prototypes.
             events: (n, M) audio events of each frame.
         """
