@@ -1,22 +1,19 @@
-"""From a list of clips to losses and masks: the data preprocessor and the segmentor, with every config's model."""
+"""From a list of clips to losses and masks: the data preprocessor and the segmentor."""
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from small_models import FRAME, loss_of, make_clip, predict, preprocess, small_config
 from torch import nn
 
 from mmavs.models import AVSDataPreprocessor
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
-CONFIGS = sorted(Path(__file__).parents[1].glob('configs/vct/*.py'))
-SIZE = 64
-# Branches with parameters that are not trained: VGGish, and the batch norms of a ResNet; the tiny VCT trains all.
-EXPECTED_FROZEN = {'swin-b': {'audio_backbone'}, 'r50': {'audio_backbone', 'backbone'}, 'tiny': set()}
+CONFIGS = Path(__file__).parents[1] / 'configs'
 # With every part: both image branches, prototypes, many classes.
-FULL = next(path for path in CONFIGS if path.stem == 'vct_swin-b_mask-prior_avss')
+FULL = CONFIGS / 'vct/vct_swin-b_mask-prior_avss.py'
 
 
 @pytest.fixture(autouse=True)
@@ -26,85 +23,7 @@ def _scope_and_seed():
 
 
 def build_model(path):
-    """The model of a config with all its parts, for frames of 64x64, with few channels and layers."""
-    model = Config.fromfile(path).model
-    head = model.decode_head
-    for branch in (model, model.get('mask_prior')):
-        if branch and branch.backbone.type.endswith('SwinTransformer'):
-            branch.backbone.update(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.)
-        elif branch and branch.backbone.depth == 50:
-            branch.backbone.update(stem_channels=8, base_channels=8)
-    if 'tiny' not in path.stem:
-        head.pixel_decoder.in_channels = (32, 64, 128, 256)
-    if 'mask_prior' in model:
-        model.mask_prior.channels = head.pixel_decoder.in_channels
-    model.audio_backbone.channels = (4, 4, 8, 8, 8, 16)
-    head.pixel_decoder.update(embed_dims=32, num_layers=1, num_heads=2, ffn_dims=16)
-    head.criterion.num_points = 64
-    head.update(input_size=(SIZE, SIZE), audio_channels=16, audio_hidden_dims=16, num_queries=8, num_heads=2,
-                num_layers=5, ffn_dims=16)
-    if head.get('pac_loss'):
-        head.pac_loss.channels = 32
-    return MODELS.build(model)
-
-
-def make_clip(model, num_frames, labelled=None, valid=None, sound='waveform'):
-    """One packed clip that suits the model: a rectangle of the last class in each labelled frame."""
-    head = model.decode_head
-    inputs = dict(frames=torch.randint(0, 256, (num_frames, 3, SIZE, SIZE), dtype=torch.uint8))
-    if model.mask_prior is not None:
-        inputs['mask_prior'] = torch.randint(0, 256, (num_frames, 3, SIZE, SIZE), dtype=torch.uint8)
-    if sound == 'waveform':
-        inputs['waveform'] = torch.randn(num_frames * 16000) * 0.1
-    else:
-        inputs['log_mel'] = torch.randn(num_frames, 1, 96, 64)
-    sample = AVSDataSample(metainfo=dict(clip_id='clip', img_shape=(SIZE, SIZE), out_shape=(SIZE, SIZE)))
-    sample.labelled = torch.tensor(labelled or [True] * num_frames)
-    sample.valid = torch.tensor(valid or [True] * num_frames)
-    sample.gt_sem_seg = torch.full((num_frames, SIZE, SIZE), 255, dtype=torch.uint8)
-    sample.gt_sem_seg[sample.labelled] = 0
-    sample.gt_sem_seg[sample.labelled, 10:40, 20:50] = head.num_classes - 1
-    if head.pac_loss is not None:
-        sample.gt_events = torch.zeros(num_frames, head.query_generator.prototypes.num_embeddings)
-        sample.gt_events[:, -1] = 1
-    return inputs, sample
-
-
-def preprocess(model, clips, training=False):
-    inputs, samples = zip(*clips)
-    return model.data_preprocessor(dict(inputs=list(inputs), data_samples=list(samples)), training)
-
-
-def loss_of(model, clips):
-    losses = model(**preprocess(model, clips, training=True), mode='loss')
-    return model.parse_losses(losses)[0]
-
-
-@torch.no_grad()
-def predict(model, *clips):
-    return model.eval()(**preprocess(model, clips), mode='predict')
-
-
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_every_trainable_parameter_of_a_config_gets_a_gradient(path):
-    model = build_model(path)
-    # Fresh deformable attention does not look at its queries yet.
-    for layer in model.decode_head.pixel_decoder.layers:
-        nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.1)
-        nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.1)
-    model.train()
-    first_frame_only = [True] + [False] * 4
-    clips = [make_clip(model, 5, first_frame_only if 's4' in path.stem else None) for _ in range(2)]
-    loss_of(model, clips).backward()
-    without = [name for name, p in model.named_parameters() if p.requires_grad and not (p.grad != 0).any()]
-    assert without == []
-    frozen = {name.split('.')[0] for name, p in model.named_parameters() if not p.requires_grad}
-    assert frozen == EXPECTED_FROZEN[path.stem.split('_')[1]]
-
-    sample = predict(model, clips[0])[0]
-    assert sample.pred_sem_seg.shape == (5, SIZE, SIZE)
-    assert sample.seg_logits.shape == (5, model.decode_head.num_classes, SIZE, SIZE)
-    assert sample.seg_logits.isfinite().all()
+    return MODELS.build(small_config(path))
 
 
 def test_clips_of_different_length_do_not_change_each_other():
@@ -170,8 +89,8 @@ def test_silence_is_legal_input():
 
 def test_mask_prior_is_gated_into_each_level():
     branch = build_model(FULL).mask_prior.eval()
-    prior = torch.randn(2, 3, SIZE, SIZE)
-    features = [torch.randn(2, c, SIZE // s, SIZE // s) for c, s in zip((32, 64, 128, 256), (4, 8, 16, 32))]
+    prior = torch.randn(2, 3, FRAME, FRAME)
+    features = [torch.randn(2, c, FRAME // s, FRAME // s) for c, s in zip((32, 64, 128, 256), (4, 8, 16, 32))]
     for level, (found, feature, extra) in enumerate(zip(branch(prior, features), features, branch.backbone(prior))):
         gate = branch.gates[level]
         weight = torch.sigmoid(gate.fc2(torch.relu(gate.fc1(extra.mean((2, 3))))))
@@ -220,8 +139,8 @@ def test_batch_padding_is_cut_off_before_the_scores_are_resized():
     small[1].set_metainfo(dict(img_shape=(40, 50), out_shape=(80, 100)))
     sample, _ = predict(model, small, large)
     assert sample.pred_sem_seg.shape == (1, 80, 100)
-    model.data_preprocessor.pad_size_divisor = SIZE
+    model.data_preprocessor.pad_size_divisor = FRAME
     scores = model.decode_head.predict(*model.extract_features(preprocess(model, [small])['inputs'], None),
-                                       (SIZE, SIZE))
+                                       (FRAME, FRAME))
     expected = nn.functional.interpolate(scores[..., :40, :50], (80, 100), mode='bilinear', align_corners=False)
     torch.testing.assert_close(sample.seg_logits, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,107 @@
+"""The model of any config with few channels and layers, and clips that suit it.
+
+Parts keep what the config says of them but for their sizes: every argument of a constructor that is named in ``SIZES``
+(or, for one type, in ``SIZES_OF``) is replaced, whether the config states it or not.
+"""
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
+from torch import Tensor
+
+import mmavs.models  # noqa: F401
+from mmavs.registry import MODELS
+from mmavs.structures import AVSDataSample
+
+FRAME = 64
+CHANNELS = (32, 64, 128, 256)
+SIZES = dict(
+    embed_dims=32, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
+    in_channels=CHANNELS, input_size=(FRAME, FRAME))
+SIZES_OF = dict(
+    SetCriterion=dict(num_points=64),
+    PACLoss=dict(channels=32),
+    VCTHead=dict(num_layers=5))
+BACKBONES = {
+    'SwinTransformer': dict(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.),
+    'mmseg.ResNet': dict(stem_channels=8, base_channels=8),
+    'PVTv2': dict(
+        arch=dict(embed_dims=CHANNELS, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
+        drop_path_rate=0.),
+    'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
+}
+
+
+def small_config(path: str | Path) -> ConfigDict:
+    """The model of a config, made small."""
+    init_default_scope('mmavs')
+    model = Config.fromfile(path).model
+    shrink_backbone(model.backbone)
+    if 'mask_prior' in model:
+        shrink_backbone(model.mask_prior.backbone)
+        model.mask_prior.channels = CHANNELS
+    shrink_backbone(model.audio_backbone)
+    for part in components(model.decode_head):
+        shrink(part)
+    model.decode_head.audio_channels = MODELS.build(model.audio_backbone).embed_dims
+    return model
+
+
+def shrink_backbone(backbone: ConfigDict) -> None:
+    backbone.update(BACKBONES[backbone.type])
+    backbone.init_cfg = None
+    if backbone.get('depth') == 18:
+        backbone.update(base_channels=32)  # its blocks do not widen by four
+
+
+def shrink(part: ConfigDict) -> None:
+    accepted = inspect.signature(MODELS.get(part.type)).parameters
+    part.update({name: value for name, value in SIZES.items() if name in accepted})
+    part.update(SIZES_OF.get(part.type, {}))
+
+
+def components(node: object) -> Iterator[ConfigDict]:
+    if isinstance(node, dict) and 'type' in node:
+        yield node
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        yield from components(child)
+
+
+def make_clip(model, num_frames, labelled=None, valid=None, sound='waveform') -> tuple[dict, AVSDataSample]:
+    """One packed clip that suits the model: a rectangle of the last class in each labelled frame."""
+    head = model.decode_head
+    inputs = dict(frames=torch.randint(0, 256, (num_frames, 3, FRAME, FRAME), dtype=torch.uint8))
+    if model.mask_prior is not None:
+        inputs['mask_prior'] = torch.randint(0, 256, (num_frames, 3, FRAME, FRAME), dtype=torch.uint8)
+    if sound == 'waveform':
+        inputs['waveform'] = torch.randn(num_frames * 16000) * 0.1
+    else:
+        inputs['log_mel'] = torch.randn(num_frames, 1, 96, 64)
+    sample = AVSDataSample(metainfo=dict(clip_id='clip', img_shape=(FRAME, FRAME), out_shape=(FRAME, FRAME)))
+    sample.labelled = torch.tensor(labelled or [True] * num_frames)
+    sample.valid = torch.tensor(valid or [True] * num_frames)
+    sample.gt_sem_seg = torch.full((num_frames, FRAME, FRAME), 255, dtype=torch.uint8)
+    sample.gt_sem_seg[sample.labelled] = 0
+    sample.gt_sem_seg[sample.labelled, 10:40, 20:50] = max(1, head.num_classes - 1)
+    if getattr(head, 'pac_loss', None) is not None:
+        sample.gt_events = torch.zeros(num_frames, head.query_generator.prototypes.num_embeddings)
+        sample.gt_events[:, -1] = 1
+    return inputs, sample
+
+
+def preprocess(model, clips, training=False) -> dict:
+    inputs, samples = zip(*clips)
+    return model.data_preprocessor(dict(inputs=list(inputs), data_samples=list(samples)), training)
+
+
+def loss_of(model, clips) -> Tensor:
+    losses = model(**preprocess(model, clips, training=True), mode='loss')
+    return model.parse_losses(losses)[0]
+
+
+@torch.no_grad()
+def predict(model, *clips) -> list[AVSDataSample]:
+    return model.eval()(**preprocess(model, clips), mode='predict')

@@ -1,0 +1,56 @@
+"""Every config of the repository as a small model: it trains every parameter, and predicts."""
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import FRAME, loss_of, make_clip, predict, small_config
+from torch import nn
+
+from mmavs.models.layers import MultiScaleDeformableAttention
+from mmavs.registry import MODELS
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+PATHS = sorted(path for path in CONFIGS.glob('*/**/*.py') if path.relative_to(CONFIGS).parts[0] != '_base_')
+# Parameters that take part in the loss without a gradient by design, by the reason.
+NO_GRADIENT: dict[str, str] = {}
+
+
+def wake_up(model: nn.Module) -> None:
+    """Give parts that begin as identity or constant something to do: else what is before them gets no gradient."""
+    for module in model.modules():
+        if isinstance(module, MultiScaleDeformableAttention):
+            # Fresh deformable attention does not look at its queries yet.
+            nn.init.normal_(module.sampling_offsets.weight, std=0.1)
+            nn.init.normal_(module.attention_weights.weight, std=0.1)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not module.weight.any():
+            nn.init.ones_(module.weight)
+
+
+def frozen_by_design(model: nn.Module) -> set[str]:
+    """All of an audio backbone that its config freezes, batch norms of an image backbone that its config freezes."""
+    frozen = set()
+    if model.audio_backbone.frozen:
+        frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}
+    if getattr(model.backbone, 'norm_cfg', {}).get('requires_grad') is False:
+        norms = (name for name, m in model.backbone.named_modules() if isinstance(m, nn.BatchNorm2d))
+        frozen |= {f'backbone.{name}.{kind}' for name in norms for kind in ('weight', 'bias')}
+    return frozen
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: str(path.relative_to(CONFIGS).with_suffix('')))
+def test_config_trains_every_parameter_and_predicts(path):
+    torch.manual_seed(0)
+    model = MODELS.build(small_config(path))
+    wake_up(model)
+    first_frame_only = [True] + [False] * 4
+    clips = [make_clip(model, 5, first_frame_only if 's4' in path.stem.split('_') else None) for _ in range(2)]
+    loss_of(model.train(), clips).backward()
+    idle = [name for name, p in model.named_parameters() if p.requires_grad and not (p.grad != 0).any()]
+    assert [name for name in idle if not any(re.fullmatch(pattern, name) for pattern in NO_GRADIENT)] == []
+    assert {name for name, p in model.named_parameters() if not p.requires_grad} == frozen_by_design(model)
+
+    sample = predict(model, clips[0])[0]
+    assert sample.pred_sem_seg.shape == (5, FRAME, FRAME)
+    assert sample.seg_logits.shape == (5, model.decode_head.num_classes, FRAME, FRAME)
+    assert sample.seg_logits.isfinite().all()
