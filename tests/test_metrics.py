@@ -7,7 +7,7 @@ import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric
-from mmavs.evaluation.avss_metric import class_table
+from mmavs.evaluation.class_table import class_table
 from mmavs.evaluation.functional import (
     binary_scores,
     class_areas,

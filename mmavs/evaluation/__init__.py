@@ -1,6 +1,7 @@
 """Metrics: pure functions in ``functional``, and thin wrappers for MMEngine's evaluator."""
 from .avsbench_metric import AVSBenchMetric
 from .avss_metric import AVSSMetric
+from .dataset_metric import DatasetMetric
 from .save_masks import SaveMasks
 
-__all__ = ['AVSBenchMetric', 'AVSSMetric', 'SaveMasks']
+__all__ = ['AVSBenchMetric', 'AVSSMetric', 'DatasetMetric', 'SaveMasks']

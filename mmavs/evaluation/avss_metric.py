@@ -1,14 +1,12 @@
 """M_J and M_F of AVSBench-semantic (AVSS)."""
-import io
 from collections.abc import Sequence
 
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from rich.console import Console
-from rich.table import Table
 
 from mmavs.registry import METRICS
 
+from .class_table import class_table
 from .functional import class_averages, class_score_sums, padding_score_sums
 from .scored_frames import clip_name, num_padded_frames, scored_frames
 
@@ -86,17 +84,3 @@ class AVSSMetric(BaseMetric):
             M_F=f_score.mean().item(),
             M_J_without_background=iou[1:].mean().item(),
             M_F_without_background=f_score[1:].mean().item())
-
-
-def class_table(per_class: dict[str, dict[str, float]]) -> str:
-    """:attr:`AVSSMetric.per_class` as a table of text."""
-    table = Table('class', 'IoU', 'F', 'frames')
-    for column in table.columns[1:]:
-        column.justify = 'right'
-    for name, scores in per_class.items():
-        absent = not scores['frames']
-        table.add_row(name, *('-' if absent else f'{scores[key]:.4f}' for key in ('iou', 'f_score')),
-                      str(scores['frames']))
-    text = io.StringIO()
-    Console(file=text, width=80).print(table)
-    return text.getvalue()

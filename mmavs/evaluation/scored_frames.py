@@ -3,19 +3,21 @@ import torch
 from torch import Tensor
 
 
-def scored_frames(sample: dict, prediction: str) -> tuple[Tensor, Tensor]:
+def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False) -> tuple[Tensor, Tensor]:
     """Prediction and ground truth of the frames that exist and have ground truth.
 
     Args:
         sample: One data sample as a dict, with ``gt_sem_seg`` (T, H, W), ``prediction`` (T, H, W) and, unless all
             frames exist and are labelled, ``valid`` and ``labelled`` (T,) bool.
         prediction: The field that is scored.
+        allow_unlabelled: Labelled frames may hold unlabelled pixels (255).
 
     Returns:
         Two tensors (t, H, W), t <= T.
 
     Raises:
-        ValueError: A field is missing, the sizes differ, or a pixel of a labelled frame is unlabelled (255).
+        ValueError: A field is missing, the sizes differ, or a pixel of a labelled frame is unlabelled and must
+            not be.
     """
     clip = clip_name(sample)
     if sample.get('gt_sem_seg') is None:
@@ -31,7 +33,7 @@ def scored_frames(sample: dict, prediction: str) -> tuple[Tensor, Tensor]:
     scored = _flags(sample, 'valid', len(gt)) & _flags(sample, 'labelled', len(gt))
     if not scored.all():
         pred, gt = pred[scored.to(pred.device)], gt[scored.to(gt.device)]
-    if gt.numel() and gt.max() == 255:
+    if not allow_unlabelled and gt.numel() and gt.max() == 255:
         raise ValueError(f'{clip}: a labelled frame holds unlabelled pixels (255); the avsbench protocol scores every '
                          'pixel: do not pad or crop masks at test time, or mark the frame as not labelled')
     return pred, gt
