@@ -374,6 +374,18 @@ def test_waveform_is_cut_or_followed_by_zeros(tmp_path, seconds):
     assert load_audio(tmp_path / 'x.wav', num_frames=1, num_seconds=3.0)['waveform'].shape == (48000, )
 
 
+@pytest.mark.parametrize(('seconds', 'num_samples'), [(4.2, 67200), (7.5, 80000)])
+def test_end_of_the_sound_goes_to_the_audio_backbone_on_request(tmp_path, seconds, num_samples):
+    write_wav(tmp_path / 'x.wav', seconds)
+    results = clip_of(
+        frame_paths=['x'] * 5, audio_path=str(tmp_path / 'x.wav'), frames=[np.zeros((8, 8, 3), np.uint8)] * 5,
+        ori_shape=(8, 8), valid=[True] * 5, labelled=[False] * 5)
+    clips = [PackClipInputs()(LoadAudio(mark_end=mark_end)(dict(results))) for mark_end in (True, False)]
+    assert [clip['inputs'].get('num_samples') for clip in clips] == [num_samples, None]
+    batch = AVSDataPreprocessor()(pseudo_collate([clips[0], clips[0]]))
+    assert batch['inputs']['num_samples'].tolist() == [num_samples] * 2
+
+
 def test_silent_and_clipped_sound_is_legal(tmp_path):
     write_wav(tmp_path / 'x.wav', level=0)
     assert not load_audio(tmp_path / 'x.wav')['waveform'].any()

@@ -113,6 +113,18 @@ def test_frames_beyond_the_log_mel_get_zeros():
     torch.testing.assert_close(tokens[0, 1:], model(torch.zeros(1, 1, 1, 96, 64), 1)[0])
 
 
+def test_frames_without_a_complete_example_get_zeros_where_the_end_is_known():
+    # The released code of AVSBench-semantic copies the n examples of a sound into zeros.
+    model, waveform, ends = VGGish(channels=SMALL, output='conv'), sound(4, num_clips=3), (16000, 46319, 46320)
+    for end, row in zip(ends, waveform):
+        row[end:] = 0
+    tokens = model(waveform, 4, torch.tensor(ends))
+    for clip, num_samples, complete in zip(range(3), ends, (1, 2, 3)):
+        log_mel = model.log_mel_examples(waveform[clip:clip + 1, :num_samples])
+        assert log_mel.shape[1] == complete
+        torch.testing.assert_close(tokens[clip], model(log_mel, 4)[0])
+
+
 @pytest.mark.parametrize('length', [0, 10, 80000])
 def test_silence_of_any_length_is_finite(length):
     assert VGGish(channels=SMALL, output='conv')(torch.zeros(1, length), 5).isfinite().all()

@@ -25,6 +25,7 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     - ``frames`` (B, T, 3, H, W) float32, normalised;
     - ``mask_prior`` (B, T, 3, H, W) float32, normalised alike, where the clips carry one;
     - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
+    - ``num_samples`` (B,) int64, how much of each waveform is sound, where the clips say so;
     - ``valid`` (B, T) bool on the CPU.
 
     The flags of the data samples stay on the CPU as well: they decide what is computed, and reading them from a GPU
@@ -63,6 +64,9 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
             if key in clips[0]:
                 sounds = [self.cast_data(clip[key]) for clip in clips]
                 inputs[key] = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
+
+        if 'num_samples' in clips[0]:
+            inputs['num_samples'] = torch.tensor([clip['num_samples'] for clip in clips], device=self.device)
 
         if data_samples is not None:
             originals, data_samples = data_samples, self.cast_data(data_samples)

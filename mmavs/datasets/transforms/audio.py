@@ -26,9 +26,13 @@ class LoadAudio(BaseTransform):
             examples of VGGish, without executing anything in the file.
         num_seconds: Length of the waveform; None: one second for each of the clip's T frames.
         short_log_mel: How to fill up fewer log-mel examples than frames: 'repeat' the last (S4, MS3) or 'zeros' (AVSS).
+        mark_end: Tell the audio backbone where a waveform that is too short ends: what follows is then missing, not
+            silence. VGGish gives frames that have no complete second of sound examples of zeros, which is what the
+            released code of AVSBench and AVSegFormer does on AVSS.
 
     Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``. Added keys: ``waveform``, (L,) float32 in
-    [-1, 1], mono, 16 kHz, too short ones followed by zeros; or ``log_mel``, (T, 1, 96, 64) float32.
+    [-1, 1], mono, 16 kHz, too short ones followed by zeros, with ``mark_end`` also ``num_samples``, how many of the L
+    are sound; or ``log_mel``, (T, 1, 96, 64) float32.
 
     Raises:
         FileNotFoundError: There is no such file, or the clip has no sound of that source.
@@ -38,7 +42,8 @@ class LoadAudio(BaseTransform):
     def __init__(self,
                  source: str = 'waveform',
                  num_seconds: float | None = None,
-                 short_log_mel: str = 'repeat') -> None:
+                 short_log_mel: str = 'repeat',
+                 mark_end: bool = False) -> None:
         if source not in ('waveform', 'log_mel'):
             raise ValueError(f"source is {source!r}, expected 'waveform' or 'log_mel'")
         if short_log_mel not in ('repeat', 'zeros'):
@@ -46,6 +51,7 @@ class LoadAudio(BaseTransform):
         self.source = source
         self.num_seconds = num_seconds
         self.short_log_mel = short_log_mel
+        self.mark_end = mark_end
         self.path_key = 'audio_path' if source == 'waveform' else 'log_mel_path'
 
     def transform(self, results: dict) -> dict:
@@ -55,7 +61,13 @@ class LoadAudio(BaseTransform):
             raise FileNotFoundError(f"clip {results['clip_id']}: no file for LoadAudio(source={self.source!r})")
         if self.source == 'waveform':
             seconds = num_frames if self.num_seconds is None else self.num_seconds
-            results['waveform'] = read_fixed_waveform(path, math.ceil(seconds * SAMPLE_RATE))
+            num_samples = math.ceil(seconds * SAMPLE_RATE)
+            waveform = read_waveform(path, SAMPLE_RATE)
+            _require_one_example(len(waveform) / SAMPLE_RATE, path)
+            waveform = waveform[:num_samples]
+            if self.mark_end:
+                results['num_samples'] = len(waveform)
+            results['waveform'] = np.pad(waveform, (0, num_samples - len(waveform)))
         else:
             results['log_mel'] = read_log_mel(path, num_frames, self.short_log_mel)
         return results
@@ -85,15 +97,6 @@ class MuteAudio(BaseTransform):
         if 'log_mel' in results:
             results['log_mel'] = np.full_like(results['log_mel'], math.log(0.01))
         return results
-
-
-def read_fixed_waveform(path: str, num_samples: int) -> np.ndarray:
-    """Read a sound file as mono 16 kHz, cut or zero-padded to (num_samples,) float32; see :class:`LoadAudio`."""
-    waveform = read_waveform(path, SAMPLE_RATE)
-    _require_one_example(len(waveform) / SAMPLE_RATE, path)
-    if len(waveform) >= num_samples:
-        return waveform[:num_samples]
-    return np.pad(waveform, (0, num_samples - len(waveform)))
 
 
 def seconds_of(num_examples: int) -> float:

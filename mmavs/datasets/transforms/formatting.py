@@ -54,7 +54,7 @@ class PackClipInputs(BaseTransform):
     Returns a dict of
 
     - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or ``log_mel`` (T, 1, 96, 64), float32; and,
-      where loaded, ``mask_prior`` (T, 3, H, W) uint8;
+      where loaded, ``num_samples`` (int, how much of the waveform is sound) and ``mask_prior`` (T, 3, H, W) uint8;
     - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, where loaded, ``gt_sem_seg`` and
       ``gt_events``; its metainfo holds ``clip_id``, ``subset``, ``category``, ``ori_shape``, ``img_shape`` and
       ``out_shape`` (the size of the masks, or ``ori_shape`` without masks).
@@ -66,6 +66,8 @@ class PackClipInputs(BaseTransform):
         for key in ('waveform', 'log_mel'):
             if key in results:
                 inputs[key] = torch.from_numpy(results[key])
+        if 'num_samples' in results:
+            inputs['num_samples'] = results['num_samples']
         if 'mask_prior' in results:
             inputs['mask_prior'] = _to_tensor(results['mask_prior'])
 

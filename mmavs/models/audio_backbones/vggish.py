@@ -24,7 +24,7 @@ class VGGish(BaseModule):
 
     Frame t of a clip gets the t-th example of the clip's sound, that is 0.96 t to 0.96 t + 0.975 s, as in AVSBench.
     Examples beyond the first T are not computed. Frames beyond the end of the sound get silence (waveform) or an
-    example of zeros (log-mel), as AVSBench pads its semantic subset.
+    example of zeros (log-mel, or a waveform of which the end is known), as AVSBench pads its semantic subset.
 
     Args:
         output: ``'embedding'``, one token of 128 channels, or ``'conv'``, the convolutional map as 24 tokens of
@@ -67,20 +67,20 @@ class VGGish(BaseModule):
             self.requires_grad_(False)
         self.train()
 
-    def forward(self, audio: Tensor, num_frames: int) -> Tensor:
+    def forward(self, audio: Tensor, num_frames: int, num_samples: Tensor | None = None) -> Tensor:
         """Tokens of the first ``num_frames`` = T examples of each clip.
 
         Args:
             audio: Waveforms (B, L) in [-1, 1] at 16 kHz, or log-mel examples (B, n, 1, 96, 64).
             num_frames: Frames T in a clip.
+            num_samples: How many of the L samples are sound, (B,). Frames without a complete example of sound then get
+                an example of zeros. None: all of them, so silence at the end is silence.
 
         Returns:
             Tokens (B, T, tokens, C).
         """
-        if self.frozen:
-            with torch.no_grad():
-                return self._encode(self._examples(audio, num_frames))
-        return self._encode(self._examples(audio, num_frames))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self._encode(self._examples(audio, num_frames, num_samples))
 
     def log_mel_examples(self, waveform: Tensor) -> Tensor:
         """Log-mel examples of VGGish, always in float32.
@@ -95,7 +95,7 @@ class VGGish(BaseModule):
             Examples (B, n, 1, 96, 64); n = 0 below 0.975 s, 1 at 1 s, 5 at 5 s, 10 at 10 s.
         """
         num_clips, num_samples = waveform.shape
-        num_rows = max(0, 1 + (num_samples - WINDOW) // HOP) // EXAMPLE_ROWS * EXAMPLE_ROWS
+        num_rows = max(0, _complete_examples(num_samples)) * EXAMPLE_ROWS
         if num_rows == 0:
             return waveform.new_zeros(num_clips, 0, *EXAMPLE_SHAPE, dtype=torch.float32)
         # Mixed precision would cost more than the digits that the logarithm of quiet bands needs.
@@ -105,12 +105,17 @@ class VGGish(BaseModule):
             log_mel = (magnitude @ self.mel_filters).add_(LOG_OFFSET).log_()
         return log_mel.view(num_clips, -1, *EXAMPLE_SHAPE)
 
-    def _examples(self, audio: Tensor, num_frames: int) -> Tensor:
+    def _examples(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Exactly T examples of each clip: (B, T, 1, 96, 64)."""
         if audio.ndim == 2:
-            num_samples = (num_frames * EXAMPLE_ROWS - 1) * HOP + WINDOW
-            audio = audio[:, :num_samples]
-            return self.log_mel_examples(F.pad(audio, (0, num_samples - audio.shape[1])))
+            needed = (num_frames * EXAMPLE_ROWS - 1) * HOP + WINDOW
+            audio = audio[:, :needed]
+            examples = self.log_mel_examples(F.pad(audio, (0, needed - audio.shape[1])))
+            if num_samples is not None:
+                frames = torch.arange(num_frames, device=examples.device)
+                missing = frames >= _complete_examples(num_samples.to(frames.device))[:, None]
+                examples = examples.masked_fill(missing[:, :, None, None, None], 0)
+            return examples
         if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
             audio = audio[:, :num_frames]
             return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_frames - audio.shape[1]))
@@ -141,6 +146,11 @@ class VGGish(BaseModule):
                 logger='current',
                 level=logging.WARNING)
         super().init_weights()
+
+
+def _complete_examples(num_samples: int | Tensor) -> int | Tensor:
+    """Whole examples in so many samples of sound, at most 0 for less than one."""
+    return (1 + (num_samples - WINDOW) // HOP) // EXAMPLE_ROWS
 
 
 def conv_stack(channels: Sequence[int]) -> nn.Sequential:

@@ -19,7 +19,8 @@ class AudioVisualSegmentor(BaseModel):
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
         audio_backbone: Config of the audio backbone; called with ``waveform`` (B, L) or ``log_mel`` (B, n, 1, 96, 64)
-            and T, returns (B, T, tokens, C).
+            and T, and with ``num_samples`` (B,) where the clips say how much of their waveforms is sound; returns
+            (B, T, tokens, C).
         decode_head: Config of the head.
         mask_prior: Config of the :class:`MaskPriorBranch`, for methods that need one.
         independent_frames: The head treats every frame on its own. Padding frames are then not computed at all, nor,
@@ -119,7 +120,8 @@ class AudioVisualSegmentor(BaseModel):
                                  'the pipeline, or use the config of the same name without mask-prior')
             features = self.mask_prior(choose(inputs['mask_prior']), features)
         sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
-        audio = choose(self.audio_backbone(sound, num_frames))
+        ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
+        audio = choose(self.audio_backbone(sound, num_frames, **ends))
         valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
         return tuple(features), audio, valid
 
