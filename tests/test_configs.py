@@ -12,7 +12,7 @@ from mmavs.utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
-    str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/*.py') if path.parts[-2] != '_base_')
+    str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/**/*.py') if '_base_' not in path.parts)
 # The recipe of the paper; the tiny ones have their own.
 VCT = [path for path in CONFIGS if path.startswith('configs/vct/vct_') and '_tiny_' not in path]
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
@@ -38,14 +38,15 @@ def steps_of(pipeline: list) -> Iterator[dict]:
 def test_config_fits_together(config):
     head = config.model.decode_head
     steps = {step.type: step for step in steps_of(config.train_dataloader.dataset.pipeline)}
-    if 'Pad' in steps:
+    if 'Pad' in steps and 'input_size' in head:
         assert tuple(steps['Pad'].size) == tuple(head.input_size)
     if head.get('pac_loss'):
         assert steps['GenerateEventLabels'].num_events == head.num_prototypes
     if config.model.get('mask_prior'):
         for split in ('train', 'val', 'test'):
             assert 'mask_prior' in config[f'{split}_dataloader'].dataset.data_prefix
-    assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
+    if config.get('param_scheduler') and not config.param_scheduler[-1].get('by_epoch', True):
+        assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
     splits = [config[f'{split}_dataloader'].dataset.split for split in ('train', 'val', 'test')]
     assert splits == ['train', 'val', 'test']
 
