@@ -1,4 +1,5 @@
 """Heads: one file per method."""
+from .tpavi import TPAVIHead
 from .vct import VCTHead
 
-__all__ = ['VCTHead']
+__all__ = ['TPAVIHead', 'VCTHead']

@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from . import pvt_v2, swin, vct, vggish
+from . import pvt_v2, swin, tpavi, vct, vggish
 from .pvt_v2 import convert_pvt_v2, pvt_v2_rules
 from .resnet import resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
 from .swin import convert_swin, swin_rules
+from .tpavi import convert_tpavi
 from .vct import convert_vct
 from .vggish import convert_vggish
 
@@ -30,11 +31,12 @@ class Converter(NamedTuple):
 CONVERTERS = {
     'pvtv2': Converter(convert_pvt_v2, pvt_v2.target_config),
     'swin': Converter(convert_swin, swin.target_config, swin.ABSENT),
+    'tpavi': Converter(convert_tpavi, tpavi.target_config, tpavi.ABSENT),
     'vct': Converter(vct.vct_conversion, vct.target_config),
     'vggish': Converter(convert_vggish, vggish.target_config),
 }
 
 __all__ = [
     'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_pvt_v2', 'convert_swin',
-    'convert_vct', 'convert_vggish', 'pvt_v2_rules', 'resnet_rules', 'swin_rules'
+    'convert_tpavi', 'convert_vct', 'convert_vggish', 'pvt_v2_rules', 'resnet_rules', 'swin_rules'
 ]

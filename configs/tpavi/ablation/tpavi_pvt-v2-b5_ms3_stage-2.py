@@ -1,0 +1,4 @@
+# TPAVI at stage 2 (the paper counts from 1) instead of all four.
+_base_ = '../tpavi_pvt-v2-b5_ms3.py'
+
+model = dict(decode_head=dict(stages=(1, )))

@@ -1,0 +1,280 @@
+"""TPAVI (ECCV 2022), the baseline of AVSBench: every pixel looks at the sound of its second and of its neighbours.
+
+Symbols of the paper, as used below: V visual maps of a stage, A the sound, alpha the similarity of the pixels with the
+sound of each frame, Z the maps that know the sound.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets
+
+
+class DilatedFusion(nn.ModuleList):
+    """Sum of four dilated 3x3 convolutions, the paper's ASPP: (N, C_in, h, w) to (N, C, h, w)."""
+
+    def __init__(self, in_channels: int, embed_dims: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, embed_dims, 3, padding=dilation, dilation=dilation) for dilation in (3, 6, 12, 18))
+        for conv in self:
+            nn.init.normal_(conv.weight, std=0.01)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self
+        fused = first(x)
+        for conv in others:
+            fused = fused + conv(x)
+        return fused
+
+
+class FrameGroups:
+    """Which frames a frame exchanges information with: runs of up to ``size`` frames of its clip.
+
+    Padding does not count, except in a group of nothing else: there it does, which matters to the batch statistics of
+    training only and is what the released code does with the second half of a clip of 5 frames that is padded to 10.
+
+    Args:
+        valid: (B, T) bool on the CPU, False for padding.
+        size: Frames in a group; the last group of a clip may have fewer.
+        device: Where the groups are needed.
+
+    Attributes:
+        members: (N, size) int64, the frames of the group of each frame.
+        shares: (N, size) float32, the weight of each member; they sum to 1, those that do not count have 0.
+    """
+
+    def __init__(self, valid: Tensor, size: int, device: torch.device) -> None:
+        num_clips, num_frames = valid.shape
+        missing = -num_frames % size
+
+        def split(x: Tensor) -> Tensor:
+            return F.pad(x, (0, missing)).unflatten(1, (-1, size))
+
+        def repeat(groups: Tensor) -> Tensor:
+            return groups.repeat_interleave(size, dim=1)[:, :num_frames].flatten(0, 1).to(device, non_blocking=True)
+
+        counted = split(valid)
+        counted = torch.where(counted.any(2, keepdim=True), counted, split(torch.ones_like(valid)))
+        self.members = repeat(split(torch.arange(valid.numel()).view(num_clips, num_frames)))
+        self.shares = repeat(counted / counted.sum(2, keepdim=True))
+
+
+class TPAVI(nn.Module):
+    """Temporal pixel-wise audio-visual interaction.
+
+    ``Z = LN(V + BN(mu(alpha g(V))))`` with ``alpha = theta(V)^T phi(A) / L``, of the frames of a group. A group of f
+    frames of h x w pixels has L = f h w positions. As the sound is the same at all pixels of a frame, so is phi, and
+    the sum over the positions of a frame needs only the mean of g: a pixel has one similarity for each frame of its
+    group, instead of one for each of the L positions.
+
+    Args:
+        embed_dims: Channels C of the map.
+        audio_channels: Channels of the sound.
+        audio_bias: Whether the projection of the sound to C channels has a bias.
+    """
+
+    def __init__(self, embed_dims: int, audio_channels: int, audio_bias: bool) -> None:
+        super().__init__()
+        self.align_channel = nn.Linear(audio_channels, embed_dims, bias=audio_bias)
+        self.theta = nn.Linear(embed_dims, embed_dims // 2)
+        self.phi = nn.Linear(embed_dims, embed_dims // 2)
+        self.g = nn.Linear(embed_dims, embed_dims // 2)
+        self.mu = nn.Linear(embed_dims // 2, embed_dims)
+        self.batch_norm = nn.BatchNorm1d(embed_dims)
+        self.norm = nn.LayerNorm(embed_dims)
+        # A fresh block passes the map through, normalised.
+        nn.init.zeros_(self.batch_norm.weight)
+
+    def forward(self, visual_map: Tensor, audio: Tensor, groups: FrameGroups) -> tuple[Tensor, Tensor]:
+        """Z (N, C, h, w) and the projected sound (N, C), from V (N, C, h, w) and the sound (N, C_a)."""
+        visual = visual_map.flatten(2)
+        sound = self.align_channel(audio)
+        phi = self.phi(sound)[groups.members]
+        g = self.g(visual.mean(2))[groups.members] * groups.shares.unsqueeze(2)
+
+        # alpha (N, frames, h * w); theta acts on phi, and mu below on g, not on all pixels.
+        alpha = torch.baddbmm((phi @ self.theta.bias).unsqueeze(2), phi @ self.theta.weight, visual)
+        # mu(alpha g)
+        update = torch.baddbmm(self.mu.bias[:, None], F.linear(g, self.mu.weight).transpose(1, 2), alpha)
+        fused = (visual + self.batch_norm(update)).transpose(1, 2)
+        return self.norm(fused).transpose(1, 2).unflatten(2, visual_map.shape[-2:]), sound
+
+
+class ResidualConvUnit(nn.Module):
+    """``conv(ReLU(conv(r))) + r`` with r = ReLU(x): the released code rectifies in place, so the skip is r as well."""
+
+    def __init__(self, embed_dims: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(embed_dims, embed_dims, 3, padding=1)
+        self.conv2 = nn.Conv2d(embed_dims, embed_dims, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rectified = x.relu()
+        return self.conv2(self.conv1(rectified).relu_()) + rectified
+
+
+class PyramidDecoder(nn.Module):
+    """From the coarsest map to the finest, each refined, added and enlarged; then logits at the size of the frames.
+
+    Args:
+        embed_dims: Channels C of the maps.
+        num_classes: Output channels K.
+    """
+
+    def __init__(self, embed_dims: int, num_classes: int) -> None:
+        super().__init__()
+        # Finest first; the coarsest map has nothing to be added to.
+        self.lateral = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(3))
+        self.refine = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(4))
+        self.output_conv = nn.Sequential(
+            nn.Conv2d(embed_dims, 128, 3, padding=1), nn.Upsample(scale_factor=2, mode='bilinear', align_corners=False),
+            nn.Conv2d(128, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, num_classes, 1))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """(N, K, H, W) from maps (N, C, h_l, w_l) at strides 4, 8, 16 and 32."""
+        x = _double(self.refine[3](maps[3]))
+        for level in (2, 1, 0):
+            x = _double(self.refine[level](x + self.lateral[level](maps[level])))
+        return self.output_conv(x)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)
+
+
+@MODELS.register_module()
+class TPAVIHead(BaseModule):
+    """Head of the AVSBench baseline: dilated fusion, TPAVI at chosen stages, a decoder like that of an FPN.
+
+    Defaults are those of the released code, where a clip of 10 frames is two groups of 5 that know nothing of each
+    other. With one output channel the loss is the binary cross-entropy, with classes the cross-entropy. Both are means
+    over the pixels of a frame, then over the labelled frames of all processes.
+
+    Args:
+        num_classes: K; 1 for the foreground's logit (S4, MS3), else classes with background.
+        in_channels: Channels C_l of the visual pyramid at strides 4, 8, 16 and 32.
+        audio_channels: Channels of an audio token; several tokens of a frame are averaged.
+        embed_dims: Channels C.
+        stages: Stages, counted from 0, that have a TPAVI block.
+        group_size: Frames that exchange information.
+        audio_bias: Whether the projections of the sound have a bias: yes in the released code of S4 and MS3, no in that
+            of AVSS.
+        avm_loss: Config of the audio-visual matching loss, or None.
+        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: Sequence[int],
+                 audio_channels: int = 128,
+                 embed_dims: int = 256,
+                 stages: Sequence[int] = (0, 1, 2, 3),
+                 group_size: int = 5,
+                 audio_bias: bool = True,
+                 avm_loss: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if len(in_channels) != 4:
+            raise ValueError(f'TPAVIHead: in_channels is {tuple(in_channels)}, expected the channels of four stages')
+        if not set(stages) <= {0, 1, 2, 3}:
+            raise ValueError(f'TPAVIHead: stages is {tuple(stages)}, expected some of 0, 1, 2, 3')
+        if avm_loss is not None and not stages:
+            raise ValueError('TPAVIHead: avm_loss compares the sound with the maps of stages that know it, but stages '
+                             'is empty: set some, or avm_loss=None')
+        self.num_classes = num_classes
+        self.stages = tuple(sorted(stages))
+        self.group_size = group_size
+        self.fusion = nn.ModuleList(DilatedFusion(channels, embed_dims) for channels in in_channels)
+        self.tpavi = nn.ModuleDict({str(i): TPAVI(embed_dims, audio_channels, audio_bias) for i in self.stages})
+        self.decoder = PyramidDecoder(embed_dims, num_classes)
+        self.avm_loss = MODELS.build(avm_loss) if avm_loss else None
+
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """Raw outputs for N frames.
+
+        Args:
+            features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32 of frames whose height and width are
+                multiples of 32.
+            audio: Audio tokens (N, tokens, C_a).
+            valid: (B, T) bool, which frames exist; those that do not change nothing in others, except that they enter
+                the batch statistics of training, as in the released code.
+
+        Returns:
+            dict with
+
+            - ``logits`` (N, K, H, W);
+            - ``visual_maps``, the rectified maps (N, C, h_l, w_l) of the four stages;
+            - ``sounds``, the sound (N, C) as the TPAVI block of each of ``stages`` projects it.
+        """
+        visual_maps, sounds = self._interact(features, audio, valid)
+        return dict(logits=self.decoder(visual_maps), visual_maps=visual_maps, sounds=sounds)
+
+    def _interact(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The rectified maps of the four stages, and the sounds of those with a TPAVI block."""
+        groups = FrameGroups(valid, self.group_size, audio.device)
+        exists = None if valid.all() else valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
+        audio = audio.mean(1)
+        if exists is not None:
+            audio = audio * exists[:, None]
+
+        visual_maps, sounds = [], []
+        for i, (fusion, feature) in enumerate(zip(self.fusion, features)):
+            # Multi-scale visual map V
+            x = fusion(feature)
+            if exists is not None:
+                x = x * exists[:, None, None, None]
+            # Temporal pixel-wise interaction with the sound
+            if i in self.stages:
+                x, sound = self.tpavi[str(i)](x, audio, groups)
+                sounds.append(sound)
+            # The matching loss gets what the decoder makes of the map in place.
+            visual_maps.append(x.relu())
+        return visual_maps, sounds
+
+    def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+             targets: FrameTargets) -> dict[str, Tensor]:
+        """``loss_mask``, and ``loss_avm`` where there is a matching loss, of the labelled frames.
+
+        The decoder treats frames on their own, so those that are not labelled do not enter it.
+        """
+        visual_maps, sounds = self._interact(features, audio, valid)
+        frames = targets.labelled.nonzero().squeeze(1).to(audio.device, non_blocking=True)
+        if len(frames) < len(targets.labelled):
+            visual_maps, sounds = [x[frames] for x in visual_maps], [x[frames] for x in sounds]
+        masks = targets.masks[frames]
+        logits = self.decoder(visual_maps)
+        losses = dict(loss_mask=mask_loss(logits, masks))
+        if self.avm_loss is not None:
+            losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], sounds, masks)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+                input_shape: tuple[int, int]) -> Tensor:
+        """Logits (N, K, H, W), at the size ``input_shape`` of the network input."""
+        return self(features, audio, valid)['logits']
+
+
+def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy, mean over the labelled pixels of a frame, then over the n frames of all processes; 0 for n = 0.
+
+    Args:
+        logits: (n, K, H, W); K = 1 for the logit of the foreground (every class but 0), else classes.
+        masks: (n, H, W) uint8, 255 = unlabelled.
+    """
+    labelled = masks != 255
+    with torch.autocast(logits.device.type, enabled=False):
+        if logits.shape[1] == 1:
+            foreground = (masks > 0).float()
+            losses = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), foreground, reduction='none')
+        else:
+            losses = F.cross_entropy(logits.float(), masks.long(), ignore_index=255, reduction='none')
+        per_frame = (losses * labelled).sum((1, 2)) / labelled.sum((1, 2)).clamp(min=1)
+    count = per_frame.new_tensor(float(len(per_frame)))
+    all_reduce(count, 'mean')
+    return per_frame.sum() / count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -1,0 +1,66 @@
+"""TPAVI (ECCV 2022): names of AVSBench's models -> ``AudioVisualSegmentor`` with ``TPAVIHead``."""
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from .pvt_v2 import pvt_v2_rules
+from .resnet import resnet_rules
+from .rules import Conversion, Drop, Rename, apply_rules
+
+# AVSBench extracts the sound by a separate model; the converted checkpoint is completed by the published VGGish.
+ABSENT = r'audio_backbone\..*'
+
+
+def _matrix(kernel: Tensor) -> Tensor:
+    """(out, in) from the weight (out, in, 1, 1, 1) of a 1x1x1 convolution."""
+    return kernel.flatten(1)
+
+
+def _stage_rules(stage: int) -> list[Rename | Drop]:
+    """Rules for a stage of the head, which AVSBench counts from 1."""
+    block, path = rf'tpavi_b{stage}\.', rf'path{stage}\.'
+    ours, decoder, index = f'decode_head.tpavi.{stage - 1}.', 'decode_head.decoder.', stage - 1
+    return [
+        Rename(rf'conv{stage}\.conv2d_list\.([0-3])\.(\w+)', rf'decode_head.fusion.{index}.\1.\2'),
+        Rename(block + r'align_channel\.(\w+)', ours + r'align_channel.\1'),
+        Rename(block + r'(theta|phi|g)\.weight', ours + r'\1.weight', _matrix),
+        Rename(block + r'(theta|phi|g)\.bias', ours + r'\1.bias'),
+        Rename(block + r'W_z\.0\.weight', ours + 'mu.weight', _matrix),
+        Rename(block + r'W_z\.0\.bias', ours + 'mu.bias'),
+        Rename(block + r'W_z\.1\.(\w+)', ours + r'batch_norm.\1'),
+        Rename(block + r'norm_layer\.(\w+)', ours + r'norm.\1'),
+        Drop(r'path4\.resConfUnit1\.conv[12]\.\w+', 'never used: the coarsest map has nothing to be added to'),
+        Rename(path + r'resConfUnit1\.(conv[12]\.\w+)', rf'{decoder}lateral.{index}.\1'),
+        Rename(path + r'resConfUnit2\.(conv[12]\.\w+)', rf'{decoder}refine.{index}.\1'),
+    ]
+
+
+RULES = [
+    *pvt_v2_rules('encoder_backbone.', 'backbone.'),
+    *resnet_rules('resnet.', 'backbone.'),
+    *(rule for stage in (1, 2, 3, 4) for rule in _stage_rules(stage)),
+    Rename(r'output_conv\.([024])\.(\w+)', r'decode_head.decoder.output_conv.\1.\2'),
+]
+
+
+def convert_tpavi(weights: Mapping[str, Tensor]) -> Conversion:
+    """State dict of the authors' model (S4, MS3 or AVSS) -> state dict of the model of the matching config.
+
+    The audio backbone is not among it: AVSBench trains on stored features.
+    """
+    return apply_rules(weights, RULES, 'tpavi')
+
+
+def target_config(weights: Mapping[str, Tensor]) -> str:
+    """The config, relative to ``configs/``, that converted weights belong to; S4 and MS3 share their architecture.
+
+    Raises:
+        ValueError: The output fits no published subset.
+    """
+    num_outputs = len(weights.get('decode_head.decoder.output_conv.4.weight', ()))
+    subset = {1: 's4', 71: 'avss'}.get(num_outputs)
+    if subset is None:
+        raise ValueError(f'tpavi: the checkpoint has {num_outputs} output channels, expected 1 (S4, MS3) or 71 (AVSS): '
+                         'name the config that it was trained with')
+    backbone = 'r50' if 'backbone.layer1.0.conv1.weight' in weights else 'pvt-v2-b5'
+    return f'tpavi/tpavi_{backbone}_{subset}.py'

@@ -1,0 +1,74 @@
+"""TPAVI: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.registry import init_default_scope
+
+import mmavs.models  # noqa: F401
+from mmavs.registry import MODELS
+from mmavs.utils.config import load_config
+from mmavs.utils.converters import convert_tpavi
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
+TOLERANCE = 1e-4
+GROUP_SIZE = 5
+
+
+def check(folder, case, seeded):
+    if case['backbone'] not in BACKBONES:
+        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected one of "
+                                  f'{", ".join(BACKBONES)}')
+    expected = seeded.expected(folder.name, folder.parent)
+    model = build_model(folder, case, seeded)
+    found = outputs(model, case, seeded, step=4 if model.decode_head.num_classes == 1 else 8)
+    assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
+    errors = {}
+    for key, values in expected.items():
+        assert found[key].shape == values.shape, (key, found[key].shape, values.shape)
+        errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
+    print(f"{folder.name}: largest error relative to the array's largest magnitude:", errors)
+    assert max(errors.values()) <= TOLERANCE, errors
+
+
+def build_model(folder, case, seeded):
+    """Without the audio backbone: the cases give its embedding, as AVSBench's models get it."""
+    init_default_scope('mmavs')
+    config = load_config(str(CONFIGS / f"tpavi/tpavi_{BACKBONES[case['backbone']]}_{case['subset']}.py")).model
+    config.audio_backbone = dict(type='VGGish', output='conv', channels=(1, ) * 6)
+    model = MODELS.build(config)
+    weights = convert_tpavi(seeded.state_dict(folder.name, folder.parent)).state_dict
+    loaded = model.load_state_dict(weights, strict=False)
+    assert loaded.unexpected_keys == []
+    assert all(key.startswith('audio_backbone.') for key in loaded.missing_keys), loaded.missing_keys
+    return model.eval()
+
+
+@torch.no_grad()
+def outputs(model, case, seeded, step):
+    """What the case holds. Clips of 10 frames have 5 that exist, as those of AVSS's v1 parts; stages are numbered."""
+    seed, size, num_clips = case['seed'], tuple(case['size']), case['clips']
+    num = case['frames']
+    clip_length = num // num_clips
+    frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
+    embedding = seeded.draw('audio_feature', (num, 128), 'positive', 0, 1, seed)
+    valid = torch.ones(num_clips, clip_length, dtype=torch.bool)
+    if case['subset'] == 'avss':
+        valid[:, GROUP_SIZE:] = False
+    embedding[~valid.flatten()] = 0
+
+    batch = model.data_preprocessor(dict(inputs=[dict(frames=clip) for clip in frames]))
+    features = model.backbone(batch['inputs']['frames'].flatten(0, 1))
+    head = model.decode_head(features, embedding[:, None], valid)
+    scores = model.decode_head.predict(features, embedding[:, None], valid, size)
+    assert torch.equal(scores, head['logits'])
+    if step == 8:
+        scores = scores[[0, clip_length // 2 - 1]]
+    found = dict(pred=scores[..., ::step, ::step])
+    for i, visual_map in enumerate(head['visual_maps']):
+        stride = max(1, visual_map.shape[-2] // 14)
+        found[f'v_map{i}'] = visual_map[0, ::32, ::stride, ::stride]
+    for i, sound in zip(model.decode_head.stages, head['sounds']):
+        found[f'a_fea{i}'] = (sound * valid.flatten()[:, None]).unflatten(0, (-1, GROUP_SIZE))
+    return {key: value.numpy() for key, value in found.items()}
