@@ -54,8 +54,8 @@ def test_config_fits_together(config):
 def test_vct_config_is_named_for_what_it_holds(vct):
     path, config = vct
     *parts, subset = Path(path).stem.split('_')
-    size = 224 if '224' in parts else 384
-    backbone = {'swin-b': 'SwinTransformer', 'r50': 'mmseg.ResNet'}[parts[1]]
+    size = 224 if '224' in parts or 'pvt-v2-b5' in parts else 384
+    backbone = {'swin-b': 'SwinTransformer', 'r50': 'mmseg.ResNet', 'pvt-v2-b5': 'PVTv2'}[parts[1]]
     assert config.train_dataloader.dataset.type == NAMES[subset]
     assert tuple(config.model.decode_head.input_size) == (size, size)
     assert config.model.backbone.type == backbone

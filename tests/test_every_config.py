@@ -28,13 +28,17 @@ def wake_up(model: nn.Module) -> None:
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:
-    """All of an audio backbone that its config freezes, batch norms of an image backbone that its config freezes."""
+    """All of an audio backbone that its config freezes, batch norms of image backbones that it freezes."""
     frozen = set()
     if model.audio_backbone.frozen:
         frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}
-    if getattr(model.backbone, 'norm_cfg', {}).get('requires_grad') is False:
-        norms = (name for name, m in model.backbone.named_modules() if isinstance(m, nn.BatchNorm2d))
-        frozen |= {f'backbone.{name}.{kind}' for name in norms for kind in ('weight', 'bias')}
+    branches = {'backbone.': model.backbone}
+    if model.mask_prior is not None:
+        branches['mask_prior.backbone.'] = model.mask_prior.backbone
+    for prefix, backbone in branches.items():
+        if getattr(backbone, 'norm_cfg', {}).get('requires_grad') is False:
+            norms = (name for name, m in backbone.named_modules() if isinstance(m, nn.BatchNorm2d))
+            frozen |= {f'{prefix}{name}.{kind}' for name in norms for kind in ('weight', 'bias')}
     return frozen
 
 
