@@ -40,6 +40,12 @@ def test_flops_of_the_branches_add_up(model, clips):
     assert 0.8 * flops[''] < parts <= flops['']
 
 
+def test_flops_of_a_list_of_layers_are_those_of_its_layers(model, clips):
+    flops = count_flops(model, clips)
+    layers = [flops[f'decode_head.decoder.layers.{i}'] for i in range(5)]
+    assert flops['decode_head.decoder.layers'] == sum(layers) and min(layers) > 0
+
+
 def test_counting_leaves_the_model_trainable(model, clips):
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     count_flops(model, clips)

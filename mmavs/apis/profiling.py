@@ -178,9 +178,16 @@ def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
         model(**model.data_preprocessor(clips), mode='predict')
     for parameter in trained:
         parameter.requires_grad_()
-    counts = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     root = type(model).__name__
-    return {name.removeprefix(root).removeprefix('.'): n for name, n in counts.items() if name.startswith(root)}
+    flops = {
+        name.removeprefix(root).removeprefix('.'): sum(counts.values())
+        for name, counts in counter.get_flop_counts().items() if name.startswith(root)
+    }
+    # Lists of modules are not called themselves.
+    for name, module in reversed(list(model.named_modules())):
+        children = [f'{name}.{child}'.removeprefix('.') for child, _ in module.named_children()]
+        flops.setdefault(name, sum(flops[child] for child in children))
+    return flops
 
 
 def random_clips(model: BaseModel,
