@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmseg.models.backbones.swin import PatchMerging, WindowMSA
@@ -65,10 +66,57 @@ def vggish_shapes(prefix='', channels=(64, 128, 256, 256, 512, 512)):
     return shapes
 
 
-def vct_shapes(num_classes, num_prototypes, mask_prior=True):
-    """Names and shapes of the published VCT, with few channels and 32x32 frames."""
+def pvt_shapes(prefix, embed_dims=(8, 16, 32, 64), reductions=(8, 4, 2, 1)):
+    """Names and shapes of a PVTv2 with one block in each stage."""
+    shapes, previous = {}, 3
+    for stage, (dims, reduction) in enumerate(zip(embed_dims, reductions), start=1):
+        block = f'{prefix}block{stage}.0.'
+        shapes |= conv(f'{prefix}patch_embed{stage}.proj', dims, previous, 7 if stage == 1 else 3)
+        shapes |= norm(f'{prefix}patch_embed{stage}.norm', dims) | norm(f'{prefix}norm{stage}', dims)
+        shapes |= norm(f'{block}norm1', dims) | norm(f'{block}norm2', dims)
+        shapes |= linear(f'{block}attn.q', dims, dims) | linear(f'{block}attn.kv', 2 * dims, dims)
+        shapes |= linear(f'{block}attn.proj', dims, dims)
+        if reduction > 1:
+            shapes |= conv(f'{block}attn.sr', dims, dims, reduction) | norm(f'{block}attn.norm', dims)
+        shapes |= linear(f'{block}mlp.fc1', 4 * dims, dims) | linear(f'{block}mlp.fc2', dims, 4 * dims)
+        shapes |= conv(f'{block}mlp.dwconv.dwconv', 4 * dims, 1, 3)
+        previous = dims
+    return shapes
+
+
+def detectron2_resnet_shapes(prefix, base=2, blocks=(3, 4, 6, 3)):
+    """Names and shapes of a ResNet-50 in detectron2: bottlenecks, each convolution with its frozen BatchNorm inside."""
+
+    def conv_norm(name, out, channels, size):
+        statistics = ('weight', 'bias', 'running_mean', 'running_var')
+        return conv(name, out, channels, size, bias=False) | {f'{name}.norm.{x}': (out, ) for x in statistics}
+
+    shapes, previous = conv_norm(f'{prefix}stem.conv1', base, 3, 7), base
+    for stage, depth in enumerate(blocks):
+        inner, out = base * 2**stage, 4 * base * 2**stage
+        for i in range(depth):
+            block = f'{prefix}res{stage + 2}.{i}.'
+            shapes |= conv_norm(f'{block}conv1', inner, previous, 1) | conv_norm(f'{block}conv2', inner, inner, 3)
+            shapes |= conv_norm(f'{block}conv3', out, inner, 1)
+            if i == 0:
+                shapes |= conv_norm(f'{block}shortcut', out, previous, 1)
+            previous = out
+    return shapes
+
+
+def backbone_shapes(backbone):
+    if backbone == 'pvt-v2-b5':
+        return pvt_shapes('backbone.')
+    if backbone == 'r50':
+        return detectron2_resnet_shapes('backbone.')
+    output_norms = [norm(f'backbone.norm{i}', 8 * 2**i) for i in range(4)]
+    return swin_shapes('backbone.') | dict(pair for shapes in output_norms for pair in shapes.items())
+
+
+def vct_shapes(num_classes, num_prototypes, mask_prior=True, backbone='swin-b'):
+    """Names and shapes of the released VCT, with few channels and 32x32 frames."""
     dims, levels = 32, (8, 16, 32, 64)
-    shapes = swin_shapes('backbone.') | {f'backbone.norm{i}.{x}': (levels[i], ) for i in range(4) for x in WEIGHT_BIAS}
+    shapes = backbone_shapes(backbone)
     if mask_prior:
         shapes |= {f'pre_sam_{key}': shape for key, shape in shapes.items()}
         for level, channels in enumerate(levels):
@@ -120,7 +168,6 @@ def vct_shapes(num_classes, num_prototypes, mask_prior=True):
     return shapes
 
 
-WEIGHT_BIAS = ('weight', 'bias')
 VGGISH_CHANNELS = (2, 2, 4, 4, 6, 6)
 
 
@@ -129,8 +176,18 @@ def randoms(shapes, seed=0):
     return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
 
 
-def vct_model(num_classes=2, num_prototypes=None, mask_prior=True):
-    swin = dict(type='mmseg.SwinTransformer', embed_dims=8, depths=(1, ) * 4, num_heads=(1, ) * 4, window_size=2)
+BACKBONES = {
+    'swin-b': dict(
+        type='mmseg.SwinTransformer', embed_dims=8, depths=(1, ) * 4, num_heads=(1, ) * 4, window_size=2),
+    'pvt-v2-b5': dict(
+        type='PVTv2',
+        arch=dict(embed_dims=(8, 16, 32, 64), depths=(1, ) * 4, num_heads=(1, ) * 4, mlp_ratios=(4, ) * 4)),
+    'r50': dict(type='mmseg.ResNet', depth=50, stem_channels=2, base_channels=2),
+}
+
+
+def vct_model(num_classes=2, num_prototypes=None, mask_prior=True, backbone='swin-b'):
+    backbone = BACKBONES[backbone]
     head = dict(
         type='VCTHead',
         num_classes=num_classes,
@@ -149,9 +206,9 @@ def vct_model(num_classes=2, num_prototypes=None, mask_prior=True):
     return MODELS.build(
         dict(
             type='AudioVisualSegmentor',
-            backbone=swin,
+            backbone=backbone,
             audio_backbone=dict(type='VGGish', output='conv', channels=VGGISH_CHANNELS),
-            mask_prior=dict(type='MaskPriorBranch', backbone=swin, channels=(8, 16, 32, 64), reduction=4)
+            mask_prior=dict(type='MaskPriorBranch', backbone=backbone, channels=(8, 16, 32, 64), reduction=4)
             if mask_prior else None,
             decode_head=head))
 
@@ -171,11 +228,46 @@ def test_vct_of_every_subset_fills_its_model(subset, num_classes, num_prototypes
     assert all('index' in key or 'embeddings' in key or 'empty_weight' in key for key in conversion.dropped)
 
 
+@pytest.mark.parametrize('mask_prior', [False, True])
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_vct_with_each_backbone_of_the_released_code_fills_its_model(backbone, mask_prior):
+    weights = randoms(vct_shapes(2, 23, mask_prior, backbone))
+    conversion = CONVERTERS['vct'].convert(weights)
+    model = vct_model(2, 23, mask_prior, backbone)
+    check_state_dict(model, conversion.state_dict, 'vct')
+    model.load_state_dict(conversion.state_dict, strict=True)
+    assert conversion.used.keys() | conversion.dropped.keys() == weights.keys()
+
+
+def test_detectron2_resnet_is_named_as_in_mmseg():
+    weights = randoms(vct_shapes(2, 23, True, 'r50'))
+    used = CONVERTERS['vct'].convert(weights).used
+    assert used['backbone.stem.conv1.weight'] == 'backbone.conv1.weight'
+    assert used['backbone.stem.conv1.norm.bias'] == 'backbone.bn1.bias'
+    assert used['backbone.res3.1.conv2.weight'] == 'backbone.layer2.1.conv2.weight'
+    assert used['pre_sam_backbone.res5.2.conv3.norm.running_var'] == 'mask_prior.backbone.layer4.2.bn3.running_var'
+    assert used['backbone.res4.0.shortcut.weight'] == 'backbone.layer3.0.downsample.0.weight'
+    assert used['backbone.res2.0.shortcut.norm.running_mean'] == 'backbone.layer1.0.downsample.1.running_mean'
+
+
 def test_vct_target_is_the_config_of_its_subset_size_and_branch():
     weights = convert_vct(randoms(vct_shapes(2, 23)))
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_32_mask-prior_s4.py'
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_mask-prior_s4.py'
+
+
+@pytest.mark.parametrize('mask_prior', [False, True])
+@pytest.mark.parametrize('backbone', BACKBONES)
+def test_every_vct_at_224_has_a_config(backbone, mask_prior):
+    for num_prototypes, subset in ((23, 's4'), (71, 'avss'), (None, 'ms3')):
+        weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone)))
+        weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 56 * 56)
+        target = CONVERTERS['vct'].target(weights)
+        assert backbone in target and ('mask-prior' in target) == mask_prior and target.endswith(f'_{subset}.py')
+        config = Config.fromfile(CONVERT.parents[2] / 'configs' / target)
+        assert config.model.decode_head.input_size == (224, 224)
+        assert config.model.backbone.type.split('.')[-1] == BACKBONES[backbone]['type'].split('.')[-1]
 
 
 @SUBSETS
@@ -199,7 +291,7 @@ def test_patch_merging_is_reordered_as_mmseg_merges():
         for key, x in randoms(swin_shapes()).items() if key.startswith('layers.0.downsample')
     }
     published_norm, published_reduction = nn.LayerNorm(32), nn.Linear(32, 16, bias=False)
-    published_norm.load_state_dict({x: weights[f'layers.0.downsample.norm.{x}'] for x in WEIGHT_BIAS})
+    published_norm.load_state_dict({x: weights[f'layers.0.downsample.norm.{x}'] for x in ('weight', 'bias')})
     published_reduction.load_state_dict({'weight': weights['layers.0.downsample.reduction.weight']})
     x = torch.randn(1, 8, 4, 6)
     blocks = [x[:, :, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
@@ -349,9 +441,49 @@ def test_another_method_is_said():
         check_state_dict(Tiny(), {'head.weight': torch.zeros(2)}, 'x.pth')
 
 
-def test_unconverted_weights_are_said():
-    with pytest.raises(ValueError, match='convert.py --from vct SRC DST'):
-        check_state_dict(Tiny(), randoms(vct_shapes(2, None)), 'x.pth')
+@pytest.mark.parametrize(('source', 'key'), [
+    ('vct', 'sem_seg_head.predictor.query_feat.weight'),
+    ('avsegformer', 'head.transformer.encoder.layers.0.norm1.weight'),
+    ('tpavi', 'tpavi_b1.align_channel.weight'),
+    ('swin', 'layers.0.blocks.0.norm1.weight'),
+])
+def test_unconverted_weights_are_said(source, key):
+    with pytest.raises(ValueError, match=f'convert.py --from {source} SRC DST'):
+        check_state_dict(Tiny(), {'backbone.norm1.weight': torch.zeros(2), key: torch.zeros(2)}, 'x.pth')
+
+
+class Model(nn.Module):
+    """Weights under the names of a segmentor."""
+
+    def __init__(self, **shapes):
+        super().__init__()
+        self.shapes = shapes
+
+    def state_dict(self):
+        return {key: torch.zeros(shape) for key, shape in self.shapes.items()}
+
+
+RESNET = {f'backbone.layer1.{i}.conv1.weight': (2, 2, 1, 1) for i in range(9)}
+PVT = {f'backbone.block1.{i}.norm1.weight': (2, ) for i in range(9)}
+HEAD = {f'decode_head.in_proj.{i}.weight': (2, 2) for i in range(4)} | {'decode_head.mask_head.4.weight': (71, 2, 1, 1)}
+GENERATOR = {'decode_head.query_generator.query.weight': (3, 2)}
+
+
+@pytest.mark.parametrize(('model', 'checkpoint', 'message'), [
+    (PVT | HEAD, RESNET | HEAD, 'Its backbone is a ResNet, that of the config a PVTv2: use the config of its backbone'),
+    (RESNET | HEAD | GENERATOR, RESNET | HEAD, 'it is of the first version of AVSegFormer, use .* avsegformer-v1_'),
+    (RESNET | HEAD, RESNET | HEAD | GENERATOR, 'it is of the second version of AVSegFormer, use .* avsegformer_'),
+    (RESNET | HEAD, RESNET | HEAD | {'decode_head.mask_head.4.weight': (1, 2, 1, 1)},
+     r'has 1 rows = 1 class \(sounding objects\), the config says 71 classes'),
+    (RESNET | HEAD, RESNET | {'decode_head.other.weight': (2, 2)},
+     'belong to another method or backbone: only 9 of 14 parameters'),
+    (RESNET | HEAD, {key.removeprefix('backbone.'): shape for key, shape in RESNET.items()},
+     'holds the weights of a backbone alone: set model.backbone.init_cfg'),
+])
+def test_version_backbone_and_classes_of_another_model_are_said(model, checkpoint, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_state_dict(Model(**model), Model(**checkpoint).state_dict(), 'x.pth')
+    assert len([line for line in str(error.value).splitlines() if line.startswith('  ') and ': use' in line]) <= 1
 
 
 def test_a_missing_mask_prior_and_another_input_size_are_said():

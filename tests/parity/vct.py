@@ -1,4 +1,4 @@
-"""VCT with a mask prior: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
+"""VCT: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
 from math import isqrt
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from mmavs.structures import AVSDataSample
 from mmavs.utils.converters import convert_vct
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
+# Configs of each backbone with and without mask priors; the size is that of the case.
+BACKBONES = {'swin-b': 'vct_swin-b', 'resnet-50': 'vct_r50_224', 'pvt-v2-b5': 'vct_pvt-v2-b5'}
 TOLERANCE = 1e-4
 OUT_SHAPE = (224, 224)
 
 
 def check(folder, case, seeded):
-    if case['backbone'] != 'swin-b':
-        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected 'swin-b'")
+    if case['backbone'] not in BACKBONES:
+        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected one of "
+                                  f'{", ".join(BACKBONES)}')
     expected = seeded.expected(folder.name, folder.parent)
     num_frames, num_examples = len(expected['argmax']), len(expected['vggish'])
     found = outputs(build_model(folder, case, seeded), case, seeded, num_frames, num_examples)
@@ -45,12 +48,13 @@ def build_model(folder, case, seeded):
     init_default_scope('mmavs')
     weights = convert_vct(seeded.state_dict(folder.name, folder.parent))
     has_prior = any(key.startswith('mask_prior.') for key in weights)
-    config = Config.fromfile(CONFIGS / f"vct/vct_swin-b{'_mask-prior' * has_prior}_{case['subset']}.py").model
+    name = f"{BACKBONES[case['backbone']]}{'_mask-prior' * has_prior}_{case['subset']}"
+    config = Config.fromfile(CONFIGS / f'vct/{name}.py').model
     config.decode_head.input_size = tuple(case['size'])
     # The window of the Swin Transformer follows the size that it was pretrained at.
-    table = weights['backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table']
+    table = weights.get('backbone.stages.0.blocks.0.attn.w_msa.relative_position_bias_table')
     for branch in (config, config.get('mask_prior')):
-        if branch is not None:
+        if branch is not None and table is not None:
             branch.backbone.window_size = (isqrt(len(table)) + 1) // 2
     model = MODELS.build(config)
     model.load_state_dict(weights, strict=True)

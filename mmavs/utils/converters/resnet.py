@@ -1,13 +1,18 @@
-"""ResNet of AVSBench and AVSegFormer: names of torchvision, and a second branch that nothing uses."""
+"""ResNet, in the names of AVSBench and AVSegFormer, or of detectron2 -> ``mmseg.ResNet``."""
 import re
 
-from .rules import Drop, Rename
+import torch
+
+from .rules import Conversion, Drop, Rename
 
 TENSORS = r'weight|bias|running_mean|running_var|num_batches_tracked'
 
 
 def resnet_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
-    """Rules for a ResNet whose keys begin with ``source``, for ``mmseg.ResNet`` whose keys begin with ``target``."""
+    """Rules for a ResNet whose keys begin with ``source``, for ``mmseg.ResNet`` whose keys begin with ``target``.
+
+    The names are those of torchvision, with a second branch that nothing uses.
+    """
     source = re.escape(source)
     names = rf'\d+\.(?:(?:conv|bn)\d|downsample\.[01])\.(?:{TENSORS})'
     return [
@@ -16,3 +21,31 @@ def resnet_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
         Rename(source + rf'layer([34])_1\.({names})', target + r'layer\1.\2'),
         Drop(source + rf'layer[34]_2\.{names}', 'second branch of the ResNet, which nothing uses'),
     ]
+
+
+def detectron2_resnet_rules(source: str = '', target: str = '') -> list[Rename]:
+    """The like for a ResNet of detectron2: stem and res2 to res5, the norm of a convolution inside of it."""
+    source = re.escape(source)
+    rules = [
+        Rename(source + r'stem\.conv1\.weight', target + 'conv1.weight'),
+        Rename(source + rf'stem\.conv1\.norm\.({TENSORS})', target + r'bn1.\1'),
+    ]
+    for stage in range(1, 5):
+        block, ours = source + rf'res{stage + 1}\.(\d+)\.', target + rf'layer{stage}.\1.'
+        rules += [
+            Rename(block + r'conv(\d)\.weight', ours + r'conv\2.weight'),
+            Rename(block + rf'conv(\d)\.norm\.({TENSORS})', ours + r'bn\2.\3'),
+            Rename(block + r'shortcut\.weight', ours + 'downsample.0.weight'),
+            Rename(block + rf'shortcut\.norm\.({TENSORS})', ours + r'downsample.1.\2'),
+        ]
+    return rules
+
+
+def add_batch_counts(conversion: Conversion) -> None:
+    """Add the number of batches that a BatchNorm has seen, which detectron2's frozen ones do not keep."""
+    for key in list(conversion.state_dict):
+        if key.endswith('.running_var'):
+            count = key.removesuffix('running_var') + 'num_batches_tracked'
+            if count not in conversion.state_dict:
+                conversion.state_dict[count] = torch.tensor(0)
+                conversion.added[count] = '0; nothing reads it while the statistics are frozen'

@@ -4,6 +4,8 @@ from math import isqrt
 
 from torch import Tensor
 
+from .pvt_v2 import pvt_v2_rules
+from .resnet import add_batch_counts, detectron2_resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
 from .swin import add_position_indices, swin_rules
 
@@ -12,10 +14,14 @@ PIXEL_DECODER, PREDICTOR = HEAD + r'pixel_decoder\.', HEAD + r'predictor\.'
 QUERY_BLOCK = PREDICTOR + r'visual_query_block\.'
 ENCODER_LAYER = PIXEL_DECODER + r'transformer\.encoder\.layers\.(\d)\.'
 
+# The published Swin-B, and the two other backbones of the released code. A key is known to one of them, but for the
+# norms of the outputs of Swin and PVTv2, which have the same names here too.
+BACKBONES = (swin_rules, pvt_v2_rules, detectron2_resnet_rules)
+
 RULES = [
     # Visual branch
-    *swin_rules('backbone.', 'backbone.'),
-    *swin_rules('pre_sam_backbone.', 'mask_prior.backbone.'),
+    *(rule for rules in BACKBONES for rule in rules('backbone.', 'backbone.')),
+    *(rule for rules in BACKBONES for rule in rules('pre_sam_backbone.', 'mask_prior.backbone.')),
     Rename(r'scale_factor_module\.(\d)\.(fc[12])\.(\w+)', r'mask_prior.gates.\1.\2.\3'),
     # Audio branch
     Rename(r'audio_backbone\.features\.(\d+)\.(\w+)', r'audio_backbone.features.\1.\2'),
@@ -71,6 +77,7 @@ def vct_conversion(weights: Mapping[str, Tensor]) -> Conversion:
     """:func:`convert_vct` with the account of every key."""
     conversion = apply_rules(weights, RULES, 'vct')
     add_position_indices(conversion)
+    add_batch_counts(conversion)
     return conversion
 
 
@@ -86,6 +93,12 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
         raise ValueError(f'vct: the checkpoint has {len(prototypes)} prototypes, expected 0 (MS3), 23 (S4) or 71 '
                          '(AVSS): name the config that it was trained with')
     pixels = weights['decode_head.query_generator.query_mixer.layers.0.weight'].shape[1]
+    backbone, usual = 'swin-b', 384
+    if 'backbone.patch_embed1.proj.weight' in weights:
+        backbone, usual = 'pvt-v2-b5', 224
+    elif 'backbone.conv1.weight' in weights:
+        backbone = 'r50'
+    edge = 4 * isqrt(pixels)
+    size = '' if edge == usual else f'_{edge}'
     branch = '_mask-prior' if 'mask_prior.gates.0.fc1.weight' in weights else ''
-    size = '' if pixels == 96 * 96 else f'_{4 * isqrt(pixels)}'
-    return f'vct/vct_swin-b{size}{branch}_{subset}.py'
+    return f'vct/vct_{backbone}{size}{branch}_{subset}.py'
