@@ -13,6 +13,7 @@ import pytest
 
 CASES = Path(os.environ.get('MMAVS_PARITY_DIR', Path(__file__).parents[2] / 'shared/parity/cases'))
 CHECKS = {
+    'beats': 'beats',
     'tpavi': 'tpavi',
     'vct': 'vct',
     'vct-loss': 'vct_loss',

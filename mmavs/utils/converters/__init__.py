@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from . import pvt_v2, swin, tpavi, vct, vggish
+from . import beats, pvt_v2, swin, tpavi, vct, vggish
+from .beats import convert_beats
 from .pvt_v2 import convert_pvt_v2, pvt_v2_rules
 from .resnet import resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
@@ -29,6 +30,7 @@ class Converter(NamedTuple):
 
 
 CONVERTERS = {
+    'beats': Converter(convert_beats, beats.target_config),
     'pvtv2': Converter(convert_pvt_v2, pvt_v2.target_config),
     'swin': Converter(convert_swin, swin.target_config, swin.ABSENT),
     'tpavi': Converter(convert_tpavi, tpavi.target_config, tpavi.ABSENT),
@@ -37,6 +39,6 @@ CONVERTERS = {
 }
 
 __all__ = [
-    'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_pvt_v2', 'convert_swin',
-    'convert_tpavi', 'convert_vct', 'convert_vggish', 'pvt_v2_rules', 'resnet_rules', 'swin_rules'
+    'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_beats', 'convert_pvt_v2',
+    'convert_swin', 'convert_tpavi', 'convert_vct', 'convert_vggish', 'pvt_v2_rules', 'resnet_rules', 'swin_rules'
 ]

@@ -1,0 +1,114 @@
+"""What the audio backbones share: freezing, and which part of the sound a frame hears."""
+import logging
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor
+
+SAMPLE_RATE = 16000
+# Rows of a spectrogram: windows of 25 ms every 10 ms. A frame hears 96 of them.
+WINDOW, HOP = 400, 160
+ROWS_OF_FRAME = 96
+
+
+class AudioBackbone(BaseModule):
+    """Base of the audio backbones: from the sound of B clips to audio tokens of each frame.
+
+    Frame t of a clip hears 96 rows of 10 ms, that is 0.96 t to 0.96 t + 0.975 s of the sound, as in AVSBench; what one
+    backbone hears in a frame, the others hear too. Frames know nothing of each other's sound.
+
+    A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and writes :meth:`tokens_of`.
+
+    Args:
+        frozen: Do not train the weights; no gradient is recorded either, and the backbone stays in evaluation mode.
+        init_cfg: Initialization config of MMEngine.
+
+    Attributes:
+        embed_dims: Channels C of a token.
+    """
+    embed_dims: int
+
+    def __init__(self, frozen: bool, init_cfg: dict | None) -> None:
+        super().__init__(init_cfg)
+        self.frozen = frozen
+
+    def freeze(self) -> None:
+        """Freeze the weights if the backbone is ``frozen``."""
+        if self.frozen:
+            self.requires_grad_(False)
+        self.train()
+
+    def forward(self, audio: Tensor, num_frames: int, num_samples: Tensor | None = None) -> Tensor:
+        """Tokens of the first ``num_frames`` = T frames of each clip.
+
+        Args:
+            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, or another form that the backbone names.
+            num_frames: Frames T in a clip.
+            num_samples: How many of the L samples are sound, (B,); the rest is missing, not silent. None: all of them.
+
+        Returns:
+            Tokens (B, T, tokens, C).
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            return self.tokens_of(audio, num_frames, num_samples)
+
+    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
+        """What :meth:`forward` returns."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> 'AudioBackbone':
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says; a frozen backbone without pretrained weights is worth a warning."""
+        if self.frozen and not self.init_cfg:
+            name = type(self).__name__
+            print_log(
+                f'{name} is frozen and has no init_cfg: unless a checkpoint is loaded into the whole model, its '
+                'weights stay random. Set audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the '
+                'published weights, or frozen=False to train it.',
+                logger='current',
+                level=logging.WARNING)
+        super().init_weights()
+
+
+def samples_of(num_rows: int) -> int:
+    """Samples that so many rows of a spectrogram take."""
+    return (num_rows - 1) * HOP + WINDOW
+
+
+def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
+                  name: str) -> tuple[Tensor, Tensor | None]:
+    """Cut or zero-pad waveforms to what T frames hear; samples that are no sound become 0.
+
+    Args:
+        audio: (B, L).
+        num_frames: Frames T.
+        num_samples: How many of the L samples are sound, (B,), or None for all.
+        name: The backbone, for the error.
+
+    Returns:
+        The waveforms (B, samples) and how many of their samples are sound, (B,), None for all.
+
+    Raises:
+        ValueError: These are no waveforms.
+    """
+    if audio.ndim == 3 and audio.shape[1] == 2:
+        raise ValueError(f"{name} hears one channel, the waveforms are stereo: set audio_mode='mono' in the data set, "
+                         'whose waveform is the sum of the two channels')
+    if audio.ndim != 2:
+        raise ValueError(f"{name}: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L); {name} does "
+                         "not read VGGish's log-mel examples: set LoadAudio(source='waveform') in the pipelines")
+    needed, given = samples_of(num_frames * ROWS_OF_FRAME), audio.shape[1]
+    if given < needed:
+        missing = audio.new_full((len(audio), ), given, dtype=torch.long)
+        num_samples = missing if num_samples is None else num_samples.to(audio.device).clamp(max=given)
+    waveforms = F.pad(audio[:, :needed], (0, max(0, needed - given)))
+    if num_samples is not None:
+        num_samples = num_samples.to(audio.device)
+        after_end = torch.arange(needed, device=audio.device) >= num_samples[:, None]
+        waveforms = waveforms.masked_fill(after_end, 0)
+    return waveforms, num_samples

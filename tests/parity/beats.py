@@ -1,0 +1,35 @@
+"""Filter bank and final features of BEATs."""
+import numpy as np
+import torch
+
+from mmavs.registry import MODELS
+from mmavs.utils.converters import CONVERTERS
+
+
+def check(folder, case, seeded):
+    weights = seeded.state_dict(folder.name, folder.parent)
+    conversion = CONVERTERS['beats'].convert(weights)
+    assert conversion.used.keys() | conversion.dropped.keys() == weights.keys()
+    model = MODELS.build(CONVERTERS['beats'].target(conversion.state_dict)).eval()
+    model.load_state_dict(conversion.state_dict, strict=True)
+
+    expected = seeded.expected(folder.name, folder.parent)
+    for seconds in case['seconds']:
+        samples = seeded.waveform(case['seed'], seconds)[:, 0].astype(np.float32) / 32768
+        waveform = torch.from_numpy(samples)[None]
+        with torch.no_grad():
+            rows = model.filter_bank(waveform)
+            tokens = model.encode(rows)
+        name = next(x for x in (f'{seconds}s', f'{float(seconds)}s') if f'tokens_{x}' in expected)
+        compare(f'fbank_{name}', rows[0, ::4, ::4], expected)
+        compare(f'tokens_{name}', tokens[0, ::3, ::8], expected)
+        if rows.shape[1] // 16 == 6:
+            torch.testing.assert_close(model(waveform, 1)[0, 0], tokens[0])
+
+
+def compare(name, found, expected):
+    found, expected = found.numpy(), expected[name]
+    assert found.shape == expected.shape, name
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    print(f'{name}: largest difference {error:.2g} of the largest value')
+    assert error <= 1e-4, name
