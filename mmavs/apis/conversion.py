@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import check_state_dict, read_checkpoint, weights_of
+from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, Conversion
 from mmavs.version import __version__
 
@@ -21,7 +21,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     """Convert a published checkpoint.
 
     Args:
-        source: Where it comes from: 'swin', 'vct' or 'vggish'.
+        source: Where it comes from, a key of ``CONVERTERS``.
         src: The published file.
         dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values.
         config: Config whose model the result has to fit; None finds out by the weights.
@@ -30,11 +30,13 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
         The converted weights and what became of each key.
 
     Raises:
+        FileNotFoundError: There is no such file, or none of the weights that complete it.
         ValueError: The file is no checkpoint, holds an unknown key, or the result does not fit the model.
     """
     converter = CONVERTERS[source]
     conversion = converter.convert(weights_of(read_checkpoint(src), str(src)))
     model = _target_model(converter.target(conversion.state_dict) if config is None else str(config))
+    _complete(conversion, model, converter.absent, str(src))
     absent = {key: x for key, x in model.state_dict().items() if re.fullmatch(converter.absent, key)}
     check_state_dict(model, absent | conversion.state_dict, str(src))
 
@@ -46,6 +48,24 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     torch.save(dict(state_dict=weights, meta=meta), partial)
     os.replace(partial, dst)
     return conversion
+
+
+def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:
+    """Give parts of the model that the source does not have the pretrained weights that the config names for them."""
+    for part, module in model.named_children():
+        keys = [key for key in module.state_dict(prefix=f'{part}.') if re.fullmatch(absent, key)]
+        init_cfg = getattr(module, 'init_cfg', None) or {}
+        if keys and init_cfg.get('type') == 'Pretrained':
+            path = init_cfg['checkpoint']
+            try:
+                check_pretrained(module, path, init_cfg.get('prefix', 'backbone'), part)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f'{name} holds no {part}, which the config takes from another file: '
+                                        f'{error}') from error
+            module.init_weights()
+            weights = module.state_dict(prefix=f'{part}.')
+            conversion.state_dict.update({key: weights[key] for key in keys})
+            conversion.added.update(dict.fromkeys(keys, path))
 
 
 def _target_model(target: dict | str) -> nn.Module:

@@ -2,7 +2,6 @@
 from collections.abc import Mapping, Sequence
 from math import sqrt
 
-import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
@@ -134,7 +133,8 @@ class PVTv2(BaseModule):
             raise ValueError(f'PVTv2: arch is {arch}, expected embed_dims, depths, mlp_ratios and num_heads with four '
                              'values each, one for a stage')
         self.embed_dims = tuple(arch['embed_dims'])
-        drop_paths = iter(torch.linspace(0, drop_path_rate, sum(arch['depths'])).tolist())
+        num_blocks = sum(arch['depths'])
+        drop_paths = iter([drop_path_rate * i / (num_blocks - 1) for i in range(num_blocks)])
         in_channels = 3
         stages = zip(self.embed_dims, arch['depths'], arch['num_heads'], arch['mlp_ratios'], REDUCTIONS)
         for i, (channels, depth, num_heads, mlp_ratio, reduction) in enumerate(stages, start=1):
