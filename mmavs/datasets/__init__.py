@@ -5,7 +5,9 @@ from .clip_dataset import ClipDataset
 from .samplers import SeededInfiniteSampler
 from .swap_audio import SwapAudio
 from .transforms import *  # noqa: F401,F403
+from .vpo import VPODataset
 
 __all__ = [
-    'AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'SeededInfiniteSampler', 'SwapAudio'
+    'AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'SeededInfiniteSampler', 'SwapAudio',
+    'VPODataset'
 ]

@@ -11,16 +11,31 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mmavs.utils.audio import read_waveform
+from mmavs.utils.audio import read_waveform, require_stereo
 
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
-from .clip_dataset import ClipDataset, Listing, exists, list_folder, loading_transforms, read_csv
+from .clip_dataset import (
+    SOUND_KEYS,
+    ClipDataset,
+    Listing,
+    exists,
+    list_folder,
+    loading_transforms,
+    read_csv,
+    sound_files,
+)
 from .transforms.audio import SAMPLE_RATE, read_log_mel, seconds_of
 from .transforms.loading import read_image, read_mask
+from .vpo import SUBSETS, VPODataset
 
-DATASET_TYPES = dict(s4=AVSBenchS4Dataset, ms3=AVSBenchMS3Dataset, avss=AVSSDataset)
-# The AVSS paper counts 12356 clips in all, 1000 more than its three splits have.
+DATASET_TYPES = dict(
+    s4=AVSBenchS4Dataset,
+    ms3=AVSBenchMS3Dataset,
+    avss=AVSSDataset,
+    **{subset: partial(VPODataset, subset=subset) for subset in SUBSETS})
+# The AVSS paper counts 12356 clips in all, 1000 more than its three splits have. The sizes of VPO are not known for
+# certain.
 PUBLISHED_SIZES = dict(
     s4=dict(train=3452, val=740, test=740),
     ms3=dict(train=296, val=64, test=64),
@@ -33,7 +48,8 @@ MAX_CLIPPED = 0.2
 
 def check_dataset(data_root: str | Path,
                   subset: str,
-                  layout: str = 'object',
+                  layout: str | None = None,
+                  audio_mode: str = 'mono',
                   mask_prior: str | None = None,
                   metainfo: dict | None = None,
                   published: bool = True,
@@ -49,8 +65,10 @@ def check_dataset(data_root: str | Path,
 
     Args:
         data_root: Folder that holds the CSV file.
-        subset: 's4', 'ms3' or 'avss'.
-        layout: Of S4 and MS3, see :class:`AVSBenchS4Dataset`.
+        subset: 's4', 'ms3', 'avss', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
+        layout: Of S4 and MS3 ('object' by default), see :class:`AVSBenchS4Dataset`, or of VPO ('cavp' by default), see
+            :class:`VPODataset`.
+        audio_mode: Of VPO, see :class:`VPODataset`; 'stereo' checks what stereo needs too.
         mask_prior: Folder of mask priors relative to ``data_root``; None: not checked.
         metainfo: See :class:`ClipDataset`, for sets of other classes or events.
         published: Compare the number of clips with the published sizes.
@@ -59,7 +77,9 @@ def check_dataset(data_root: str | Path,
     Returns:
         One line for each problem, without line breaks.
     """
-    options = {} if subset == 'avss' else dict(layout=layout)
+    options = {} if layout is None or subset == 'avss' else dict(layout=layout)
+    if subset in SUBSETS:
+        options['audio_mode'] = audio_mode
     if mask_prior is not None:
         options['data_prefix'] = dict(mask_prior=mask_prior)
     build = partial(DATASET_TYPES[subset], str(data_root), metainfo=metainfo, lazy_init=True, **options)
@@ -118,7 +138,7 @@ def inspect_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int 
 def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str]:
     if not counts:
         yield f'{subset}: the CSV file lists no clip'
-    if published:
+    if published and subset in PUBLISHED_SIZES:
         for split, expected in PUBLISHED_SIZES[subset].items():
             if counts[split] != expected:
                 yield f'{subset} {split}: {counts[split]} clips, the published set has {expected}'
@@ -136,25 +156,24 @@ def _check_twice(dataset: ClipDataset) -> Iterator[str]:
 def _expected_sounds(clips: list[dict], listing: Listing) -> list[str]:
     """Which of the sounds every clip should have: those of which a clip has one, or whose folder exists."""
     keys = [
-        key for key in ('audio_path', 'log_mel_path')
-        if any(exists(clip[key], listing) for clip in clips) or _own_folder(clips[0], key)
+        key for key in SOUND_KEYS if sound_files(clips[0], key) and
+        (any(exists(path, listing) for clip in clips for path in sound_files(clip, key)) or _own_folder(clips[0], key))
     ]
-    return keys or ['audio_path']
+    return keys or [key for key in ('audio_path', 'audio_paths') if sound_files(clips[0], key)]
 
 
 def _own_folder(clip: dict, key: str) -> bool:
     """Whether the folder for this kind of sound exists; in AVSS, sounds share the folder of the clip."""
-    return clip['subset'] != 'avss' and os.path.isdir(os.path.dirname(clip[key]))
+    return clip['subset'] in ('s4', 'ms3') and os.path.isdir(os.path.dirname(clip[key]))
 
 
 def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, sounds: list[str]) -> list[str]:
     problems = [f'{kind} {message}' for kind, message in dataset.find_problems(clip, listing)]
     problems += _check_pictures(clip, listing)
     for key in sounds:
-        if not exists(clip[key], listing):
-            problems.append(f'{clip[key]} is missing')
-        else:
-            problems += _attempt(_check_waveform if key == 'audio_path' else _check_log_mel, clip, clip[key])
+        check = dict(audio_path=_check_waveform, log_mel_path=_check_log_mel, audio_paths=_check_mixed_sound)[key]
+        for path in sound_files(clip, key):
+            problems += _attempt(check, clip, path) if exists(path, listing) else [f'{path} is missing']
     return [f"{clip['split']} {clip['clip_id']}: {_one_line(problem)}" for problem in problems]
 
 
@@ -162,16 +181,22 @@ def _check_pictures(clip: dict, listing: Listing) -> list[str]:
     problems, shapes = [], {}
     readers = dict(
         frame=partial(read_image, kind='frame', mode='RGB'),
-        mask=partial(read_mask, encoding=clip['mask_encoding'], num_classes=clip['num_classes']),
+        mask=partial(
+            read_mask,
+            encoding=clip['mask_encoding'],
+            num_classes=clip['num_classes'],
+            category_ids=clip.get('category_ids', ())),
         mask_prior=partial(read_image, kind='mask prior', mode='RGB'))
     for kind, read in readers.items():
         for path in clip[f'{kind}_paths'] or ():
             if path is None or not exists(path, listing):
                 continue
             try:
-                shapes.setdefault(kind, Counter())[read(path).shape[:2]] += 1
+                shape = read(path).shape[:2]
             except (OSError, ValueError) as error:
                 problems.append(str(error))
+            else:
+                shapes.setdefault(kind, Counter())[shape] += 1
     for kind, sizes in shapes.items():
         if len(sizes) > 1:
             problems.append(f"the {kind.replace('_', ' ')} files differ in size: {_describe(sizes)} (height x width)")
@@ -193,12 +218,25 @@ def _attempt(check: Callable[[dict, str], str | None], clip: dict, path: str) ->
     return [problem] if problem else []
 
 
-def _check_waveform(clip: dict, path: str) -> str | None:
-    waveform = read_waveform(path, SAMPLE_RATE)
-    seconds = len(waveform) / SAMPLE_RATE
+def _check_mixed_sound(clip: dict, path: str) -> str | None:
+    if clip['audio_mode'] == 'stereo' and clip['audio_positions'] is None:
+        require_stereo(path)
+    return _find_clipping(read_waveform(path, SAMPLE_RATE), path)
+
+
+def _find_clipping(waveform: np.ndarray, path: str) -> str | None:
     clipped = np.mean(np.abs(waveform) > 0.99)
     if clipped > MAX_CLIPPED:
         return f'{path}: {clipped:.0%} of the samples are at full scale, the sound is clipped'
+    return None
+
+
+def _check_waveform(clip: dict, path: str) -> str | None:
+    waveform = read_waveform(path, SAMPLE_RATE)
+    problem = _find_clipping(waveform, path)
+    if problem:
+        return problem
+    seconds = len(waveform) / SAMPLE_RATE
     needed = seconds_of(sum(clip['valid']))
     if seconds < needed:
         return f"{path}: {seconds:.2f} s of sound, expected {needed:.3f} s for {sum(clip['valid'])} frames"

@@ -17,6 +17,9 @@ IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 Listing = Callable[[str], frozenset[str]]
 
+# The kinds of sound that a clip may have; transforms name the one that they read.
+SOUND_KEYS = ('audio_path', 'log_mel_path', 'audio_paths')
+
 
 class ClipDataset(BaseDataset):
     """List the clips of one split: paths and flags, no pixels.
@@ -29,9 +32,10 @@ class ClipDataset(BaseDataset):
     - ``frame_paths``, T paths, None for a padding frame;
     - ``mask_paths``, T paths, None for a frame without ground truth;
     - ``mask_prior_paths``, T paths (None for a padding frame), or None where ``data_prefix`` names none;
-    - ``audio_path`` (wav) and ``log_mel_path`` (pkl), each None where there is no such file;
+    - ``audio_path`` (wav) and ``log_mel_path`` (pkl), each None where there is no such file; or ``audio_paths``, the
+      sounds of single objects, that are to be mixed;
     - ``valid`` and ``labelled``, T bools: the frame exists, the frame has ground truth (in training: may be used);
-    - ``mask_encoding``: 'binary', 'index' or 'palette'; ``num_classes``, background included.
+    - ``mask_encoding``: 'binary', 'index', 'palette' or 'category'; ``num_classes``, background included.
 
     Args:
         data_root: Folder that holds the CSV file.
@@ -51,6 +55,8 @@ class ClipDataset(BaseDataset):
 
     SUBSET: str
     ANN_FILE: str
+    #: The pictures of several clips lie in one folder.
+    SHARED_FOLDERS = False
 
     def __init__(self,
                  data_root: str,
@@ -84,7 +90,7 @@ class ClipDataset(BaseDataset):
         self._require_files(clips, listing)
         for clip in clips:
             for key in ('audio_path', 'log_mel_path'):
-                if not exists(clip[key], listing):
+                if clip[key] is not None and not exists(clip[key], listing):
                     clip[key] = None
         return clips
 
@@ -125,6 +131,9 @@ class ClipDataset(BaseDataset):
             folder = os.path.dirname(wanted[0])
             count = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in listing(folder))
             missing = [path for path in wanted if not exists(path, listing)]
+            if self.SHARED_FOLDERS:
+                problems += [(kind, f'{path} is missing') for path in missing]
+                continue
             problems += [(kind, f'{path} is missing; found {count} of {len(wanted)} {kind} files for '
                           f'{num_frames} frames')
                          for path in missing]
@@ -136,12 +145,17 @@ class ClipDataset(BaseDataset):
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read; with none for sound, either kind of sound will do.
         read_keys = {loader.path_key for loader in loading_transforms(self.pipeline.transforms)}
-        sound_keys = sorted(read_keys & {'audio_path', 'log_mel_path'}) or ['audio_path', 'log_mel_path']
+        sound_keys = [key for key in SOUND_KEYS if key in read_keys] or SOUND_KEYS
         counts, first, incomplete = Counter(), None, 0
         for clip in clips:
             problems = self.find_problems(clip, listing)
-            if not any(exists(clip[key], listing) for key in sound_keys):
-                problems.append(('sound', ' or '.join(clip[key] for key in sound_keys) + ' is missing'))
+            sounds = [sound_files(clip, key) for key in sound_keys if sound_files(clip, key)]
+            missing = [[path for path in paths if not exists(path, listing)] for paths in sounds]
+            if not sounds:
+                problems.append(('sound', f"the data set has no {' or '.join(sound_keys)}, which the pipeline reads: "
+                                 'LoadMixedAudio is for VPO, LoadAudio for the other data sets'))
+            elif all(missing):
+                problems.append(('sound', ' or '.join(', '.join(paths) for paths in missing) + ' is missing'))
             if problems:
                 incomplete += 1
                 counts.update(kind for kind, _ in problems)
@@ -200,6 +214,12 @@ def loading_transforms(transforms: Iterable) -> Iterator:
             yield transform
         inner = getattr(transform, 'transforms', ())
         yield from loading_transforms(getattr(inner, 'transforms', inner))
+
+
+def sound_files(clip: dict, key: str) -> list[str]:
+    """The files of a clip under one of the ``SOUND_KEYS``, none where the data set has no such sounds."""
+    files = clip.get(key)
+    return [files] if isinstance(files, str) else list(files or ())
 
 
 def list_folder(folder: str) -> frozenset[str]:

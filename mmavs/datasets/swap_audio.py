@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from mmavs.registry import DATASETS
 
-from .clip_dataset import ClipDataset
+from .clip_dataset import SOUND_KEYS, ClipDataset
 
 
 @DATASETS.register_module()
@@ -53,11 +53,8 @@ class SwapAudio(Dataset):
         """The dict of a clip with the paths of the other clip's sound, whose id is ``audio_clip_id``."""
         self.full_init()
         clip, other = self.dataset.get_data_info(idx), self.dataset.get_data_info(self._sources[idx])
-        return dict(
-            clip,
-            audio_path=other['audio_path'],
-            log_mel_path=other['log_mel_path'],
-            audio_clip_id=other['clip_id'])
+        sounds = {key: other[key] for key in (*SOUND_KEYS, 'audio_positions') if key in other}
+        return dict(clip, **sounds, audio_clip_id=other['clip_id'])
 
     def __getitem__(self, idx: int) -> dict:
         return self.dataset.pipeline(self.get_data_info(idx))

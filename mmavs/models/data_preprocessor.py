@@ -25,6 +25,7 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     - ``frames`` (B, T, 3, H, W) float32, normalised;
     - ``mask_prior`` (B, T, 3, H, W) float32, normalised alike, where the clips carry one;
     - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
+      stereo ``waveform`` (B, 2, L), all of one length;
     - ``num_samples`` (B,) int64, how much of each waveform is sound, where the clips say so;
     - ``valid`` (B, T) bool on the CPU.
 

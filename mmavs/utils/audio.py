@@ -40,6 +40,30 @@ def read_waveform(path: str | Path, rate: int = 16000) -> np.ndarray:
         return resample(samples.clip(-1, 1).mean(1), file.samplerate, rate)
 
 
+def read_stereo_waveform(path: str | Path, rate: int = 16000) -> np.ndarray:
+    """Read a sound file of two channels at the wanted rate; see :func:`read_waveform`.
+
+    Returns:
+        Waveform of shape (2, L), left and right, float32.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As for :func:`read_waveform`, or the file has not two channels.
+    """
+    require_stereo(path)
+    with _open_sound(path) as file:
+        samples = _read_samples(file)
+        return np.stack([resample(channel, file.samplerate, rate) for channel in samples.clip(-1, 1).T])
+
+
+def require_stereo(path: str | Path) -> None:
+    """Raise a ValueError if a sound file has not two channels."""
+    with _open_sound(path) as file:
+        if file.channels != 2:
+            raise ValueError(f'{path}: the sound has {file.channels} channel(s), expected 2 for stereo; with '
+                             "audio_mode='mono' the data set reads mono files")
+
+
 def sound_seconds(path: str | Path) -> float:
     """Length of a sound file, after a look for what :func:`read_waveform` refuses; takes a fraction of its time.
 

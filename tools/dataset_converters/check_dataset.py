@@ -1,8 +1,8 @@
-"""Check a data root of AVSBench: one line for everything missing, unreadable or inconsistent, exit code 1 if any."""
+"""Check a data root: one line for everything missing, unreadable or inconsistent, exit code 1 if there is any."""
 import argparse
 import sys
 
-from mmavs.datasets.check import check_dataset
+from mmavs.datasets.check import DATASET_TYPES, check_dataset
 from mmavs.utils.errors import one_line_errors
 
 
@@ -10,10 +10,14 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('data_root', help='folder with the CSV file, such as data/AVSBench/Single-source')
-    parser.add_argument('--subset', choices=['s4', 'ms3', 'avss'], required=True)
-    parser.add_argument('--layout', choices=['object', '384'], default='object', help='tree of S4 and MS3')
+    parser.add_argument('--subset', choices=list(DATASET_TYPES), required=True)
+    parser.add_argument(
+        '--layout',
+        choices=['object', '384', 'cavp', 'clean'],
+        help='tree of S4 and MS3 (object or 384; default: object) or of VPO (cavp or clean; default: cavp)')
+    parser.add_argument('--audio-mode', choices=['mono', 'stereo'], default='mono', help='of VPO: what is to be heard')
     parser.add_argument('--mask-prior', help='folder of mask priors below data_root, to check them too')
-    parser.add_argument('--classes', nargs='+', help='class names of AVSS, background first, of a set with others')
+    parser.add_argument('--classes', nargs='+', help='class names, background first, of an AVSS or VPO set with others')
     parser.add_argument('--events', nargs='+', help='categories of S4, of a set with others')
     parser.add_argument('--any-size', action='store_true', help='do not compare the splits with the published sizes')
     parser.add_argument('--threads', type=int, default=4, help='clips decoded at a time')
@@ -29,6 +33,7 @@ def main() -> None:
         args.data_root,
         args.subset,
         layout=args.layout,
+        audio_mode=args.audio_mode,
         mask_prior=args.mask_prior,
         metainfo=metainfo or None,
         published=not args.any_size,

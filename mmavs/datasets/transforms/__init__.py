@@ -1,11 +1,12 @@
 """Loading, sound and packing of clips; what they need to run image transforms over a clip."""
-from .audio import LoadAudio, MuteAudio
+from .audio import FlipAudio, LoadAudio, LoadMixedAudio, MuteAudio
 from .caching import CachedTransforms
 from .formatting import GenerateEventLabels, PackClipInputs
 from .geometry import ClipBroadcaster, ResizeShortSide, ResizeToSquare
 from .loading import LoadClipFrames, LoadClipMasks, LoadMaskPrior
 
 __all__ = [
-    'CachedTransforms', 'ClipBroadcaster', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames', 'LoadClipMasks',
-    'LoadMaskPrior', 'MuteAudio', 'PackClipInputs', 'ResizeShortSide', 'ResizeToSquare'
+    'CachedTransforms', 'ClipBroadcaster', 'FlipAudio', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames',
+    'LoadClipMasks', 'LoadMaskPrior', 'LoadMixedAudio', 'MuteAudio', 'PackClipInputs', 'ResizeShortSide',
+    'ResizeToSquare'
 ]

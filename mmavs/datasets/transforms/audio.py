@@ -5,7 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmavs.registry import TRANSFORMS
-from mmavs.utils.audio import read_waveform, sound_seconds
+from mmavs.utils.audio import read_stereo_waveform, read_waveform, require_stereo, sound_seconds
 from mmavs.utils.safe_pickle import load_tensor
 
 SAMPLE_RATE = 16000
@@ -84,6 +84,73 @@ class LoadAudio(BaseTransform):
 
 
 @TRANSFORMS.register_module()
+class LoadMixedAudio(BaseTransform):
+    """Read the sounds of a clip, one for each object, and mix them as CAVP does for VPO.
+
+    Of each sound the centre is used; a sound that is too short is repeated from its beginning (CAVP's code repeats its
+    last fraction of a second instead, a slip). The mix is the plain sum, neither averaged nor clipped: several loud
+    sounds may leave [-1, 1].
+
+    The clip says whether the mix is mono or stereo (``audio_mode``). For stereo a sound w at position p in [0, 1]
+    (``audio_positions``) goes to the left channel as w (1 - p) and to the right as w p, so that the mono mix is the sum
+    of the channels; without positions, the file has two channels that are used as they are.
+
+    Args:
+        num_seconds: Length of the waveform.
+
+    Required keys: ``audio_paths``, ``audio_positions`` (one number for each path, or None), ``audio_mode``. Added keys:
+    ``waveform``, (L,) or (2, L) float32, 16 kHz.
+
+    Raises:
+        FileNotFoundError: A sound is missing.
+        ValueError: A file is truncated, holds NaN, or has one channel where two are needed.
+    """
+
+    path_key = 'audio_paths'
+
+    def __init__(self, num_seconds: float = 3.0) -> None:
+        self.num_samples = round(num_seconds * SAMPLE_RATE)
+
+    def transform(self, results: dict) -> dict:
+        """Read and mix the sounds."""
+        stereo, positions = results['audio_mode'] == 'stereo', results['audio_positions']
+        mix = np.zeros((2, self.num_samples) if stereo else self.num_samples, np.float32)
+        for i, path in enumerate(results['audio_paths']):
+            read = read_stereo_waveform if stereo and positions is None else read_waveform
+            sound = central_or_repeated(read(path, SAMPLE_RATE), self.num_samples)
+            if stereo and positions is not None:
+                sound = sound * np.array([[1 - positions[i]], [positions[i]]], np.float32)
+            mix += sound
+        results['waveform'] = mix
+        return results
+
+    def inspect(self, clip: dict) -> None:
+        """Raise an error where a sound of a clip cannot be used."""
+        for path in clip['audio_paths']:
+            sound_seconds(path)
+            if clip['audio_mode'] == 'stereo' and clip['audio_positions'] is None:
+                require_stereo(path)
+
+
+@TRANSFORMS.register_module()
+class FlipAudio(BaseTransform):
+    """Exchange left and right of a stereo sound where the pictures have been flipped horizontally.
+
+    It follows the :class:`ClipBroadcaster` whose RandomFlip flips the clip, and leaves mono sound alone. Exchanging the
+    channels is the same as mirroring the positions of all sounds.
+
+    Modified keys: ``waveform``. Removed keys: ``flip`` and ``flip_direction``, so that no flip counts twice.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Flip the sound."""
+        flip, direction = results.pop('flip', False), results.pop('flip_direction', None)
+        if flip and direction != 'vertical' and results['waveform'].ndim == 2:
+            results['waveform'] = np.ascontiguousarray(results['waveform'][::-1])
+        return results
+
+
+@TRANSFORMS.register_module()
 class MuteAudio(BaseTransform):
     """Replace the sound of a clip by silence of the same length, to test whether a model listens.
 
@@ -97,6 +164,15 @@ class MuteAudio(BaseTransform):
         if 'log_mel' in results:
             results['log_mel'] = np.full_like(results['log_mel'], math.log(0.01))
         return results
+
+
+def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    """The central ``num_samples`` of a waveform (..., L); a shorter one is repeated from its beginning."""
+    length = waveform.shape[-1]
+    if length >= num_samples:
+        start = (length - num_samples) // 2
+        return waveform[..., start:start + num_samples]
+    return np.tile(waveform, -(-num_samples // length))[..., :num_samples]
 
 
 def seconds_of(num_examples: int) -> float:

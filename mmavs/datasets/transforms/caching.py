@@ -24,7 +24,8 @@ class CachedTransforms(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Transform a clip, or recall how it was transformed."""
-        clip = results['split'], results['clip_id'], results['audio_path'], results['log_mel_path']
+        sounds = results['audio_path'], results['log_mel_path'], *results.get('audio_paths', ())
+        clip = results['split'], results['clip_id'], sounds
         if clip not in self._made:
             self._made[clip] = self.transforms(dict(results))
         return dict(self._made[clip])

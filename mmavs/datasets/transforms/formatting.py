@@ -53,8 +53,8 @@ class PackClipInputs(BaseTransform):
 
     Returns a dict of
 
-    - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or ``log_mel`` (T, 1, 96, 64), float32; and,
-      where loaded, ``num_samples`` (int, how much of the waveform is sound) and ``mask_prior`` (T, 3, H, W) uint8;
+    - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or (2, L), or ``log_mel`` (T, 1, 96, 64) float32;
+      and, where loaded, ``num_samples`` (int, how much of the waveform is sound) and ``mask_prior`` (T, 3, H, W) uint8;
     - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, where loaded, ``gt_sem_seg`` and
       ``gt_events``; its metainfo holds ``clip_id``, ``subset``, ``category``, ``ori_shape``, ``img_shape`` and
       ``out_shape`` (the size of the masks, or ``ori_shape`` without masks).

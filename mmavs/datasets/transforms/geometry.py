@@ -24,6 +24,8 @@ class ClipBroadcaster(TransformBroadcaster):
         share_random_params: Draw random numbers once and use them for the whole clip (geometry); otherwise every
             frame and every mask prior draws its own (colour jitter).
 
+    Added keys: with shared random numbers ``flip`` and ``flip_direction``, where a RandomFlip is among the transforms.
+
     Raises:
         ValueError: Frames, masks and mask priors that share their geometry differ in size.
     """
@@ -44,6 +46,8 @@ class ClipBroadcaster(TransformBroadcaster):
         with cache_random_params(self.transforms) if self.share_random_params else nullcontext():
             samples = [self.transforms(sample) for sample in samples]
         self._gather(samples, results)
+        if self.share_random_params:
+            results.update({key: samples[0][key] for key in ('flip', 'flip_direction') if key in samples[0]})
         return results
 
     def scatter_sequence(self, data: dict) -> list[dict]:

@@ -1,6 +1,7 @@
 """Read the pictures of a clip."""
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,8 @@ class LoadClipMasks(BaseTransform):
       than 255s are an error (class indices were stored, or something else).
     - 'index': the stored value (of a grey or palette picture) is the class. Other values than classes are an error.
     - 'palette': RGB in PASCAL-VOC colours.
+    - 'category': the stored value (of a grey or palette picture) is the id of a category, whose class is its place in
+      ``results['category_ids']``; 255 is unlabelled. Other values are an error.
 
     Nothing is added for clips without any ground truth.
 
@@ -97,8 +100,8 @@ class LoadClipMasks(BaseTransform):
         off_palette: What a colour of no class in 'palette' masks means: 'error', or 'background', as the released
             code of AVSBench and AVSegFormer read it.
 
-    Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``. Added keys: ``masks``, a list of T arrays (H, W)
-    uint8.
+    Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``; ``category_ids`` for 'category'. Added keys:
+    ``masks``, a list of T arrays (H, W) uint8.
 
     Raises:
         FileNotFoundError: A mask is missing.
@@ -118,8 +121,8 @@ class LoadClipMasks(BaseTransform):
         if all(path is None for path in paths):
             return results
         masks = [
-            read_mask(path, results['mask_encoding'], results['num_classes'], self.off_palette)
-            if path is not None else None for path in paths
+            read_mask(path, results['mask_encoding'], results['num_classes'], self.off_palette,
+                      results.get('category_ids', ())) if path is not None else None for path in paths
         ]
         unlabelled = np.full(_common_shape(masks, paths), UNLABELLED, np.uint8)
         results['masks'] = [unlabelled if mask is None else mask for mask in masks]
@@ -181,7 +184,11 @@ def _complete_shape(path: str) -> tuple[int, int] | None:
         return None
 
 
-def read_mask(path: str, encoding: str, num_classes: int, off_palette: str = 'error') -> np.ndarray:
+def read_mask(path: str,
+              encoding: str,
+              num_classes: int,
+              off_palette: str = 'error',
+              category_ids: Sequence[int] = ()) -> np.ndarray:
     """Decode one ground-truth mask; see :class:`LoadClipMasks`. Returns classes, (H, W) uint8."""
     if encoding == 'binary':
         return _decode_binary(read_image(path, 'mask', 'L'), path)
@@ -189,7 +196,9 @@ def read_mask(path: str, encoding: str, num_classes: int, off_palette: str = 'er
         return _check_index(read_image(path, 'mask'), path, num_classes)
     if encoding == 'palette':
         return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette)
-    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index' or 'palette'")
+    if encoding == 'category':
+        return _decode_category(read_image(path, 'mask'), path, tuple(category_ids))
+    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette' or 'category'")
 
 
 def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
@@ -202,13 +211,39 @@ def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
 
 
 def _check_index(values: np.ndarray, path: str, num_classes: int) -> np.ndarray:
-    if values.ndim != 2:
-        raise ValueError(f'{path}: the mask has {values.shape[2]} channels, expected one that holds class indices')
+    _require_one_channel(values, path, 'class indices')
     largest = int(values.max())
     if largest >= num_classes or int(values.min()) < 0:
         wrong = largest if largest >= num_classes else int(values.min())
         raise ValueError(f'{path}: mask value {wrong} is outside the classes, expected 0 to {num_classes - 1}')
     return values.astype(np.uint8, copy=False)
+
+
+def _decode_category(values: np.ndarray, path: str, category_ids: tuple[int, ...]) -> np.ndarray:
+    _require_one_channel(values, path, 'category ids')
+    largest = int(values.max())
+    # All ids are looked up at once: replaced one after the other, a new value may be taken for an id.
+    table = _category_table(category_ids)
+    unknown = [largest] if largest > UNLABELLED else np.flatnonzero(
+        (table < 0) & (np.bincount(values.ravel(), minlength=UNLABELLED + 1) > 0)).tolist()
+    if unknown:
+        raise ValueError(f'{path}: mask value {unknown[0]} is the id of no class, expected '
+                         f"{', '.join(map(str, sorted(category_ids)))}, or {UNLABELLED} where unlabelled")
+    return table.astype(np.uint8)[values]
+
+
+@cache
+def _category_table(category_ids: tuple[int, ...]) -> np.ndarray:
+    """Class of each of the 256 values, (256,) int16: 255 of 255, -1 of a value that is no id."""
+    table = np.full(UNLABELLED + 1, -1, np.int16)
+    table[UNLABELLED] = UNLABELLED
+    table[list(category_ids)] = np.arange(len(category_ids))
+    return table
+
+
+def _require_one_channel(values: np.ndarray, path: str, content: str) -> None:
+    if values.ndim != 2:
+        raise ValueError(f'{path}: the mask has {values.shape[2]} channels, expected one that holds {content}')
 
 
 def _decode_palette(colours: np.ndarray, path: str, num_classes: int, off_palette: str) -> np.ndarray:

@@ -116,6 +116,9 @@ class VGGish(BaseModule):
                 missing = frames >= _complete_examples(num_samples.to(frames.device))[:, None]
                 examples = examples.masked_fill(missing[:, :, None, None, None], 0)
             return examples
+        if audio.ndim == 3 and audio.shape[1] == 2:
+            raise ValueError("VGGish hears one channel, the waveforms are stereo: set audio_mode='mono' in the data "
+                             'set, whose waveform is the sum of the two channels')
         if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
             audio = audio[:, :num_frames]
             return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_frames - audio.shape[1]))
