@@ -22,6 +22,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='file for the metrics (.json) or the predicted masks (.npz)')
     parser.add_argument(
         '--out-item', choices=['metrics', 'pred'], default='metrics', help='what goes into FILE (default: metrics)')
+    parser.add_argument(
+        '--allow-other-settings',
+        action='store_true',
+        help='accept a checkpoint that was trained for another input size or for other classes')
     parser.add_argument('--show-dir', metavar='DIR', help='folder for pictures of the predictions, one per clip')
     parser.add_argument(
         '--cfg-options',
@@ -54,7 +58,8 @@ def main() -> None:
     # The checkpoint named here counts, not that of the config.
     config.load_from, config.resume = None, False
     runner = build_runner(config, args.launcher)
-    load_weights(getattr(runner.model, 'module', runner.model), args.checkpoint)
+    load_weights(getattr(runner.model, 'module', runner.model), args.checkpoint,
+                 None if args.allow_other_settings else config)
     metrics = runner.test()
     if args.out and args.out_item == 'metrics' and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

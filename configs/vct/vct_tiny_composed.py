@@ -4,6 +4,13 @@ _base_ = './vct_tiny_synthetic.py'
 
 # A few hundred photos are too few to learn to see from: start from the weights that make demo leaves.
 load_from = 'work_dirs/demo/iter_1100.pth'
+# They were trained for other classes.
+custom_hooks = [
+    dict(type='IterationSeedHook'),
+    dict(type='MeanLossHook'),
+    dict(type='StrictLoadHook', allow_other_settings=True),
+    dict(type='InspectDataHook'),
+]
 
 max_iters = 4000
 data_root = 'data/composed/AVSS'

@@ -24,7 +24,7 @@ def listening_test(config: Config, checkpoint: str, launcher: str = 'none') -> d
     """
     variants = sound_variants(config.test_dataloader)
     runner = build_runner(config, launcher)
-    load_weights(getattr(runner.model, 'module', runner.model), checkpoint)
+    load_weights(getattr(runner.model, 'module', runner.model), checkpoint, config)
     runner.call_hook('before_run')
     scores = {
         name: TestLoop(runner, dataloader, deepcopy(config.test_evaluator)).run()

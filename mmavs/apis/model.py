@@ -13,13 +13,15 @@ from mmavs.utils.config import ConfigError, check_config, load_config
 
 def init_model(config: str | Path | Config,
                checkpoint: str | Path | None = None,
-               device: str | torch.device = 'cpu') -> BaseModel:
+               device: str | torch.device = 'cpu',
+               allow_other_settings: bool = False) -> BaseModel:
     """Build a model for inference.
 
     Args:
         config: A config file or a config that has been read.
         checkpoint: Weights to load, all of them; None leaves them random.
         device: Where the model goes.
+        allow_other_settings: Accept a checkpoint that was trained for another input size or for other classes.
 
     Returns:
         The model in evaluation mode; ``model.cfg`` is the config.
@@ -28,7 +30,7 @@ def init_model(config: str | Path | Config,
         ConfigError: The config cannot be read, or names a component or an argument that does not exist; close matches
             are listed.
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The checkpoint is damaged or does not fit the model.
+        ValueError: The checkpoint is damaged, does not fit the model, or was trained for something else.
     """
     if isinstance(config, Config):
         init_default_scope(config.get('default_scope', 'mmavs'))
@@ -41,6 +43,6 @@ def init_model(config: str | Path | Config,
         raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, None if allow_other_settings else config)
     model.cfg = config
     return model.to(device).eval()

@@ -16,12 +16,14 @@ from urllib.parse import urlparse
 import mmengine.runner.checkpoint
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from .safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
+from .training_settings import check_training_settings
 
 try:
     from numpy._core import multiarray
@@ -102,25 +104,30 @@ def weights_of(checkpoint: Any, name: str) -> dict[str, Tensor]:
     return weights
 
 
-def load_weights(model: nn.Module, path: str | Path) -> dict:
+def load_weights(model: nn.Module, path: str | Path, config: Config | None = None) -> dict:
     """Load all weights of a model, strictly.
 
     Args:
         model: The model; it is changed only if the checkpoint fits.
         path: A file, or a URL that MMEngine knows.
+        config: The model's config, to compare its test pipeline and classes with what the checkpoint says that it was
+            trained for; None accepts any.
 
     Returns:
         The meta information of the checkpoint, empty where it has none.
 
     Raises:
-        ValueError: The checkpoint does not fit; see :func:`check_state_dict`. Also the errors of
-            :func:`read_checkpoint`.
+        ValueError: The checkpoint does not fit; see :func:`check_state_dict` and
+            :func:`mmavs.utils.training_settings.check_training_settings`. Also the errors of :func:`read_checkpoint`.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     weights = weights_of(checkpoint, str(path))
     check_state_dict(model, weights, str(path))
+    meta = checkpoint.get('meta', {})
+    if config is not None:
+        check_training_settings(meta, config, str(path), 'test')
     model.load_state_dict(weights)
-    return checkpoint.get('meta', {})
+    return meta
 
 
 def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
@@ -178,22 +185,33 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
         if any(re.match(pattern, key) for key in weights):
             return [f'  It holds weights as the authors published them: convert it with '
                     f'tools/model_converters/convert.py --from {source} SRC DST and load DST.']
-    if 2 * len(missing) > len(expected):
-        return [f'  It seems to belong to another method or backbone: only {len(expected) - len(missing)} of '
-                f'{len(expected)} parameters of the model are in it.']
+    for part in ('backbone', 'audio_backbone'):
+        if 2 * sum(f'{part}.{key}' in expected for key in weights) > len(weights):
+            return [f'  It holds the weights of a backbone alone: set model.{part}.init_cfg=dict(type="Pretrained", '
+                    'checkpoint=...) to train with it.']
     causes = []
-    if any(key.startswith('mask_prior.') for key in unexpected):
-        causes.append('  It has a mask-prior branch and the config has none: use the config of the same name with '
-                      'mask-prior in it.')
-    if any(key.startswith('mask_prior.') for key in missing):
-        causes.append('  The config has a mask-prior branch and it has none: use the config of the same name without '
-                      'mask-prior in it.')
+    kinds = [next((kind for kind, prefix in BACKBONES.items() if any(key.startswith(prefix) for key in keys)), None)
+             for keys in (weights, expected)]
+    if None not in kinds and kinds[0] != kinds[1]:
+        causes.append(f'  Its backbone is a {kinds[0]}, that of the config a {kinds[1]}: use the config of its '
+                      'backbone.')
+    # Backbones are those of many methods.
+    own, absent = ([key for key in keys if not re.match(r'(audio_)?backbone\.', key)] for keys in (expected, missing))
+    if 2 * len(absent) > len(own):
+        causes.append(f'  It seems to belong to another method{"" if causes else " or backbone"}: only '
+                      f'{len(expected) - len(missing)} of {len(expected)} parameters of the model are in it.')
+        return causes
+    for prefix, (part, has, lacks) in OPTIONAL_PARTS.items():
+        if any(key.startswith(prefix) for key in unexpected):
+            causes.append(f'  It has {part} and the config has none: {has}.')
+        if any(key.startswith(prefix) for key in missing):
+            causes.append(f'  The config has {part} and it has none: {lacks}.')
     for key in reshaped:
         found, wanted = weights[key].shape, expected[key].shape
-        # A classifier has one row for each class and one for "no object".
-        if re.search(r'\b(class_embed|cls_embed)\.weight$', key) and found[1:] == wanted[1:]:
-            causes.append(f'  {key} has {found[0]} rows = {found[0] - 1} classes, the config says {wanted[0] - 1}: use '
-                          'the config of the data set that it was trained on.')
+        if re.search(CLASSIFIER, key) and found[1:] == wanted[1:]:
+            classes = [_classes_of(key, shape[0]) for shape in (found, wanted)]
+            causes.append(f'  {key} has {found[0]} rows = {classes[0]}, the config says {classes[1]}: use the config '
+                          'of the data set that it was trained on.')
         # The query mixer runs over the pixels of the stride-4 map.
         if re.search(r'mixer\.(layers\.)?0\.weight$', key) and found[:1] == wanted[:1]:
             sizes = ['{0} x {0}'.format(4 * isqrt(shape[1])) for shape in (found, wanted)]
@@ -202,13 +220,37 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     return causes
 
 
+def _classes_of(key: str, rows: int) -> str:
+    """The classes that so many rows of a classifier tell apart; ``class_embed`` has one for "no object" too."""
+    classes = rows - key.endswith('class_embed.weight')
+    return '1 class (sounding objects)' if classes == 1 else f'{classes} classes'
+
+
 def _abridged(names: list[str], limit: int = 6) -> str:
     rest = f', ... ({len(names)} in all)' if len(names) > limit else ''
     return ', '.join(names[:limit]) + rest
 
 
 # Names that only the authors' own checkpoints have, by the source that convert.py knows.
-UNCONVERTED = {'vct': r'sem_seg_head\.', 'swin': r'(backbone\.)?layers\.\d\.blocks\.'}
+UNCONVERTED = {
+    'vct': r'sem_seg_head\.',
+    'avsegformer': r'head\.(transformer\.|level_embed)',
+    'tpavi': r'tpavi_b\d\.',
+    'swin': r'(backbone\.)?layers\.\d\.blocks\.',
+}
+# How the names of a backbone begin.
+BACKBONES = {'PVTv2': 'backbone.block1.', 'ResNet': 'backbone.layer1.', 'Swin Transformer': 'backbone.stages.'}
+# The weights that have a row for each class.
+CLASSIFIER = r'(class_embed|cls_embed|(?<!intermediate_head\.)mask_head\.\d|output_conv\.4)\.weight$'
+# Parts that models of one method may or may not have: prefix, name, what to do where only the checkpoint has it, and
+# where only the config has it.
+OPTIONAL_PARTS = {
+    'mask_prior.': ('a mask-prior branch', 'use the config of the same name with mask-prior in it',
+                    'use the config of the same name without mask-prior in it'),
+    'decode_head.query_generator.query.':
+    ('a query generator', 'it is of the second version of AVSegFormer, use a config avsegformer_*',
+     'it is of the first version of AVSegFormer, use a config avsegformer-v1_*'),
+}
 
 
 def _history_buffer_method(owner: type, name: str) -> FunctionType:

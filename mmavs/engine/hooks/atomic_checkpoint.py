@@ -7,6 +7,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
 from mmavs.registry import HOOKS
+from mmavs.utils.training_settings import TRAINED_FOR, training_settings
 
 PARTIAL = '.partial'
 
@@ -39,8 +40,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     MMEngine removes the oldest and the best checkpoint before it writes their successors, and writes in place. Here a
     checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` moves on, and only then
-    its predecessor goes. Takes the arguments of CheckpointHook but ``file_client_args`` and ``backend_args``;
-    ``save_best`` names one metric.
+    its predecessor goes. The meta information says what the model was trained for. Takes the arguments of
+    CheckpointHook but ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -56,6 +57,10 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for path in Path(self.out_dir).glob(f'*{PARTIAL}'):
                 path.unlink()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Record input size and classes, which :class:`StrictLoadHook` and the tools compare."""
+        checkpoint['meta'][TRAINED_FOR] = training_settings(runner.cfg)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         outdated = []
