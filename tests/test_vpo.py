@@ -1,11 +1,13 @@
 """VPO: both layouts, the label look-up, the mix of sounds, stereo and flips, and errors that say what to do."""
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from avsbench_tree import random_frame, write_csv, write_image, write_wav
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmavs.datasets import ClipDataset, SwapAudio, VPODataset
@@ -23,6 +25,7 @@ from mmavs.datasets.transforms import (
 from mmavs.datasets.vpo import CATEGORY_IDS, CLASSES
 from mmavs.models.audio_backbones import VGGish
 from mmavs.models.data_preprocessor import AVSDataPreprocessor
+from mmavs.registry import DATASETS
 
 HEADER = 'cateName,cateId,img_Id,ann_Ids,vgg_file,audio_pos,multi_instance,split'
 SIZE = 30, 40
@@ -377,3 +380,25 @@ def test_waveforms_are_tensors_that_own_their_memory(root):
     dataset = VPODataset(str(root), 'train', 'vpo-ss', audio_mode='stereo', pipeline=pipeline)
     waveform = dataset[0]['inputs']['waveform']
     assert waveform.dtype == torch.float32 and waveform.shape == (2, 48000) and waveform.is_contiguous()
+
+
+# Configs
+
+
+@pytest.mark.parametrize('subset', ['vpo-ss', 'vpo-ms', 'vpo-msmi'])
+@pytest.mark.parametrize('size', [224, 512])
+def test_config_loads_clips_of_its_subset(root, subset, size):
+    config = Config.fromfile(Path(__file__).parents[1] / f'configs/_base_/datasets/{subset}_{size}.py')
+    np.random.seed(0)
+    for split in ('train', 'val', 'test'):
+        options = config[f'{split}_dataloader'].dataset.to_dict()
+        assert options['subset'] == subset and options['split'] == ('train' if split == 'train' else 'test')
+        options.update(data_root=str(root), audio_mode='stereo')
+        clip = DATASETS.build(options)[0]
+        sample = clip['data_samples']
+        assert clip['inputs']['waveform'].shape == (2, 48000) and sample.gt_sem_seg.any()
+        # At 512 crops in training, native pictures in the test.
+        native = size == 512 and split != 'train'
+        assert sample.img_shape == sample.out_shape == (SIZE if native else (size, size))
+        assert set(sample.gt_sem_seg.unique().tolist()) <= {*range(22), *([255] if size == 512 and not native else [])}
+    assert config.test_evaluator == dict(type='DatasetMetric', preset={224: 'ddeseg', 512: 'cavp'}[size])
