@@ -14,7 +14,7 @@ from mmengine.runner import CheckpointLoader
 from mmseg.models.backbones.swin import PatchMerging, WindowMSA
 from torch import nn
 
-from mmavs.apis import convert_checkpoint
+from mmavs.apis import convert_checkpoint, init_model
 from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_state_dict, load_weights, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, convert_vct
@@ -186,7 +186,7 @@ BACKBONES = {
 }
 
 
-def vct_model(num_classes=2, num_prototypes=None, mask_prior=True, backbone='swin-b'):
+def vct_config(num_classes=2, num_prototypes=None, mask_prior=True, backbone='swin-b'):
     backbone = BACKBONES[backbone]
     head = dict(
         type='VCTHead',
@@ -202,15 +202,18 @@ def vct_model(num_classes=2, num_prototypes=None, mask_prior=True, backbone='swi
         ffn_dims=56)
     if num_prototypes:
         head.update(num_prototypes=num_prototypes, pac_loss=dict(type='PACLoss'))
+    return dict(
+        type='AudioVisualSegmentor',
+        backbone=backbone,
+        audio_backbone=dict(type='VGGish', output='conv', channels=VGGISH_CHANNELS),
+        mask_prior=dict(type='MaskPriorBranch', backbone=backbone, channels=(8, 16, 32, 64), reduction=4)
+        if mask_prior else None,
+        decode_head=head)
+
+
+def vct_model(*args, **kwargs):
     init_default_scope('mmavs')
-    return MODELS.build(
-        dict(
-            type='AudioVisualSegmentor',
-            backbone=backbone,
-            audio_backbone=dict(type='VGGish', output='conv', channels=VGGISH_CHANNELS),
-            mask_prior=dict(type='MaskPriorBranch', backbone=backbone, channels=(8, 16, 32, 64), reduction=4)
-            if mask_prior else None,
-            decode_head=head))
+    return MODELS.build(vct_config(*args, **kwargs))
 
 
 SUBSETS = pytest.mark.parametrize(('subset', 'num_classes', 'num_prototypes'), [('ms3', 2, None), ('s4', 2, 23),
@@ -336,6 +339,30 @@ def test_a_wrong_shape_is_an_error_when_converting(tmp_path):
     with pytest.raises(ValueError, match=r'stages.2.blocks.0.ffn.layers.0.0.bias is \(7,\)'):
         convert_checkpoint('swin', tmp_path / 'swin.pth', tmp_path / 'out.pth')
     assert not (tmp_path / 'out.pth').exists()
+
+
+def test_a_converted_model_tells_what_the_named_config_was_trained_for(tmp_path):
+    torch.save(randoms(vct_shapes(2, None)), tmp_path / 'published.pth')
+    data = CONVERT.parents[2] / 'configs/_base_/datasets'
+    for name, num_classes in (('ms3_224', 2), ('s4_512_plain', 2), ('avss_224', 71)):
+        (tmp_path / f'{name}.py').write_text(f"_base_ = '{data}/{name}.py'\nmodel = {vct_config(num_classes)}")
+    convert_checkpoint('vct', tmp_path / 'published.pth', tmp_path / 'x.pth', tmp_path / 'ms3_224.py')
+    meta = read_checkpoint(tmp_path / 'x.pth')['meta']
+    assert meta['trained_for'] == dict(
+        config='ms3_224', input_size=[224, 224], classes=['background', 'sounding object'])
+    init_model(tmp_path / 'ms3_224.py', tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='frames of 224x224 .* the config has 512x512'):
+        init_model(tmp_path / 's4_512_plain.py', tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r'class_embed.weight has 3 rows = 2 classes, the config says 71'):
+        convert_checkpoint('vct', tmp_path / 'published.pth', tmp_path / 'y.pth', tmp_path / 'avss_224.py')
+    assert not (tmp_path / 'y.pth').exists()
+
+
+def test_a_backbone_belongs_to_no_config(tmp_path):
+    torch.save(randoms(swin_shapes()), tmp_path / 'swin.pth')
+    (tmp_path / 'vct.py').write_text(f'model = {vct_config(mask_prior=False)}')
+    with pytest.raises(ValueError, match='holds the weights of a backbone alone'):
+        convert_checkpoint('swin', tmp_path / 'swin.pth', tmp_path / 'x.pth', tmp_path / 'vct.py')
 
 
 def test_vggish_keeps_its_names_and_drops_the_post_processor():

@@ -10,6 +10,7 @@ from torch import nn
 from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, Conversion
+from mmavs.utils.training_settings import TRAINED_FOR, training_settings
 from mmavs.version import __version__
 
 from .model import init_model
@@ -23,25 +24,36 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     Args:
         source: Where it comes from, a key of ``CONVERTERS``.
         src: The published file.
-        dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values.
-        config: Config whose model the result has to fit; None finds out by the weights.
+        dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
+            whole model says what it was trained for, as the config has it.
+        config: Config that the checkpoint was trained with, whose model the result has to fit; None finds out by the
+            weights.
 
     Returns:
         The converted weights and what became of each key.
 
     Raises:
         FileNotFoundError: There is no such file, or none of the weights that complete it.
-        ValueError: The file is no checkpoint, holds an unknown key, or the result does not fit the model.
+        ValueError: The file is no checkpoint, holds an unknown key, its weights are those of several configs and none
+            is named, or the result does not fit the model.
     """
     converter = CONVERTERS[source]
-    conversion = converter.convert(weights_of(read_checkpoint(src), str(src)))
-    model = _target_model(converter.target(conversion.state_dict) if config is None else str(config))
+    checkpoint = read_checkpoint(src)
+    conversion = converter.convert(weights_of(checkpoint, str(src)))
+    if config is None:
+        target = converter.target(conversion.state_dict)
+        arguments = converter.arguments(checkpoint, str(src))
+        model = _target_model(dict(target, **arguments) if arguments else target)
+    else:
+        model = _target_model(str(config))
     _complete(conversion, model, converter.absent, str(src))
     absent = {key: x for key, x in model.state_dict().items() if re.fullmatch(converter.absent, key)}
     check_state_dict(model, absent | conversion.state_dict, str(src))
 
     weights = {key: x.contiguous() for key, x in conversion.state_dict.items()}
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
+    if hasattr(model, 'cfg'):
+        meta[TRAINED_FOR] = training_settings(model.cfg)
     dst = Path(dst)
     dst.parent.mkdir(parents=True, exist_ok=True)
     partial = dst.with_name(f'{dst.name}.partial')

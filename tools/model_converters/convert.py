@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert a published checkpoint; every key is used, or dropped with a '
                                      'reason')
     parser.add_argument('--from', dest='source', required=True, choices=sorted(CONVERTERS), help='what SRC is')
-    parser.add_argument('--config', help='config whose model the result has to fit (default: found by the weights)')
+    parser.add_argument('--config', help='config that SRC was trained with (default: found by the weights)')
     parser.add_argument('src', metavar='SRC', help='published file')
     parser.add_argument('dst', metavar='DST', help='file to write')
     return parser.parse_args()
