@@ -1,6 +1,7 @@
 """Audio backbones: from sound to tokens of each frame."""
+from .audio_spectrogram_transformer import AST
 from .base import AudioBackbone
 from .beats import BEATs
 from .vggish import VGGish
 
-__all__ = ['AudioBackbone', 'BEATs', 'VGGish']
+__all__ = ['AST', 'AudioBackbone', 'BEATs', 'VGGish']

@@ -29,6 +29,8 @@ class AudioBackbone(BaseModule):
         embed_dims: Channels C of a token.
     """
     embed_dims: int
+    # What to set for pretrained weights.
+    PRETRAINED = 'audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published weights'
 
     def __init__(self, frozen: bool, init_cfg: dict | None) -> None:
         super().__init__(init_cfg)
@@ -67,9 +69,8 @@ class AudioBackbone(BaseModule):
         if self.frozen and not self.init_cfg:
             name = type(self).__name__
             print_log(
-                f'{name} is frozen and has no init_cfg: unless a checkpoint is loaded into the whole model, its '
-                'weights stay random. Set audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the '
-                'published weights, or frozen=False to train it.',
+                f'{name} is frozen and has no pretrained weights: unless a checkpoint is loaded into the whole model, '
+                f'its weights stay random. Set {self.PRETRAINED}, or frozen=False to train it.',
                 logger='current',
                 level=logging.WARNING)
         super().init_weights()
@@ -112,3 +113,9 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
         after_end = torch.arange(needed, device=audio.device) >= num_samples[:, None]
         waveforms = waveforms.masked_fill(after_end, 0)
     return waveforms, num_samples
+
+
+def hears_something(num_frames: int, num_samples: Tensor) -> Tensor:
+    """Which frames begin before the sound ends, bool (B, T), from how many samples are sound (B,)."""
+    begins = torch.arange(num_frames, device=num_samples.device) * ROWS_OF_FRAME * HOP
+    return begins < num_samples[:, None]

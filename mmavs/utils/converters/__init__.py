@@ -1,6 +1,6 @@
 """Published checkpoints -> state dicts under the names of mmavs; every key is used, or dropped with a reason."""
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -23,14 +23,17 @@ class Converter(NamedTuple):
         target: Converted state dict -> the model that it belongs to: a component's config, or the path of a config
             file relative to ``configs/``.
         absent: Regular expression for keys of that model that the source does not have.
+        arguments: What the file says of a component beside its weights, and the file's name -> further arguments of its
+            config; raises a ValueError where the component cannot be what the file says.
     """
     convert: Callable[[Mapping[str, Tensor]], Conversion]
     target: Callable[[Mapping[str, Tensor]], dict | str]
     absent: str = r'(?!)'
+    arguments: Callable[[Any, str], dict] = lambda checkpoint, name: {}
 
 
 CONVERTERS = {
-    'beats': Converter(convert_beats, beats.target_config),
+    'beats': Converter(convert_beats, beats.target_config, arguments=beats.file_arguments),
     'pvtv2': Converter(convert_pvt_v2, pvt_v2.target_config),
     'swin': Converter(convert_swin, swin.target_config, swin.ABSENT),
     'tpavi': Converter(convert_tpavi, tpavi.target_config, tpavi.ABSENT),

@@ -67,6 +67,11 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
         conv_groups=len(conv) // conv.shape[1])
 
 
+def file_arguments(checkpoint: Any, name: str) -> dict[str, int]:
+    """Arguments of ``BEATs`` that a file asks for, none where it holds weights only; see :func:`beats_arguments`."""
+    return beats_arguments(checkpoint['cfg'], name) if 'cfg' in checkpoint else {}
+
+
 def beats_arguments(cfg: Mapping[str, Any], name: str) -> dict[str, int]:
     """Arguments of ``BEATs`` that the cfg of a published file asks for.
 

@@ -1,0 +1,129 @@
+"""AST: Audio Spectrogram Transformer (Gong et al., Interspeech 2021), of the library transformers."""
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmavs.registry import MODELS
+
+from .base import ROWS_OF_FRAME, AudioBackbone, fit_waveforms, hears_something
+from .filter_bank import NUM_MELS, KaldiFilterBank
+
+# Statistics of AudioSet, for samples in [-1, 1].
+MEAN, STD = -4.2677393, 4.5689974
+
+
+@MODELS.register_module()
+class AST(AudioBackbone):
+    """Transformer over overlapping patches of a spectrogram, initialised from a folder of the library transformers.
+
+    A frame has 108 tokens, 9 steps of time by 12 of frequency, frequency fastest, of its own 0.975 s (see
+    :class:`AudioBackbone`). The published models are for 10.24 s; as the authors do for shorter sound, the positions in
+    the middle are used. The library knows no masks: where a waveform ends, or ``num_samples`` says so, silence
+    follows, and frames that hear nothing of it have tokens of zeros.
+
+    Args:
+        frozen: Do not train the weights; no gradient is recorded either.
+        arch: Arguments of ``transformers.ASTConfig`` that differ from the published base model's.
+        folder: Local folder with the pretrained model, ``config.json`` and ``model.safetensors``, as transformers saves
+            it. It is read where weights are initialised, that is before training; nothing is downloaded.
+
+    Attributes:
+        embed_dims: Channels C of a token.
+
+    Raises:
+        ImportError: transformers is not installed.
+    """
+    PRETRAINED = 'audio_backbone.folder to the folder of a pretrained AST'
+
+    def __init__(self, frozen: bool = True, arch: dict | None = None, folder: str | None = None) -> None:
+        super().__init__(frozen, init_cfg=None)
+        self.folder = folder
+        try:
+            from transformers import ASTConfig, ASTModel
+        except ImportError as error:
+            raise ImportError(f'AST needs the library transformers ({error}): install it by "pip install '
+                              '\'transformers>=5\'"') from error
+        config = ASTConfig(**dict(arch or {}, max_length=ROWS_OF_FRAME, num_mel_bins=NUM_MELS))
+        self.embed_dims = config.hidden_size
+        self.kaldi = KaldiFilterBank('hanning')
+        self.transformer = ASTModel(config)
+        self.freeze()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Steps of time and of frequency that the tokens of a frame stand for."""
+        return self.transformer.embeddings.get_shape(self.transformer.config)[::-1]
+
+    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
+        """Tokens (B, T, 108, C) of waveforms (B, L)."""
+        waveform, num_samples = fit_waveforms(audio, num_frames, num_samples, 'AST')
+        rows = self.filter_bank(waveform).view(-1, ROWS_OF_FRAME, NUM_MELS)
+        # Without the two tokens for classification; the library has time fastest.
+        tokens = self.transformer(rows).last_hidden_state[:, 2:]
+        tokens = tokens.unflatten(1, self.grid[::-1]).transpose(1, 2).flatten(1, 2).unflatten(0, (-1, num_frames))
+        if num_samples is not None:
+            tokens = tokens * hears_something(num_frames, num_samples)[:, :, None, None]
+        return tokens
+
+    def filter_bank(self, waveform: Tensor) -> Tensor:
+        """Normalised filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
+        return (self.kaldi(waveform) - MEAN) / (2 * STD)
+
+    def init_weights(self) -> None:
+        """Load the pretrained model of ``folder``.
+
+        Raises:
+            FileNotFoundError: There is no such folder.
+            ValueError: It holds no AST, or one of another architecture.
+        """
+        if self.folder is None:
+            super().init_weights()
+            return
+        for name in ('config.json', 'model.safetensors'):
+            if not (Path(self.folder) / name).is_file():
+                raise FileNotFoundError(f'{self.folder}: no {name} there, expected a local folder with an AST as '
+                                        'transformers saves it (config.json, model.safetensors)')
+        self.transformer.load_state_dict(self._published_weights(self.folder))
+
+    def _published_weights(self, folder: str) -> dict[str, Tensor]:
+        """Weights of the model in a folder, with the positions that a frame needs."""
+        from transformers import ASTConfig, ASTModel
+        config, ours = ASTConfig.from_pretrained(folder, local_files_only=True), self.transformer.config
+        differing = {
+            key: (value, getattr(config, key, None))
+            for key, value in ours.to_dict().items() if key in ARCHITECTURE and value != getattr(config, key, None)
+        }
+        if differing:
+            listed = ', '.join(f'{key}={theirs} (here {mine})' for key, (mine, theirs) in differing.items())
+            raise ValueError(f'{folder}: its config.json says {listed}: set audio_backbone.arch to what it says')
+        model, report = ASTModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
+        if report['missing_keys']:
+            raise ValueError(f'{folder}: holds no AST, {len(report["missing_keys"])} weights are missing '
+                             f'({", ".join(sorted(report["missing_keys"])[:3])}, ...)')
+        weights = model.state_dict()
+        key = 'embeddings.position_embeddings'
+        weights[key] = middle_positions(weights[key], *model.embeddings.get_shape(config), self.grid[0])
+        return weights
+
+
+# What the weights depend on; the rest of a config is bookkeeping.
+ARCHITECTURE = {
+    'model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'hidden_act',
+    'layer_norm_eps', 'patch_size', 'qkv_bias', 'frequency_stride', 'time_stride', 'num_mel_bins'
+}
+
+
+def middle_positions(positions: Tensor, num_bands: int, num_steps: int, needed: int) -> Tensor:
+    """Position embeddings of the ``needed`` steps of time in the middle, and of the two tokens for classification.
+
+    Args:
+        positions: (1, 2 + num_bands * num_steps, C), time fastest.
+        num_bands: Steps of frequency.
+        num_steps: Steps of time.
+        needed: Steps of time to keep, as the authors cut them.
+    """
+    start = max(0, num_steps // 2 - needed // 2)
+    grid = positions[:, 2:].unflatten(1, (num_bands, num_steps))[:, :, start:start + needed]
+    return torch.cat((positions[:, :2], grid.flatten(1, 2)), 1)
