@@ -1,25 +1,22 @@
 """VGGish, the audio backbone of AVSBench, AVSegFormer, COMBO and VCT."""
-import logging
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 
-SAMPLE_RATE = 16000
-WINDOW, HOP, FFT_SIZE = 400, 160, 512
+from .base import HOP, ROWS_OF_FRAME, SAMPLE_RATE, WINDOW, AudioBackbone, samples_of
+
+FFT_SIZE = 512
 NUM_MELS, MEL_RANGE = 64, (125.0, 7500.0)
 LOG_OFFSET = 0.01
-EXAMPLE_ROWS = 96
-EXAMPLE_SHAPE = (1, EXAMPLE_ROWS, NUM_MELS)
+EXAMPLE_SHAPE = (1, ROWS_OF_FRAME, NUM_MELS)
 
 
 @MODELS.register_module()
-class VGGish(BaseModule):
+class VGGish(AudioBackbone):
     """Convolutional audio features of 0.96 s of sound per frame (Hershey et al., ICASSP 2017; torchvggish weights).
 
     Frame t of a clip gets the t-th example of the clip's sound, that is 0.96 t to 0.96 t + 0.975 s, as in AVSBench.
@@ -44,13 +41,12 @@ class VGGish(BaseModule):
                  channels: Sequence[int] = (64, 128, 256, 256, 512, 512),
                  hidden_dims: int = 4096,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg)
+        super().__init__(frozen, init_cfg)
         if output not in ('embedding', 'conv'):
             raise ValueError(f"VGGish: output is {output!r}, expected 'embedding' or 'conv'")
         if len(channels) != 6:
             raise ValueError(f'VGGish: channels is {tuple(channels)}, expected the widths of 6 convolutions')
         self.output = output
-        self.frozen = frozen
         self.register_buffer('window', torch.hann_window(WINDOW), persistent=False)
         self.register_buffer('mel_filters', mel_filters(), persistent=False)
         self.features = conv_stack(channels)
@@ -63,24 +59,15 @@ class VGGish(BaseModule):
                 nn.Linear(channels[-1] * 6 * 4, hidden_dims), nn.ReLU(inplace=True),
                 nn.Linear(hidden_dims, hidden_dims), nn.ReLU(inplace=True), nn.Linear(hidden_dims, self.embed_dims),
                 nn.ReLU(inplace=True))
-        if frozen:
-            self.requires_grad_(False)
-        self.train()
+        self.freeze()
 
-    def forward(self, audio: Tensor, num_frames: int, num_samples: Tensor | None = None) -> Tensor:
-        """Tokens of the first ``num_frames`` = T examples of each clip.
+    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
+        """Tokens (B, T, tokens, C) of the first T examples of waveforms (B, L) or log-mel (B, n, 1, 96, 64).
 
-        Args:
-            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, or log-mel examples (B, n, 1, 96, 64).
-            num_frames: Frames T in a clip.
-            num_samples: How many of the L samples are sound, (B,). Frames without a complete example of sound then get
-                an example of zeros. None: all of them, so silence at the end is silence.
-
-        Returns:
-            Tokens (B, T, tokens, C).
+        With ``num_samples``, frames without a complete example of sound get an example of zeros; without, silence at
+        the end is silence.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self._encode(self._examples(audio, num_frames, num_samples))
+        return self._encode(self._examples(audio, num_frames, num_samples))
 
     def log_mel_examples(self, waveform: Tensor) -> Tensor:
         """Log-mel examples of VGGish, always in float32.
@@ -95,12 +82,12 @@ class VGGish(BaseModule):
             Examples (B, n, 1, 96, 64); n = 0 below 0.975 s, 1 at 1 s, 5 at 5 s, 10 at 10 s.
         """
         num_clips, num_samples = waveform.shape
-        num_rows = max(0, _complete_examples(num_samples)) * EXAMPLE_ROWS
+        num_rows = max(0, _complete_examples(num_samples)) * ROWS_OF_FRAME
         if num_rows == 0:
             return waveform.new_zeros(num_clips, 0, *EXAMPLE_SHAPE, dtype=torch.float32)
         # Mixed precision would cost more than the digits that the logarithm of quiet bands needs.
         with torch.autocast(waveform.device.type, enabled=False):
-            rows = waveform[:, :(num_rows - 1) * HOP + WINDOW].float().unfold(1, WINDOW, HOP)
+            rows = waveform[:, :samples_of(num_rows)].float().unfold(1, WINDOW, HOP)
             magnitude = torch.fft.rfft(rows * self.window, FFT_SIZE).abs()
             log_mel = (magnitude @ self.mel_filters).add_(LOG_OFFSET).log_()
         return log_mel.view(num_clips, -1, *EXAMPLE_SHAPE)
@@ -108,7 +95,7 @@ class VGGish(BaseModule):
     def _examples(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Exactly T examples of each clip: (B, T, 1, 96, 64)."""
         if audio.ndim == 2:
-            needed = (num_frames * EXAMPLE_ROWS - 1) * HOP + WINDOW
+            needed = samples_of(num_frames * ROWS_OF_FRAME)
             audio = audio[:, :needed]
             examples = self.log_mel_examples(F.pad(audio, (0, needed - audio.shape[1])))
             if num_samples is not None:
@@ -123,7 +110,7 @@ class VGGish(BaseModule):
             audio = audio[:, :num_frames]
             return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_frames - audio.shape[1]))
         raise ValueError(f'VGGish: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L) or log-mel '
-                         f'examples (B, n, 1, {EXAMPLE_ROWS}, {NUM_MELS})')
+                         f'examples (B, n, 1, {ROWS_OF_FRAME}, {NUM_MELS})')
 
     def _encode(self, examples: Tensor) -> Tensor:
         # Channels last takes a fifth less time on the CPU, and its transpose below is no copy.
@@ -135,25 +122,10 @@ class VGGish(BaseModule):
             tokens = self.embeddings(x.permute(0, 2, 3, 1).flatten(1)).unsqueeze(1)  # (N, 1, 128)
         return tokens.unflatten(0, examples.shape[:2])
 
-    def train(self, mode: bool = True) -> 'VGGish':
-        """Set the training mode; a frozen VGGish stays in evaluation mode."""
-        return super().train(mode and not self.frozen)
-
-    def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; a frozen VGGish without pretrained weights is worth a warning."""
-        if self.frozen and not self.init_cfg:
-            print_log(
-                'VGGish is frozen and has no init_cfg: unless a checkpoint is loaded into the whole model, its weights '
-                'stay random. Set audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published '
-                'weights, or frozen=False to train it.',
-                logger='current',
-                level=logging.WARNING)
-        super().init_weights()
-
 
 def _complete_examples(num_samples: int | Tensor) -> int | Tensor:
     """Whole examples in so many samples of sound, at most 0 for less than one."""
-    return (1 + (num_samples - WINDOW) // HOP) // EXAMPLE_ROWS
+    return (1 + (num_samples - WINDOW) // HOP) // ROWS_OF_FRAME
 
 
 def conv_stack(channels: Sequence[int]) -> nn.Sequential:
