@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
@@ -18,12 +19,13 @@ from mmavs.structures import AVSDataSample
 
 FRAME = 64
 CHANNELS = (32, 64, 128, 256)
+# GroupNorm has 32 groups: with 32 channels it would take all that is the same at every pixel off.
 SIZES = dict(
-    embed_dims=32, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
+    embed_dims=64, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
     in_channels=CHANNELS, input_size=(FRAME, FRAME))
 SIZES_OF = dict(
     SetCriterion=dict(num_points=64),
-    PACLoss=dict(channels=32),
+    PACLoss=dict(channels=64),
     VCTHead=dict(num_layers=5))
 BACKBONES = {
     'SwinTransformer': dict(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.),
@@ -32,6 +34,9 @@ BACKBONES = {
         arch=dict(embed_dims=CHANNELS, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
         drop_path_rate=0.),
     'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
+    'BEATs': dict(patch_dims=8, embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16, conv_size=8, conv_groups=2),
+    'AST': dict(
+        arch=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16), folder=None),
 }
 
 
@@ -51,8 +56,10 @@ def small_config(path: str | Path) -> ConfigDict:
 
 
 def shrink_backbone(backbone: ConfigDict) -> None:
+    if backbone.type == 'AST':
+        pytest.importorskip('transformers', reason='the optional library transformers is not installed')
     backbone.update(BACKBONES[backbone.type])
-    backbone.init_cfg = None
+    backbone.pop('init_cfg', None)
     if backbone.get('depth') == 18:
         backbone.update(base_channels=32)  # its blocks do not widen by four
 
