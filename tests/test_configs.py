@@ -87,6 +87,8 @@ def shrink(model: dict) -> dict:
                 model['decode_head']['pixel_decoder']['in_channels'] = channels
             else:
                 branch['channels'] = channels
+    # All audio backbones are frozen; some are large, or of a library that is optional.
+    model['audio_backbone'] = dict(type='VGGish', output='conv')
     model['decode_head'].update(num_layers=1, audio_hidden_dims=8, ffn_dims=8)
     return model
 

@@ -1,0 +1,9 @@
+# TPAVI that hears through BEATs in place of VGGish: the mean of 48 tokens of a frame.
+_base_ = './tpavi_pvt-v2-b5_avss.py'
+
+model = dict(
+    audio_backbone=dict(
+        _delete_=True,
+        type='BEATs',
+        init_cfg=dict(type='Pretrained', checkpoint='pretrained/BEATs_iter3_plus_AS2M.pt')),
+    decode_head=dict(audio_channels=768))
