@@ -1,5 +1,6 @@
 """TPAVI: interaction of pixels and sound, padding, decoder and losses, beside written-out references."""
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from mmavs.apis import convert_checkpoint, init_model
 from mmavs.models.decode_heads.tpavi import TPAVI, FrameGroups, ResidualConvUnit, TPAVIHead, mask_loss
 from mmavs.models.losses import AudioVisualMatchingLoss, foreground_features
 from mmavs.structures import FrameTargets
+from mmavs.utils.config import load_config
 from mmavs.utils.converters import convert_tpavi
 
+CONFIGS = Path(__file__).parents[1] / 'configs/tpavi'
 CHANNELS, AUDIO, DIMS = (4, 6, 8, 10), 12, 16
 SIZE = 64
 
@@ -372,3 +375,21 @@ def test_unknown_key_of_a_published_file_is_an_error(small):
     weights = published_weights(model.decode_head, model.backbone) | {'tpavi_b1.other.weight': torch.zeros(1)}
     with pytest.raises(ValueError, match='1 of .* keys are not known .tpavi_b1.other.weight'):
         convert_tpavi(weights)
+
+
+@pytest.mark.parametrize('backbone', ['r50', 'pvt-v2-b5'])
+@pytest.mark.parametrize('subset, epochs, num_classes', [('s4', 15, 1), ('ms3', 30, 1), ('avss', 60, 71)])
+def test_configs_hold_the_published_recipe(backbone, subset, epochs, num_classes):
+    config = load_config(str(CONFIGS / f'tpavi_{backbone}_{subset}.py'))
+    head = config.model.decode_head
+    assert config.optim_wrapper.optimizer == dict(type='Adam', lr=1e-4) and config.param_scheduler == []
+    assert config.train_cfg.max_epochs == epochs and config.train_dataloader.batch_size == 4
+    assert head.num_classes == num_classes and head.get('audio_bias', True) == (subset != 'avss')
+    assert not config.model.get('independent_frames')
+    reduction = {'s4': None, 'ms3': 'sum', 'avss': 'mean'}[subset]
+    assert (head.avm_loss.get('reduction', 'sum') if head.get('avm_loss') else None) == reduction
+    if subset == 'avss':
+        assert config.test_evaluator.count_padded_frames and config.test_dataloader.dataset.num_frames == 10
+        assert config.train_cfg.val_begin == 15
+    else:
+        assert config.test_evaluator.batch_size == 4
