@@ -1,8 +1,9 @@
-"""Make clips in the on-disk layout of an AVSBench subset: procedural ones, or with --pairs composed ones."""
+"""Make clips in the on-disk layout of AVSBench or VPO: procedural ones, or with --pairs composed ones."""
 import argparse
 from pathlib import Path
 
 from mmavs.datasets.synthesis import compose_clips, synthesize_clips
+from mmavs.datasets.synthesis.synthesize import SUBSETS
 from mmavs.utils.errors import one_line_errors
 
 
@@ -10,7 +11,8 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', help='data root; the subset becomes a folder of it')
-    parser.add_argument('--subset', choices=['s4', 'ms3', 'avss'], default='ms3')
+    parser.add_argument('--subset', choices=SUBSETS, default='ms3')
+    parser.add_argument('--layout', choices=['cavp', 'clean'], help='of VPO (default: cavp)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
     parser.add_argument('--workers', type=int, default=1, help='processes')
@@ -21,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     composed = parser.add_argument_group('composed clips')
     composed.add_argument('--pairs', help='CSV file of pictures, masks and recordings, one clip per row')
     composed.add_argument('--classes', help='CSV file of class ids and names (default: classes.csv beside PAIRS)')
-    composed.add_argument('--frames', type=int, choices=[5, 10], help='frames per clip (default: 5)')
+    composed.add_argument('--frames', type=int, choices=[5, 10], help='frames per clip of AVSBench (default: 5)')
     args = parser.parse_args()
     wrong = ('num_train', 'num_val', 'num_test') if args.pairs else ('classes', 'frames')
     for name in wrong:
@@ -34,11 +36,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the clips, print where they are."""
     args = parse_args()
-    common = dict(seed=args.seed, size=args.size, workers=args.workers)
+    common = dict(seed=args.seed, size=args.size, workers=args.workers, layout=args.layout)
     if args.pairs:
         classes = args.classes or Path(args.pairs).with_name('classes.csv')
-        num_frames = 5 if args.frames is None else args.frames
-        print(compose_clips(args.out, args.subset, args.pairs, classes, num_frames, **common))
+        print(compose_clips(args.out, args.subset, args.pairs, classes, args.frames, **common))
     else:
         counts = (args.num_train, args.num_val, args.num_test)
         counts = [default if count is None else count for count, default in zip(counts, (400, 40, 60))]

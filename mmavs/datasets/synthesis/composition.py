@@ -1,7 +1,7 @@
 """Clips composed of a picture with a mask and recordings of the classes that sound in it, as the VPO benchmark is.
 
 Picture and recordings come from different sources and are matched by class. The picture becomes T frames by a slow
-pan and zoom; the ground truth keeps the classes that sound.
+pan and zoom, or the one frame of a clip of VPO; the ground truth keeps the classes that sound.
 """
 import zlib
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ import numpy as np
 from mmavs.datasets.clip_dataset import read_csv
 from mmavs.utils.audio import read_waveform
 
-from .clip import SyntheticClip
+from .clip import ObjectSound, SyntheticClip
 from .scenes import SPLITS
 from .sounds import SAMPLE_RATE
+from .stills import SECONDS, keep_below_full_scale
 
 _COMPOSITION_STREAM = 4
 
@@ -29,7 +30,8 @@ class Pair:
         split: 'train', 'val' or 'test'.
         image, mask: Picture, and 8-bit class ids of the same size.
         targets: Class ids that sound; empty where nothing visible sounds.
-        sounds: One recording, or two that are mixed at equal level.
+        sounds: One recording, or two that are mixed at equal level; of the targets in their order, if they are as
+            many.
         kind: Free text, kept in the manifest.
     """
 
@@ -111,10 +113,7 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
         num_frames: T, one per second of sound.
     """
     picture, ids = _read_picture(pair, classes)
-    lookup = np.zeros(256, np.uint8)
-    for index, class_id in enumerate(classes, 1):
-        if class_id in pair.targets:
-            lookup[class_id] = index
+    lookup = _target_table(pair, classes)
     rng = np.random.default_rng([seed, _COMPOSITION_STREAM, zlib.crc32(pair.name.encode())])
     windows = _camera_windows(rng, num_frames)
     frames = np.stack([_crop(picture, window, size, cv2.INTER_LINEAR) for window in windows])
@@ -122,6 +121,43 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
     description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
     return SyntheticClip(pair.name, pair.split, frames, masks, mix_recordings(pair.sounds, num_frames),
                          [classes[target] for target in pair.targets], description)
+
+
+def compose_still(pair: Pair, classes: dict[int, str], size: int) -> SyntheticClip:
+    """Make the clip of VPO of a pair that has a recording for each of its targets.
+
+    Args:
+        pair: What to put together; the recording of a class comes from the middle of its pixels.
+        classes: Class names by id; mask values become 1 + position.
+        size: Longest side of the frame in pixels; larger pictures are shrunk.
+    """
+    picture, ids = _read_picture(pair, classes)
+    positions = [float((np.flatnonzero(ids.ravel() == t) % ids.shape[1] + 0.5).mean() / ids.shape[1])
+                 for t in pair.targets]
+    if max(ids.shape) > size:
+        height, width = (max(1, round(side * size / max(ids.shape))) for side in ids.shape)
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        ids = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
+    tracks = equally_loud_recordings(pair.sounds, SECONDS)
+    sounds = [
+        ObjectSound(classes[target], track, round(position, 4))
+        for target, track, position in zip(pair.targets, tracks, positions, strict=True)
+    ]
+    keep_below_full_scale(sounds)
+    description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
+    masks = _target_table(pair, classes)[ids][None]
+    return SyntheticClip(pair.name, pair.split, np.ascontiguousarray(picture)[None], masks,
+                         sum(sound.waveform for sound in sounds), [sound.category for sound in sounds], description,
+                         sounds)
+
+
+def _target_table(pair: Pair, classes: dict[int, str]) -> np.ndarray:
+    """Class index of each class id that sounds, 0 of all others: (256,) uint8."""
+    lookup = np.zeros(256, np.uint8)
+    for index, class_id in enumerate(classes, 1):
+        if class_id in pair.targets:
+            lookup[class_id] = index
+    return lookup
 
 
 def _read_picture(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -172,10 +208,23 @@ def _crop(pixels: np.ndarray, window: np.ndarray, size: int, interpolation: int)
 def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
     """Mix recordings at equal level (RMS), so that each is heard in every second.
 
+    Returns:
+        (seconds * 16000,) float32 in [-1, 1].
+
+    Raises:
+        ValueError: A recording is empty.
+    """
+    mix = sum(equally_loud_recordings(paths, seconds))
+    return (mix / max(1, np.abs(mix).max())).astype(np.float32)
+
+
+def equally_loud_recordings(paths: tuple[Path, ...], seconds: int) -> list[np.ndarray]:
+    """Read recordings and give them the level (RMS) of the first.
+
     Pauses are shortened (``cut_pauses``); then longer recordings are cropped in the middle, shorter ones repeated.
 
     Returns:
-        (seconds * 16000,) float32 in [-1, 1].
+        Arrays (seconds * 16000,) float32.
 
     Raises:
         ValueError: A recording is empty.
@@ -189,8 +238,7 @@ def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
         start = max(0, len(track) - length) // 2
         tracks.append(np.resize(track[start:start + length], length))
     levels = [max(float(np.sqrt(np.mean(track**2))), 1e-4) for track in tracks]
-    mix = sum(track * np.float32(levels[0] / level) for track, level in zip(tracks, levels, strict=True))
-    return (mix / max(1, np.abs(mix).max())).astype(np.float32)
+    return [track * np.float32(levels[0] / level) for track, level in zip(tracks, levels, strict=True)]
 
 
 def cut_pauses(track: np.ndarray, longest: float = 0.5, threshold: float = 0.02) -> np.ndarray:

@@ -12,11 +12,12 @@ from mmavs.utils.palette import voc_palette
 from .clip import SyntheticClip
 from .sounds import SAMPLE_RATE
 
-#: Subset -> folder of a data root, as AVSBench names them.
+#: Subset -> folder of a data root, as AVSBench names them; VPO is in ``vpo_layouts``.
 FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write a picture, (H, W) or (H, W, 3) uint8 RGB, as PNG or JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if picture.ndim == 3:
         picture = picture[..., ::-1]
@@ -25,7 +26,8 @@ def _write_picture(path: Path, picture: np.ndarray) -> None:
         raise OSError(f'{path}: could not be written, is the disk full?')
 
 
-def _write_sound(path: Path, waveform: np.ndarray) -> None:
+def write_sound(path: Path, waveform: np.ndarray) -> None:
+    """Write a waveform, (L,) or (L, channels) in [-1, 1] at 16 kHz, with 16 bit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.round(waveform * 32767).astype(np.int16), SAMPLE_RATE, subtype='PCM_16')
 
@@ -40,10 +42,10 @@ def write_s4(folder: Path, clip: SyntheticClip) -> dict:
     where = Path(clip.split) / category / clip.name
     data = folder / 's4_data'
     for number, frame in enumerate(clip.frames, 1):
-        _write_picture(data / 'visual_frames' / where / f'{clip.name}_{number}.png', frame)
+        write_picture(data / 'visual_frames' / where / f'{clip.name}_{number}.png', frame)
     for number, mask in enumerate(clip.masks[:1] if clip.split == 'train' else clip.masks, 1):
-        _write_picture(data / 'gt_masks' / where / f'{clip.name}_{number}.png', (mask > 0) * np.uint8(255))
-    _write_sound(data / 'audio_wav' / where.with_suffix('.wav'), clip.waveform)
+        write_picture(data / 'gt_masks' / where / f'{clip.name}_{number}.png', (mask > 0) * np.uint8(255))
+    write_sound(data / 'audio_wav' / where.with_suffix('.wav'), clip.waveform)
     return dict(name=clip.name, start=0, category=category, split=clip.split)
 
 
@@ -55,10 +57,10 @@ def write_ms3(folder: Path, clip: SyntheticClip) -> dict:
     """
     data = folder / 'ms3_data'
     for number, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True), 1):
-        _write_picture(data / 'visual_frames' / clip.name / f'{clip.name}.mp4_{number}.png', frame)
-        _write_picture(data / 'gt_masks' / clip.split / clip.name / f'{clip.name}_{number}.png',
+        write_picture(data / 'visual_frames' / clip.name / f'{clip.name}.mp4_{number}.png', frame)
+        write_picture(data / 'gt_masks' / clip.split / clip.name / f'{clip.name}_{number}.png',
                        (mask > 0) * np.uint8(255))
-    _write_sound(data / 'audio_wav' / clip.split / f'{clip.name}.wav', clip.waveform)
+    write_sound(data / 'audio_wav' / clip.split / f'{clip.name}.wav', clip.waveform)
     return dict(video_id=clip.name, split=clip.split)
 
 
@@ -76,21 +78,26 @@ def write_avss(folder: Path, clip: SyntheticClip, label: str, num_classes: int) 
     """
     data, palette = folder / label / clip.name, np.array(voc_palette(num_classes), np.uint8)
     for index, frame in enumerate(clip.frames):
-        _write_picture(data / 'frames' / f'{index}.jpg', frame)
+        write_picture(data / 'frames' / f'{index}.jpg', frame)
     for index, mask in enumerate(clip.masks[:1] if label == 'v1s' and clip.split == 'train' else clip.masks):
-        _write_picture(data / 'labels_rgb' / f'{index}.png', palette[mask])
-        _write_picture(data / 'labels_semantic' / f'{index}.png', mask)
-    _write_sound(data / 'audio.wav', clip.waveform)
+        write_picture(data / 'labels_rgb' / f'{index}.png', palette[mask])
+        write_picture(data / 'labels_semantic' / f'{index}.png', mask)
+    write_sound(data / 'audio.wav', clip.waveform)
     return dict(vid=clip.name, uid=clip.name, s_min=0, s_sec=0, a_obj='_'.join(clip.sounding), split=clip.split,
                 label=label)
+
+
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write a CSV file with the keys of the first row as its header."""
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_metadata(folder: Path, subset: str, rows: list[dict], classes: list[str]) -> None:
     """Write the subset's metadata CSV, for AVSS also ``label2idx.json`` (``classes`` begin with the background)."""
     name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv', avss='metadata.csv')[subset]
-    with open(folder / name, 'w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(folder / name, rows)
     if subset == 'avss':
         (folder / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(classes)}))

@@ -91,7 +91,8 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
         SceneSound(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-25, -21)), flags, name in visible)
         for name, flags in timeline.items() if flags.any()
     ]
-    return Scene(split, _place(rng, split, num_frames, [visible[i] for i in rng.permutation(num_visible)]), sounds)
+    objects = place_objects(rng, split, num_frames, [visible[i] for i in rng.permutation(num_visible)])
+    return Scene(split, objects, sounds)
 
 
 def _interrupted(rng: np.random.Generator, num_frames: int) -> np.ndarray:
@@ -122,7 +123,7 @@ def _changing(rng: np.random.Generator, num_frames: int, visible: list, absent: 
     return timeline
 
 
-def _place(rng: np.random.Generator, split: str, num_frames: int, categories: list) -> list[SceneObject]:
+def place_objects(rng: np.random.Generator, split: str, num_frames: int, categories: list) -> list[SceneObject]:
     """Give objects sizes and smooth paths inside the picture; of many draws, keep the one that overlaps least."""
     n, draws = len(categories), 40
     diameters = rng.uniform(0.25, 0.49 if n < 4 else 0.4, n)

@@ -2,7 +2,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,32 +11,52 @@ import cv2
 import numpy as np
 from mmengine.utils import ProgressBar
 
+from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
+
 from .clip import SyntheticClip
-from .composition import Pair, compose_clip, read_classes, read_pairs
+from .composition import Pair, compose_clip, compose_still, read_classes, read_pairs
 from .layouts import FOLDERS, write_avss, write_metadata, write_ms3, write_s4
 from .rendering import render_frames, render_scene
 from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, scene_stream
+from .stills import make_still
+from .vpo_layouts import write_cavp, write_clean, write_vpo_metadata
 
 #: To be raised when the same arguments give other files than before.
 VERSION = 5
 MANIFEST = 'synthesis.json'
-SUBSETS = tuple(FOLDERS)
+# The place of a subset in this list is part of its random streams.
+SUBSETS = (*FOLDERS, *VPO_SUBSETS)
 #: AVSS: clip i of a split is of this kind, by turns.
 AVSS_LABELS = ('v1s', 'v1m', 'v2')
+#: VPO-MSMI: clip i of a split is of this subset, by turns; those of VPO-MS have the column multi_instance 0.
+MSMI_TURNS = ('vpo-msmi', 'vpo-msmi', 'vpo-ms')
+#: Mask values of the categories in the layout 'cavp': anything but the class indices.
+CATEGORY_IDS = tuple(10 * index for index in range(len(CATEGORIES) + 1))
 
 
 def make_clip(subset: str, split: str, index: int, seed: int, size: int) -> SyntheticClip:
     """Make procedural clip ``index`` of a split; it does not depend on how many clips there are.
 
     Args:
-        subset: 's4' (one source), 'ms3' (several) or 'avss' (by turns v1s, v1m and v2 with ten frames).
+        subset: 's4' (one source), 'ms3' (several), 'avss' (by turns v1s, v1m and v2 with ten frames), or 'vpo-ss',
+            'vpo-ms', 'vpo-msmi' (one frame; see ``make_still``).
         split: 'train', 'val' or 'test'.
         index: Number of the clip in its split.
         seed: Seed of the data set.
         size: Side of the frames in pixels.
     """
+    name = f'{split}_{index:05d}'
+    if subset in VPO_SUBSETS:
+        rng = scene_stream(seed, SUBSETS.index(subset), split, index)
+        category = CATEGORIES[index % len(CATEGORIES)]
+        return make_still(rng, _vpo_type(subset, index), split, category, name, seed, size)
     scene, rng = _sample(subset, split, index, seed)
-    return render_scene(scene, f'{split}_{index:05d}', seed, rng, size)
+    return render_scene(scene, name, seed, rng, size)
+
+
+def _vpo_type(subset: str, index: int) -> str:
+    """The subset of VPO whose kind clip ``index`` is of."""
+    return MSMI_TURNS[index % 3] if subset == 'vpo-msmi' else subset
 
 
 def visible_objects(subset: str, split: str, index: int, seed: int, size: int) -> np.ndarray:
@@ -60,21 +80,22 @@ def _sample(subset: str, split: str, index: int, seed: int) -> tuple[Scene, np.r
 
 
 def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int, num_test: int, seed: int = 0,
-                     size: int = 224, workers: int = 1) -> Path:
-    """Write procedural clips in the layout of an AVSBench subset.
+                     size: int = 224, workers: int = 1, layout: str | None = None) -> Path:
+    """Write procedural clips in the layout of a subset of AVSBench or VPO.
 
     Args:
-        out: Data root; the subset gets AVSBench's folder name under it.
-        subset: 's4', 'ms3' or 'avss'.
+        out: Data root; the subset gets AVSBench's folder name under it, those of VPO their own name.
+        subset: 's4', 'ms3', 'avss', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
         num_train: Clips of the training split.
-        num_val: Clips of the validation split.
+        num_val: Clips of the validation split, which VPO counts as test.
         num_test: Clips of the test split.
         seed: Not negative; the same arguments give the same files.
         size: Side of the frames in pixels.
         workers: Processes.
+        layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
 
     Returns:
-        Folder of the subset.
+        Folder of the subset, a data root.
 
     Raises:
         FileExistsError: The folder holds files that this function did not write.
@@ -86,25 +107,29 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
     jobs = [(split, index) for split, count in zip(SPLITS, counts, strict=True) for index in range(count)]
     arguments = dict(source='procedural', num_train=num_train, num_val=num_val, num_test=num_test, seed=seed, size=size)
     return _write_dataset(out, subset, arguments, jobs, partial(_make_job, subset=subset, seed=seed, size=size),
-                          CATEGORIES, workers)
+                          CATEGORIES, CATEGORY_IDS, workers, layout)
 
 
-def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str | Path, num_frames: int = 5,
-                  seed: int = 0, size: int = 224, workers: int = 1) -> Path:
-    """Write clips composed of pictures and recordings in the layout of MS3 or AVSS.
+def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str | Path, num_frames: int | None = None,
+                  seed: int = 0, size: int = 224, workers: int = 1, layout: str | None = None) -> Path:
+    """Write clips composed of pictures and recordings in the layout of MS3, AVSS, VPO-SS or VPO-MS.
+
+    VPO has a recording for each class that sounds: pairs in which nothing visible sounds, or with another number of
+    recordings than of targets, are left out, and from VPO-SS those with several targets.
 
     Args:
-        out: Data root; the subset gets AVSBench's folder name under it.
-        subset: 'ms3' (binary masks) or 'avss' (class indices).
+        out: Data root; the subset gets AVSBench's folder name under it, those of VPO their own name.
+        subset: 'ms3' (binary masks), 'avss' (class indices), 'vpo-ss' or 'vpo-ms' (one frame).
         pairs: CSV file, see ``read_pairs``.
         classes: CSV file, see ``read_classes``.
-        num_frames: 5, or 10 for 'avss' (part v2 instead of v1m): what the layouts have.
+        num_frames: 5 (the default), or 10 for 'avss' (part v2 instead of v1m): what the layouts have. 1 for VPO.
         seed: Not negative; the same arguments and files give the same files.
-        size: Side of the frames in pixels.
+        size: Side of the frames in pixels; for VPO the longest side, larger pictures are shrunk to it.
         workers: Processes.
+        layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
 
     Returns:
-        Folder of the subset.
+        Folder of the subset, a data root.
 
     Raises:
         FileExistsError: The folder holds files that this function did not write.
@@ -113,40 +138,66 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     """
     if subset == 's4':
         raise ValueError("subset is 's4', expected 'ms3' or 'avss': composed clips may have several sources, or none")
-    if num_frames != 5 and (subset, num_frames) != ('avss', 10):
-        raise ValueError(f"num_frames is {num_frames}, expected 5 or, for 'avss', 10: the layouts of AVSBench "
-                         'have no others')
+    if subset == 'vpo-msmi':
+        raise ValueError("subset is 'vpo-msmi', expected 'vpo-ss' or 'vpo-ms': masks of classes do not tell the "
+                         'instances of a class apart')
+    expected = (1, ) if subset in VPO_SUBSETS else (5, 10) if subset == 'avss' else (5, )
+    num_frames = expected[0] if num_frames is None else num_frames
+    if num_frames not in expected:
+        raise ValueError(f"num_frames is {num_frames}, expected {' or '.join(map(str, expected))} for {subset!r}: the "
+                         'layout has no others')
     names = read_classes(classes)
     jobs = read_pairs(pairs, names)
+    if subset in VPO_SUBSETS:
+        jobs = _pairs_of_vpo(jobs, subset, pairs)
     arguments = dict(source='composition', classes=names, inputs=_fingerprint(jobs), num_frames=num_frames, seed=seed,
                      size=size)
-    make = partial(_compose_job, classes=names, seed=seed, size=size, num_frames=num_frames)
-    return _write_dataset(out, subset, arguments, jobs, make, names.values(), workers)
+    make = partial(_compose_job, subset=subset, classes=names, seed=seed, size=size, num_frames=num_frames)
+    return _write_dataset(out, subset, arguments, jobs, make, names.values(), (0, *names), workers, layout)
+
+
+def _pairs_of_vpo(pairs: list[Pair], subset: str, path: str | Path) -> list[Pair]:
+    """The pairs that have a recording for each target, of which VPO-SS has one."""
+    most = 1 if subset == 'vpo-ss' else len(pairs)
+    chosen = [pair for pair in pairs if 1 <= len(pair.targets) == len(pair.sounds) <= most]
+    if not chosen:
+        raise ValueError(f'{path}: none of the {len(pairs)} pairs has a recording for each of its targets'
+                         + (', one in VPO-SS' if most == 1 else ''))
+    return chosen
 
 
 def _make_job(job: tuple[str, int], subset: str, seed: int, size: int) -> tuple[SyntheticClip, str]:
-    return make_clip(subset, *job, seed, size), AVSS_LABELS[job[1] % 3]
+    label = VPO_SUBSETS[_vpo_type(subset, job[1])] if subset in VPO_SUBSETS else AVSS_LABELS[job[1] % 3]
+    return make_clip(subset, *job, seed, size), label
 
 
-def _compose_job(job: Pair, classes: dict, seed: int, size: int, num_frames: int) -> tuple[SyntheticClip, str]:
+def _compose_job(job: Pair, subset: str, classes: dict, seed: int, size: int,
+                 num_frames: int) -> tuple[SyntheticClip, str]:
+    if subset in VPO_SUBSETS:
+        return compose_still(job, classes, size), VPO_SUBSETS[subset]
     return compose_clip(job, classes, seed, size, num_frames), 'v1m' if num_frames == 5 else 'v2'
 
 
-def _write_job(job: object, make: Callable, folder: Path, subset: str, num_classes: int) -> tuple[dict, dict]:
-    """Make a clip and write it; its metadata row and its entry in the manifest."""
+def _write_job(number: int, job: object, make: Callable, folder: Path, subset: str, layout: str | None,
+               classes: list[str], category_ids: Sequence[int]) -> tuple[list[dict], dict]:
+    """Make a clip and write it; its metadata rows and its entry in the manifest."""
     cv2.setNumThreads(1)
     clip, label = make(job)
     if subset == 's4':
-        row = write_s4(folder, clip)
+        rows = [write_s4(folder, clip)]
     elif subset == 'ms3':
-        row = write_ms3(folder, clip)
+        rows = [write_ms3(folder, clip)]
+    elif subset == 'avss':
+        rows = [write_avss(folder, clip, label, len(classes))]
+    elif layout == 'cavp':
+        rows = write_cavp(folder, clip, number, subset, label, category_ids, classes)
     else:
-        row = write_avss(folder, clip, label, num_classes)
-    return row, dict(name=clip.name, split=clip.split, **clip.description)
+        rows = write_clean(folder, clip, subset, classes)
+    return rows, dict(name=clip.name, split=clip.split, **clip.description)
 
 
 def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, make: Callable, classes: Iterable[str],
-                   workers: int) -> Path:
+                   category_ids: Sequence[int], workers: int, layout: str | None) -> Path:
     """Write one clip per job into a folder that appears under its name once it is complete.
 
     A folder whose manifest tells of the same arguments is left as it is, one that tells of others is replaced.
@@ -156,21 +207,34 @@ def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, ma
     for name, least in (('seed', 0), ('size', 32)):
         if arguments[name] < least:
             raise ValueError(f'{name} is {arguments[name]}, expected at least {least}')
-    folder, classes = Path(out) / FOLDERS[subset], ['background', *classes]
+    if subset in VPO_SUBSETS:
+        arguments['layout'] = layout = layout or 'cavp'
+        folder = Path(out) / (subset if layout == 'cavp' else f'{subset}_{layout}')
+    else:
+        folder = Path(out) / FOLDERS[subset]
+    if layout not in (('cavp', 'clean') if subset in VPO_SUBSETS else (None, )):
+        raise ValueError(f"layout is {layout!r}, expected 'cavp' or 'clean' for VPO, none for the subsets of AVSBench")
+    classes = ['background', *classes]
     arguments = json.loads(json.dumps(dict(version=VERSION, subset=subset, **arguments)))
     if _is_current(folder, arguments):
         return folder
     partial_folder = folder.with_name(f'.{folder.name}.partial')
     shutil.rmtree(partial_folder, ignore_errors=True)
     partial_folder.mkdir(parents=True)
-    write = partial(_write_job, make=make, folder=partial_folder, subset=subset, num_classes=len(classes))
+    write = partial(_write_job, make=make, folder=partial_folder, subset=subset, layout=layout, classes=classes,
+                    category_ids=category_ids)
+    numbers = range(1, len(jobs) + 1)
     results, progress = [], ProgressBar(len(jobs))
     with ProcessPoolExecutor(workers) as pool:
-        for result in pool.map(write, jobs, chunksize=8) if workers > 1 else map(write, jobs):
+        for result in pool.map(write, numbers, jobs, chunksize=8) if workers > 1 else map(write, numbers, jobs):
             results.append(result)
             progress.update()
     print()  # ends the progress bar's line
-    write_metadata(partial_folder, subset, [row for row, _ in results], classes)
+    rows = [row for rows, _ in results for row in rows]
+    if subset in VPO_SUBSETS:
+        write_vpo_metadata(partial_folder, subset, layout, rows)
+    else:
+        write_metadata(partial_folder, subset, rows, classes)
     manifest = dict(arguments=arguments, num_files=_count_files(partial_folder) + 1, classes=classes,
                     clips=[description for _, description in results])
     (partial_folder / MANIFEST).write_text(json.dumps(manifest))
