@@ -12,6 +12,7 @@ from mmavs.models import BEATs
 from mmavs.models.audio_backbones.beats import relative_position_buckets
 from mmavs.models.audio_backbones.filter_bank import KaldiFilterBank
 from mmavs.registry import MODELS
+from mmavs.utils.checkpoint import check_pretrained
 from mmavs.utils.converters import CONVERTERS
 
 SMALL = dict(patch_dims=8, embed_dims=16, num_layers=2, num_heads=2, ffn_dims=24, conv_size=4, conv_groups=2)
@@ -225,7 +226,9 @@ def with_weights_of(path, **options):
 @pytest.mark.parametrize('finetuned', [False, True])
 def test_a_published_file_is_loaded_as_it_is(tmp_path, finetuned):
     source = small()
-    model = with_weights_of(published_file(tmp_path / 'BEATs.pt', source, finetuned))
+    path = published_file(tmp_path / 'BEATs.pt', source, finetuned)
+    check_pretrained(source, path, 'backbone', 'audio_backbone')
+    model = with_weights_of(path)
     for key, x in source.state_dict().items():
         torch.testing.assert_close(model.state_dict()[key], x, rtol=0, atol=0)
 
