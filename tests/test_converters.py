@@ -503,7 +503,7 @@ GENERATOR = {'decode_head.query_generator.query.weight': (3, 2)}
     (RESNET | HEAD, RESNET | HEAD | {'decode_head.mask_head.4.weight': (1, 2, 1, 1)},
      r'has 1 rows = 1 class \(sounding objects\), the config says 71 classes'),
     (RESNET | HEAD, RESNET | {'decode_head.other.weight': (2, 2)},
-     'belong to another method or backbone: only 9 of 14 parameters'),
+     'belong to another method: only 9 of 14 parameters'),
     (RESNET | HEAD, {key.removeprefix('backbone.'): shape for key, shape in RESNET.items()},
      'holds the weights of a backbone alone: set model.backbone.init_cfg'),
 ])

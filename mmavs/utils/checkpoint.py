@@ -198,7 +198,7 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     # Backbones are those of many methods.
     own, absent = ([key for key in keys if not re.match(r'(audio_)?backbone\.', key)] for keys in (expected, missing))
     if 2 * len(absent) > len(own):
-        causes.append(f'  It seems to belong to another method{"" if causes else " or backbone"}: only '
+        causes.append(f'  It seems to belong to another method{" or backbone" if None in kinds else ""}: only '
                       f'{len(expected) - len(missing)} of {len(expected)} parameters of the model are in it.')
         return causes
     for prefix, (part, has, lacks) in OPTIONAL_PARTS.items():
@@ -250,6 +250,8 @@ OPTIONAL_PARTS = {
     'decode_head.query_generator.query.':
     ('a query generator', 'it is of the second version of AVSegFormer, use a config avsegformer_*',
      'it is of the first version of AVSegFormer, use a config avsegformer-v1_*'),
+    'decode_head.query_generator.pre_proj.':
+    ('queries made of pixels', 'it is a VCT, use a config vct_*', 'it is an ACT, use a config act_*'),
 }
 
 
