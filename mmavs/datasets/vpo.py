@@ -157,7 +157,7 @@ class VPODataset(ClipDataset):
         if self.SUBSET == 'vpo-ss':
             image = f"{first['cateName']}/{image}"
             name = f"{image}_{self._number(first, 'ann_Ids')}"
-        elif self.SUBSET == 'vpo-msmi' and float(first['multi_instance']) == 0:
+        elif self.SUBSET == 'vpo-msmi' and int(self._number(first, 'multi_instance')) == 0:
             folder = SUBSETS['vpo-ms']
         folder = os.path.join(self.data_prefix['vpo'], folder)
         positions = [self._position(row) for row in rows] if self.audio_mode == 'stereo' else None

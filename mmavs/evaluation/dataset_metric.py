@@ -47,6 +47,7 @@ class DatasetMetric(BaseMetric):
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
         self.preset = preset
+        self._num_clips = 0
         self.per_class: dict[str, dict[str, float]] = {}
 
     @property

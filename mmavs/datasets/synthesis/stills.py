@@ -16,8 +16,8 @@ def make_still(rng: np.random.Generator, subset: str, split: str, category: str,
     Args:
         rng: Stream of the clip.
         subset: 'vpo-ss': one object sounds beside silent ones of other categories. 'vpo-ms': one or more of two
-            to four objects of different categories sound. 'vpo-msmi': like 'vpo-ms', but two objects are of one category, of which one or
-            both sound; only their positions tell them apart.
+            to four objects of different categories sound. 'vpo-msmi': like 'vpo-ms', but two objects are of one
+            category, of which one or both sound; only their positions tell them apart.
         split: Decides the pools of object and sound instances.
         category: Of the first object, which sounds.
         name: Name of the clip.
