@@ -1,17 +1,16 @@
 """The same clips with wrong sounds, to test whether a model listens."""
 import logging
-from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from torch.utils.data import Dataset
 
 from mmavs.registry import DATASETS
 
-from .clip_dataset import SOUND_KEYS, ClipDataset
+from .clip_dataset import SOUND_KEYS
+from .clip_wrapper import ClipWrapper
 
 
 @DATASETS.register_module()
-class SwapAudio(Dataset):
+class SwapAudio(ClipWrapper):
     """Give each clip the sound of another clip of the same data set.
 
     Clip i hears clip i + n/2 (cyclically; n clips), or the next one after that of another category and of the same
@@ -25,23 +24,8 @@ class SwapAudio(Dataset):
         ValueError: The data set has fewer than two clips.
     """
 
-    def __init__(self, dataset: dict | ClipDataset, lazy_init: bool = False) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
-        self._sources: Sequence[int] | None = None
-        if not lazy_init:
-            self.full_init()
-
-    @property
-    def metainfo(self) -> dict:
-        """The meta information of the wrapped data set."""
-        return self.dataset.metainfo
-
-    def full_init(self) -> None:
-        """List the clips and choose the sounds."""
-        if self._sources is not None:
-            return
-        self.dataset.full_init()
-        clips = [self.dataset.get_data_info(i) for i in range(len(self.dataset))]
+    def choose(self, clips: list[dict]) -> None:
+        """Choose the sounds."""
         if len(clips) < 2:
             raise ValueError(f'{self.dataset.ann_file}: swapping sounds needs two clips, the split '
                              f'{self.dataset.split!r} has {len(clips)}')
@@ -51,16 +35,9 @@ class SwapAudio(Dataset):
 
     def get_data_info(self, idx: int) -> dict:
         """The dict of a clip with the paths of the other clip's sound, whose id is ``audio_clip_id``."""
-        self.full_init()
-        clip, other = self.dataset.get_data_info(idx), self.dataset.get_data_info(self._sources[idx])
+        clip, other = super().get_data_info(idx), self.dataset.get_data_info(self._sources[idx])
         sounds = {key: other[key] for key in (*SOUND_KEYS, 'audio_positions') if key in other}
         return dict(clip, **sounds, audio_clip_id=other['clip_id'])
-
-    def __getitem__(self, idx: int) -> dict:
-        return self.dataset.pipeline(self.get_data_info(idx))
-
-    def __len__(self) -> int:
-        return len(self.dataset)
 
 
 def _other_clip(index: int, keys: list[tuple]) -> int:

@@ -2,6 +2,7 @@
 from .avsbench_metric import AVSBenchMetric
 from .avss_metric import AVSSMetric
 from .dataset_metric import DatasetMetric
+from .robustness_metric import RobustnessMetric
 from .save_masks import SaveMasks
 
-__all__ = ['AVSBenchMetric', 'AVSSMetric', 'DatasetMetric', 'SaveMasks']
+__all__ = ['AVSBenchMetric', 'AVSSMetric', 'DatasetMetric', 'RobustnessMetric', 'SaveMasks']

@@ -5,7 +5,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmavs.registry import METRICS
 
-from .functional import binary_scores, max_f_score_by_batch, mean_iou_by_batch
+from .functional import BinaryScores, binary_scores, max_f_score_by_batch, mean_iou_by_batch
 from .scored_frames import clip_name, scored_frames
 
 
@@ -48,9 +48,12 @@ class AVSBenchMetric(BaseMetric):
                 scores = binary_scores(prob, gt)
             except ValueError as error:
                 raise ValueError(f'{clip_name(sample)}: {error}') from error
-            # Curves of frames without a sounding object are zero, so all may be summed.
-            self.results.append(
-                dict(iou=scores.iou, curve=scores.f_curves.sum(0), sounding=int(scores.sounding.sum())))
+            self.results.append(self.record(scores))
+
+    def record(self, scores: BinaryScores) -> dict:
+        """What is kept of a clip."""
+        # Curves of frames without a sounding object are zero, so all may be summed.
+        return dict(iou=scores.iou, curve=scores.f_curves.sum(0), sounding=int(scores.sounding.sum()))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over the clips, which are in data-set order."""

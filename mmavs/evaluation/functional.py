@@ -35,10 +35,13 @@ class BinaryScores:
         f_curves: (N, 255) float64, F-score (beta^2 = 0.3) at each threshold, ``probability >= threshold``. 0 where it
             is undefined.
         sounding: (N,) bool, the ground truth is not empty. The F-score leaves the other frames out.
+        areas: (N, 4) int64, pixels that are predicted (``probability > 0.5``), that are predicted and true, that are
+            true, and all pixels.
     """
     iou: Tensor
     f_curves: Tensor
     sounding: Tensor
+    areas: Tensor
 
 
 def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
@@ -79,6 +82,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
     # IoU at probability > 0.5
     gt_area = counts[..., 1].sum((1, 2))
     predicted, inter = counts[:, :, 1].sum((1, 2)), counts[:, :, 1, 1].sum(1)
+    areas = torch.stack([predicted, inter, gt_area, torch.full_like(gt_area, height * width)], 1)
     sounding = gt_area > 0
     union = torch.where(sounding, predicted + gt_area - inter, height * width)
     inter = torch.where(sounding, inter, height * width - predicted)
@@ -89,7 +93,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
     predicted, true_positive = reaching.sum(-1), reaching[..., 1]
     precision = true_positive / (predicted + 1e-20)
     recall = true_positive / (gt_area[:, None].double() + 1e-20)
-    return BinaryScores(iou, _f_score(precision, recall), sounding)
+    return BinaryScores(iou, f_score(precision, recall), sounding, areas)
 
 
 def mean_iou_by_batch(clip_ious: Sequence[Tensor], batch_size: int | None) -> float:
@@ -170,7 +174,7 @@ def class_score_sums(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
     inter, pred_area, gt_area = (area.double() for area in class_areas(pred, gt, num_classes))
     union = pred_area + gt_area - inter
     iou = inter / (union + torch.finfo(torch.float64).eps)
-    f = _f_score(inter / pred_area, inter / gt_area)
+    f = f_score(inter / pred_area, inter / gt_area)
     return torch.stack([iou.sum(0), f.sum(0), (union > 0).double().sum(0)])
 
 
@@ -196,7 +200,8 @@ def class_averages(score_sums: Tensor) -> tuple[Tensor, Tensor]:
     return iou / frames, f / frames
 
 
-def _f_score(precision: Tensor, recall: Tensor) -> Tensor:
+def f_score(precision: Tensor, recall: Tensor) -> Tensor:
+    """F-score (beta^2 = 0.3) of precision and recall; 0 where it is undefined."""
     f = (1 + BETA2) * precision * recall / (BETA2 * precision + recall)
     return f.nan_to_num(nan=0.0)
 
