@@ -52,10 +52,14 @@ def small_config(path: str | Path) -> ConfigDict:
     for part in components(model.decode_head):
         shrink(part)
     model.decode_head.audio_channels = MODELS.build(model.audio_backbone).embed_dims
+    if 'audio_channels' in model.backbone:
+        model.backbone.audio_channels = model.decode_head.audio_channels
     return model
 
 
 def shrink_backbone(backbone: ConfigDict) -> None:
+    if backbone.type == 'AudioGuidedBackbone':
+        return shrink_backbone(backbone.backbone)
     if backbone.type == 'AST':
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
     backbone.update(BACKBONES[backbone.type])

@@ -1,5 +1,6 @@
 """Visual backbones beyond those of mmseg and mmpretrain."""
+from .audio_guided import AudioGuidedBackbone
 from .pvt_v2 import PVTv2
 from .swin import SwinTransformer
 
-__all__ = ['PVTv2', 'SwinTransformer']
+__all__ = ['AudioGuidedBackbone', 'PVTv2', 'SwinTransformer']

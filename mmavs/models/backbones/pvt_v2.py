@@ -157,13 +157,17 @@ class PVTv2(BaseModule):
                 map out.
         """
         maps = []
-        for i in range(1, 5):
-            tokens, size = getattr(self, f'patch_embed{i}')(x)
-            for block in getattr(self, f'block{i}'):
-                tokens = block(tokens, size)
-            x = to_map(getattr(self, f'norm{i}')(tokens), size)
+        for i in range(4):
+            x = self.run_stage(i, x)
             maps.append(x)
         return tuple(maps)
+
+    def run_stage(self, index: int, x: Tensor) -> Tensor:
+        """The map (N, C_l, h_l, w_l) of stage ``index``, 0 to 3, from the frames (0) or the map of the stage before."""
+        tokens, size = getattr(self, f'patch_embed{index + 1}')(x)
+        for block in getattr(self, f'block{index + 1}'):
+            tokens = block(tokens, size)
+        return to_map(getattr(self, f'norm{index + 1}')(tokens), size)
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,7 +14,8 @@ class AudioVisualSegmentor(BaseModel):
 
     Visual branch: ``backbone`` (and ``mask_prior``) over N frames. Audio branch: ``audio_backbone`` over the sound of
     each clip. The head gets the visual pyramid, the audio tokens of each frame, and which frames of the B clips of T
-    frames exist.
+    frames exist. A backbone with an attribute ``hears`` that is true is called with the audio tokens (N, tokens, C) of
+    the frames as well; what it knows beyond the maps comes to the head in its :class:`GuidedPyramid`.
 
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
@@ -113,17 +114,18 @@ class AudioVisualSegmentor(BaseModel):
             x = x.flatten(0, 1)
             return x if frames is None else x[frames.to(x.device)]
 
-        features = self.backbone(choose(inputs['frames']))
+        sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
+        ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
+        audio = choose(self.audio_backbone(sound, num_frames, **ends))
+        heard = (audio, ) if getattr(self.backbone, 'hears', False) else ()
+        features = self.backbone(choose(inputs['frames']), *heard)
         if self.mask_prior is not None:
             if 'mask_prior' not in inputs:
                 raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load them in '
                                  'the pipeline, or use the config of the same name without mask-prior')
             features = self.mask_prior(choose(inputs['mask_prior']), features)
-        sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
-        ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
-        audio = choose(self.audio_backbone(sound, num_frames, **ends))
         valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
-        return tuple(features), audio, valid
+        return features, audio, valid
 
     def _frames_to_compute(self, needed: Tensor) -> Tensor | None:
         """Indices of the frames that are needed, from (B, T) bool; None where all B * T frames are computed.

@@ -1,0 +1,214 @@
+"""Audio-guided modality alignment (AMA) of RAVS (CVPR 2025): a backbone that hears after every stage.
+
+Symbols, as used below: f_v the L visual tokens of a stage, a the sound of the frame, P groups of tokens, S the response
+of each token to the sound, G the compact tokens, one for each group, D channels.
+
+There is no released code, and the text of the paper was not at hand: grouping, attention within groups, merging by
+response, the update of G and the way back to the grid are the paper's; how they are wired in detail is inferred.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.models.backbones import ResNet
+from torch import Tensor, nn
+
+from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
+from mmavs.registry import MODELS
+from mmavs.structures import GuidedPyramid
+
+from .pvt_v2 import PVTv2, to_map, to_tokens
+
+
+class ModalityAlignment(nn.Module):
+    """Let the pixels of a map hear the sound of their frame, by groups of similar ones.
+
+    1. Grouping: DPC-KNN distributes the normalised tokens over P groups.
+    2. Audio-visual attention within groups, with several heads h: the sound attends to the tokens of a group,
+       ``l_hi = q_h(a) k_h(f_i) / sqrt(D / heads)``, softmax over the members, and becomes the sound of that group; each
+       token gets it as far as it responds, by ``sigmoid(l_hi)``. The response ``S_i`` is the mean of l_hi over h.
+    3. Merging: ``G_p = sum_i w_i f_i`` over the members of p, w their softmax of S.
+    4. Update, repeated: ``G <- G + softmax(G f_v^T / sqrt(D) + S) f_v``.
+    5. Every token gets the compact token of its group, and the map what has been added to its tokens.
+
+    Args:
+        channels: Channels D of the map.
+        audio_channels: Channels of an audio token; several tokens of a frame are averaged.
+        num_groups: Groups P; None for no grouping: the frame is one group.
+        merging: Whether there are compact tokens, that is steps 3 to 5.
+        num_heads: Heads of the attention.
+        num_neighbours: The k of DPC-KNN.
+        num_updates: How often G is updated.
+    """
+
+    def __init__(self, channels: int, audio_channels: int, num_groups: int | None, merging: bool, num_heads: int,
+                 num_neighbours: int, num_updates: int) -> None:
+        super().__init__()
+        self.num_groups = num_groups
+        self.num_heads = num_heads
+        self.num_neighbours = num_neighbours
+        self.num_updates = num_updates
+        self.norm = nn.LayerNorm(channels)
+        self.audio_proj = nn.Linear(audio_channels, channels)
+        self.audio_norm = nn.LayerNorm(channels)
+        self.q_proj = nn.Linear(channels, channels)
+        self.k_proj = nn.Linear(channels, channels)
+        self.v_proj = nn.Linear(channels, channels)
+        self.sound_proj = nn.Linear(channels, channels)
+        self.token_proj = nn.Linear(channels, channels)
+        self.merging = merging
+        if merging:
+            self.compact_norm = nn.LayerNorm(channels)
+            self.compact_proj = nn.Linear(channels, channels)
+        self.apply(_init_small)
+
+    def forward(self, visual_map: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """The map that knows the sound, (N, D, h, w), and the response of its pixels, (N, h, w).
+
+        Args:
+            visual_map: (N, D, h, w).
+            audio: Audio tokens (N, tokens, C_a).
+        """
+        size = tuple(visual_map.shape[2:])
+        tokens = to_tokens(visual_map)
+        visual = self.norm(tokens)
+        sound = self.audio_norm(self.audio_proj(audio.mean(1)))
+
+        # Group the tokens
+        groups, num_groups = self._group(visual)
+        # Audio-visual attention within the groups
+        logits = self._respond(sound, visual)
+        response = logits.mean(2)
+        heard = self._hear(sound, visual, logits, groups, num_groups)
+        shown = self.token_proj(_weigh_heads(spread_groups(heard, groups), logits.sigmoid()))
+        tokens = tokens + shown
+        if self.merging:
+            visual = visual + shown
+            # Merge each group by the response of its members
+            weights = softmax_within_groups(response.unsqueeze(2), groups, num_groups)
+            compact = sum_groups(weights * visual, groups, num_groups)
+            # Update the compact tokens
+            for _ in range(self.num_updates):
+                compact = update_compact_tokens(compact, visual, response)
+            # Map them back to the grid
+            tokens = tokens + spread_groups(self.compact_proj(self.compact_norm(compact)), groups)
+        return to_map(tokens, size), response.unflatten(1, size)
+
+    def _group(self, visual: Tensor) -> tuple[Tensor, int]:
+        """The group of each token, (N, L), and how many groups there are."""
+        if self.num_groups is None:
+            return torch.zeros(visual.shape[:2], dtype=torch.long, device=visual.device), 1
+        num_groups = min(self.num_groups, visual.shape[1])
+        return group_by_density_peaks(visual, num_groups, self.num_neighbours), num_groups
+
+    def _respond(self, sound: Tensor, visual: Tensor) -> Tensor:
+        """The logits l of each token, (N, L, heads)."""
+        q = self.q_proj(sound).unflatten(1, (self.num_heads, -1))
+        k = self.k_proj(visual).unflatten(2, (self.num_heads, -1))
+        return torch.einsum('nhd,nlhd->nlh', q, k) * q.shape[2]**-0.5
+
+    def _hear(self, sound: Tensor, visual: Tensor, logits: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+        """The sound of each group, (N, P, D)."""
+        attention = softmax_within_groups(logits, groups, num_groups)
+        context = sum_groups(_weigh_heads(self.v_proj(visual), attention), groups, num_groups)
+        return sound.unsqueeze(1) + self.sound_proj(context)
+
+
+def update_compact_tokens(compact: Tensor, visual: Tensor, response: Tensor) -> Tensor:
+    """``G + softmax(G f_v^T / sqrt(D) + S) f_v``, (N, P, D).
+
+    Args:
+        compact: G (N, P, D).
+        visual: f_v (N, L, D).
+        response: S (N, L), added to the logits of every compact token.
+    """
+    logits = torch.baddbmm(response.unsqueeze(1), compact, visual.transpose(1, 2), alpha=visual.shape[2]**-0.5)
+    return torch.baddbmm(compact, logits.softmax(2), visual)
+
+
+def _weigh_heads(x: Tensor, weights: Tensor) -> Tensor:
+    """Tokens (N, L, D) whose heads are weighted by (N, L, heads)."""
+    return (x.unflatten(2, (weights.shape[2], -1)) * weights.unsqueeze(3)).flatten(2)
+
+
+def _init_small(module: nn.Module) -> None:
+    """What is added to the maps of a pretrained backbone begins small."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+@MODELS.register_module()
+class AudioGuidedBackbone(BaseModule):
+    """A backbone whose stages are each followed by an audio-guided modality alignment (RAVS).
+
+    Args:
+        backbone: Config of the backbone, a ``PVTv2`` or a ResNet of mmseg with all four stages; pretrained weights are
+            its own ``init_cfg``.
+        audio_channels: Channels of an audio token.
+        num_groups: Groups P of each of the four stages; None for no grouping: a frame is one group.
+        merging: Whether groups are merged into compact tokens.
+        num_heads: Heads of the attention of sound and pixels.
+        num_neighbours: Neighbours k that give the density of a token. 5 is that of DPC-KNN in TCFormer; the value of
+            the paper is not known, nor are those of the next argument and of ``num_groups`` and ``num_heads``.
+        num_updates: How often compact tokens are updated.
+        init_cfg: Initialization config of MMEngine.
+
+    Attributes:
+        hears: True; :class:`AudioVisualSegmentor` then calls it with the audio tokens as well.
+        embed_dims: Channels of the four maps.
+    """
+    hears = True
+
+    def __init__(self,
+                 backbone: dict,
+                 audio_channels: int,
+                 num_groups: Sequence[int] | None,
+                 merging: bool = True,
+                 num_heads: int = 8,
+                 num_neighbours: int = 5,
+                 num_updates: int = 2,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        if num_groups is not None and len(num_groups) != 4:
+            raise ValueError(f'AudioGuidedBackbone: num_groups is {tuple(num_groups)}, expected the groups of four '
+                             'stages, or None')
+        self.backbone = MODELS.build(backbone)
+        self.embed_dims = _stage_channels(self.backbone)
+        self.ama = nn.ModuleList(
+            ModalityAlignment(channels, audio_channels, groups, merging, num_heads, num_neighbours, num_updates)
+            for channels, groups in zip(self.embed_dims, num_groups or (None, ) * 4))
+
+    def forward(self, x: Tensor, audio: Tensor) -> GuidedPyramid:
+        """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32 that know the sound, and the responses of their pixels.
+
+        Args:
+            x: Normalised frames (N, 3, H, W).
+            audio: Audio tokens (N, tokens, C_a) of the frames.
+        """
+        maps, responses = [], []
+        for i, align in enumerate(self.ama):
+            x, response = align(_run_stage(self.backbone, i, x), audio)
+            maps.append(x)
+            responses.append(response)
+        return GuidedPyramid(maps, responses)
+
+
+def _stage_channels(backbone: nn.Module) -> tuple[int, ...]:
+    if isinstance(backbone, PVTv2):
+        return backbone.embed_dims
+    if isinstance(backbone, ResNet) and tuple(backbone.out_indices) == (0, 1, 2, 3):
+        return tuple(backbone.block.expansion * backbone.base_channels * 2**i for i in range(4))
+    raise ValueError(f'AudioGuidedBackbone: backbone is a {type(backbone).__name__}, expected a PVTv2, or a ResNet of '
+                     'mmseg with out_indices=(0, 1, 2, 3): other backbones do not tell their stages apart')
+
+
+def _run_stage(backbone: nn.Module, index: int, x: Tensor) -> Tensor:
+    """The map of stage ``index`` from the frames (0) or from the map of the stage before."""
+    if isinstance(backbone, PVTv2):
+        return backbone.run_stage(index, x)
+    if index == 0:
+        stem = backbone.stem if backbone.deep_stem else lambda y: F.relu(backbone.norm1(backbone.conv1(y)))
+        x = backbone.maxpool(stem(x))
+    return getattr(backbone, backbone.res_layers[index])(x)

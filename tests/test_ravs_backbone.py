@@ -1,0 +1,281 @@
+"""The encoder of RAVS: grouping by density peaks, attention within groups, merging, update, and who hears."""
+import math
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmavs.models import AudioGuidedBackbone, PVTv2
+from mmavs.models.backbones.audio_guided import ModalityAlignment, update_compact_tokens
+from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
+from mmavs.registry import MODELS
+
+TINY_PVT = dict(
+    type='PVTv2',
+    arch=dict(embed_dims=(8, 16, 16, 24), depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
+    drop_path_rate=0.)
+TINY_RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=8, base_channels=8)
+SWITCHES = {
+    'grouping and merging': dict(),
+    'grouping': dict(merging=False),
+    'merging of the whole frame': dict(num_groups=None),
+    'neither': dict(num_groups=None, merging=False),
+}
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_seed():
+    init_default_scope('mmavs')
+    torch.manual_seed(0)
+
+
+def build_alignment(**options):
+    config = dict(
+        channels=8, audio_channels=6, num_groups=5, merging=True, num_heads=2, num_neighbours=3, num_updates=2)
+    return ModalityAlignment(**config | options)
+
+
+def build_backbone(backbone=TINY_PVT, **options):
+    config = dict(backbone=backbone, audio_channels=6, num_groups=(9, 6, 4, 2), num_heads=2)
+    return AudioGuidedBackbone(**config | options)
+
+
+def density_peaks_by_loops(tokens, num_groups, num_neighbours):
+    """DPC-KNN of one frame (L, C), with loops."""
+    x, channels = tokens.double().tolist(), tokens.shape[1]
+    length = len(x)
+    distance = [[math.dist(a, b) / math.sqrt(channels) for b in x] for a in x]
+    density = []
+    for row in distance:
+        nearest = sorted(row)[:num_neighbours]
+        density.append(math.exp(-sum(d * d for d in nearest) / len(nearest)))
+    gap = []
+    for i in range(length):
+        denser = [j for j in range(length) if density[j] > density[i] or (density[j] == density[i] and j < i)]
+        gap.append(min(distance[i][j] for j in denser) if denser else max(map(max, distance)))
+    centres = sorted(range(length), key=lambda i: -density[i] * gap[i])[:num_groups]
+    groups = [min(range(len(centres)), key=lambda c: distance[i][centres[c]]) for i in range(length)]
+    for group, i in enumerate(centres):
+        groups[i] = group
+    return groups
+
+
+@pytest.mark.parametrize(('length', 'channels', 'num_groups', 'num_neighbours'), [
+    (30, 6, 6, 5), (40, 2, 9, 3), (12, 16, 12, 5), (7, 3, 1, 5), (3, 4, 2, 5), (1, 4, 3, 5)])
+def test_grouping_equals_loops(length, channels, num_groups, num_neighbours):
+    tokens = torch.randn(4, length, channels)
+    expected = [density_peaks_by_loops(frame, num_groups, num_neighbours) for frame in tokens]
+    assert group_by_density_peaks(tokens, num_groups, num_neighbours).tolist() == expected
+
+
+def test_equal_tokens_are_grouped_in_their_order():
+    # Two blocks of equal tokens: the first of each is a centre, all others are as prominent as each other.
+    tokens = torch.tensor([0., 0., 0., 0., 5., 5., 5., 5.])[None, :, None]
+    assert group_by_density_peaks(tokens, 2, 3).tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+    assert group_by_density_peaks(tokens, 4, 3).tolist() == [density_peaks_by_loops(tokens[0], 4, 3)]
+
+
+@pytest.mark.parametrize('distances_at_once', [1, 100, 333, 2000])
+def test_grouping_by_blocks_equals_grouping_at_once(distances_at_once):
+    tokens = torch.randn(3, 37, 5)
+    torch.testing.assert_close(group_by_density_peaks(tokens, 6, distances_at_once=distances_at_once),
+                               group_by_density_peaks(tokens, 6))
+
+
+def test_grouping_keeps_clusters_together():
+    centres = torch.tensor([[0., 0.], [20., 0.], [0., 20.], [20., 20.]])
+    member = torch.arange(40) % 4
+    groups = group_by_density_peaks(centres[member][None] + torch.randn(1, 40, 2), 4)[0]
+    assert len(set(groups.tolist())) == 4
+    assert all(len(set(groups[member == cluster].tolist())) == 1 for cluster in range(4))
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers how many values the largest tensor had that an operation made."""
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        for x in result if isinstance(result, tuple | list) else (result, ):
+            if isinstance(x, torch.Tensor):
+                self.values = max(self.values, x.untyped_storage().nbytes() // x.element_size())
+        return result
+
+
+def test_grouping_a_frame_of_512x512_at_stride_4_does_not_form_all_distances():
+    tokens = torch.randn(1, 128 * 128, 4)
+    with LargestTensor() as largest:
+        groups = group_by_density_peaks(tokens, 49)
+    assert largest.values <= 2**24 < tokens.shape[1]**2 // 15
+    assert sorted(set(groups.flatten().tolist())) == list(range(49))
+
+
+def test_alignment_at_512x512_does_not_form_all_distances():
+    align = build_alignment(num_groups=49)
+    with LargestTensor() as largest:
+        aligned, _ = align(torch.randn(1, 8, 128, 128), torch.randn(1, 1, 6))
+        aligned.sum().backward()
+    assert largest.values <= 2**24
+
+
+def test_softmax_within_groups_is_that_of_each_group():
+    logits, groups = torch.randn(2, 9, 3) * 50, torch.tensor([[0, 1, 2, 0, 1, 2, 0, 0, 0], [3, 3, 1, 1, 3, 1, 0, 2, 3]])
+    weights = softmax_within_groups(logits, groups, 4)
+    for n in range(2):
+        for group in groups[n].unique():
+            members = groups[n] == group
+            torch.testing.assert_close(weights[n, members], logits[n, members].softmax(0))
+
+
+def test_softmax_within_groups_survives_groups_far_below_others():
+    weights = softmax_within_groups(torch.tensor([[[500.], [-500.], [-500.]]]), torch.tensor([[0, 1, 1]]), 2)
+    assert weights.flatten().tolist() == [1, 0.5, 0.5]
+
+
+def test_sums_of_groups_and_the_way_back():
+    x, groups = torch.randn(2, 5, 3), torch.tensor([[0, 1, 1, 0, 1], [2, 2, 2, 0, 2]])
+    sums = sum_groups(x, groups, 3)
+    torch.testing.assert_close(sums[0], torch.stack((x[0, [0, 3]].sum(0), x[0, [1, 2, 4]].sum(0), torch.zeros(3))))
+    torch.testing.assert_close(sums[1], torch.stack((x[1, 3], torch.zeros(3), x[1, [0, 1, 2, 4]].sum(0))))
+    back = spread_groups(sums, groups)
+    torch.testing.assert_close(back[0], sums[0][groups[0]])
+    torch.testing.assert_close(back[1], sums[1][groups[1]])
+
+
+def test_softmax_and_sums_of_groups_have_the_gradients_of_their_definition():
+    groups = torch.tensor([[0, 1, 1, 0, 2], [2, 2, 0, 1, 2]])
+    logits, x = (torch.randn(2, 5, c, dtype=torch.double, requires_grad=True) for c in (1, 3))
+
+    def merge(logits, x):
+        return spread_groups(sum_groups(softmax_within_groups(logits, groups, 3) * x, groups, 3), groups)
+
+    assert torch.autograd.gradcheck(merge, (logits, x))
+
+
+def test_update_of_compact_tokens_is_the_formula():
+    compact, visual, response = torch.randn(2, 3, 4), torch.randn(2, 5, 4), torch.randn(2, 5)
+    updated = update_compact_tokens(compact, visual, response)
+    for n in range(2):
+        for p in range(3):
+            logits = [float(compact[n, p] @ visual[n, i]) / math.sqrt(4) + float(response[n, i]) for i in range(5)]
+            weights = [math.exp(logit) for logit in logits]
+            expected = compact[n, p] + sum(w * v for w, v in zip(weights, visual[n])) / sum(weights)
+            torch.testing.assert_close(updated[n, p], expected)
+
+
+def test_update_has_the_gradients_of_the_formula():
+    inputs = [torch.randn(*shape, dtype=torch.double, requires_grad=True) for shape in ((2, 3, 4), (2, 5, 4), (2, 5))]
+    assert torch.autograd.gradcheck(update_compact_tokens, inputs)
+
+
+@pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
+def test_alignment_is_what_its_steps_say(options):
+    """Step by step, with a loop over frames, groups and heads."""
+    align = build_alignment(**options)
+    for parameter in align.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    visual_map, audio = torch.randn(2, 8, 3, 4), torch.randn(2, 3, 6)
+    found, response = align(visual_map, audio)
+    for n in range(2):
+        tokens = visual_map[n].flatten(1).T
+        f = align.norm(tokens)
+        a = align.audio_norm(align.audio_proj(audio[n]).mean(0))
+        groups = torch.zeros(12, dtype=torch.long)
+        if align.num_groups is not None:
+            groups = torch.tensor(density_peaks_by_loops(f.detach(), 5, 3))
+        q, k, v = align.q_proj(a), align.k_proj(f), align.v_proj(f)
+        halves = slice(0, 4), slice(4, 8)
+        logits = torch.stack([k[:, half] @ q[half] / 2 for half in halves], 1)
+        torch.testing.assert_close(response[n].flatten(), logits.mean(1))
+        shown = torch.empty(12, 8)
+        for p in groups.unique():
+            i = groups == p
+            context = torch.cat([logits[i, h].softmax(0) @ v[i][:, half] for h, half in enumerate(halves)])
+            heard = a + align.sound_proj(context)
+            for h, half in enumerate(halves):
+                shown[i, half] = logits[i, h].sigmoid()[:, None] * heard[half]
+        added = align.token_proj(shown)
+        if align.merging:
+            f = f + added
+            s = logits.mean(1)
+            compact = torch.stack([s[groups == p].softmax(0) @ f[groups == p] for p in range(groups.max() + 1)])
+            for _ in range(2):
+                compact = update_compact_tokens(compact[None], f[None], s[None])[0]
+            added = added + align.compact_proj(align.compact_norm(compact))[groups]
+        torch.testing.assert_close(found[n].flatten(1).T, tokens + added, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
+def test_gradients_reach_pixels_sound_and_every_parameter(options):
+    align = build_alignment(**options)
+    visual_map, audio = torch.randn(2, 8, 4, 5, requires_grad=True), torch.randn(2, 3, 6, requires_grad=True)
+    aligned, _ = align(visual_map, audio)
+    (aligned * torch.randn_like(aligned)).sum().backward()
+    assert (visual_map.grad != 0).all() and (audio.grad != 0).all()
+    assert [name for name, p in align.named_parameters() if not (p.grad != 0).any()] == []
+
+
+def test_a_group_hears_for_itself():
+    # What happens to one object changes nothing in others, unless compact tokens look at the whole frame.
+    align = build_alignment(num_groups=2, merging=False).eval()
+    visual_map, audio = torch.randn(1, 8, 1, 8) * 0.05, torch.randn(1, 1, 6)
+    visual_map[..., 4:] += torch.tensor([3., -3.] * 4)[:, None, None]
+    visual_map[..., :4] += torch.tensor([-3.] * 4 + [3.] * 4)[:, None, None]
+    before = align(visual_map, audio)[0]
+    visual_map[:, :, 0, 7] += 0.05 * torch.randn(8)
+    after = align(visual_map, audio)[0]
+    torch.testing.assert_close(after[..., :4], before[..., :4], rtol=0, atol=0)
+    assert (after[..., 4:7] != before[..., 4:7]).any()
+
+
+@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
+def test_backbone_without_what_ama_adds_is_the_backbone(backbone):
+    guided = build_backbone(backbone).eval()
+    for align in guided.ama:
+        for proj in (align.token_proj, align.compact_proj):
+            torch.nn.init.zeros_(proj.weight)
+    frames, audio = torch.randn(2, 3, 64, 96), torch.randn(2, 1, 6)
+    pyramid = guided(frames, audio)
+    for found, expected in zip(pyramid, guided.backbone(frames), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
+def test_every_stage_hears(backbone):
+    guided = build_backbone(backbone).eval()
+    frames, audio = torch.randn(2, 3, 64, 96), torch.randn(2, 1, 6)
+    pyramid = guided(frames, audio)
+    assert [x.shape for x in pyramid] == [
+        (2, c, 64 // s, 96 // s) for c, s in zip(guided.embed_dims, (4, 8, 16, 32), strict=True)]
+    assert [r.shape for r in pyramid.responses] == [x[:, 0].shape for x in pyramid]
+    other = guided(frames, torch.cat((audio[:1], torch.randn(1, 1, 6))))
+    for x, y in zip((*pyramid, *pyramid.responses), (*other, *other.responses)):
+        torch.testing.assert_close(x[0], y[0])  # each frame has its own sound
+        assert not torch.allclose(x[1], y[1], rtol=1e-6, atol=1e-7)
+
+
+def test_grouping_draws_nothing_at_random():
+    guided = build_backbone()
+    frames, audio = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 6)
+    state = torch.get_rng_state()
+    first, second = guided.train()(frames, audio), guided.eval()(frames, audio)
+    assert torch.equal(torch.get_rng_state(), state)
+    for x, y in zip(first, second):
+        torch.testing.assert_close(x, y, rtol=0, atol=0)
+
+
+def test_stages_one_by_one_are_the_backbone():
+    backbone = PVTv2(**{key: value for key, value in TINY_PVT.items() if key != 'type'}).eval()
+    x = frames = torch.randn(1, 3, 64, 64)
+    for i, expected in enumerate(backbone(frames)):
+        x = backbone.run_stage(i, x)
+        torch.testing.assert_close(x, expected, rtol=0, atol=0)
+
+
+def test_unsuitable_backbones_and_groups_are_named():
+    with pytest.raises(ValueError, match='backbone is a SwinTransformer, expected a PVTv2, or a ResNet'):
+        build_backbone(dict(type='SwinTransformer', embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)))
+    with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of four stages'):
+        build_backbone(num_groups=(9, 6))
+    assert MODELS.get('AudioGuidedBackbone').hears
