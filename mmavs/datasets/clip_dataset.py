@@ -29,6 +29,9 @@ class ClipDataset(BaseDataset):
 
     - ``clip_id`` (str, unique), ``subset``, ``split``, ``category`` (str or None), ``event_id`` (int or None: index of
       the category among the events of the metainfo);
+    - ``heard`` and ``visible``, names of what is heard and of what is seen in the clip, sounding or not, as far as the
+      list of clips says so: its category, and the columns ``heard`` (or ``a_obj``, as in the metadata of AVSS) and
+      ``visible``, names joined by '_'; empty where it does not say;
     - ``frame_paths``, T paths, None for a padding frame;
     - ``mask_paths``, T paths, None for a frame without ground truth;
     - ``mask_prior_paths``, T paths (None for a padding frame), or None where ``data_prefix`` names none;
@@ -102,7 +105,7 @@ class ClipDataset(BaseDataset):
             counts = Counter(row['split'] for row in rows)
             found = ', '.join(f'{name!r} ({n})' for name, n in counts.items()) or 'no clip at all'
             raise ValueError(f'{self.ann_file}: the split {self.split!r} is empty, found {found}')
-        return [self.describe_clip(row) for row in chosen]
+        return [dict(clip, **_named_objects(row, clip)) for row in chosen for clip in [self.describe_clip(row)]]
 
     @abstractmethod
     def read_metadata(self) -> list[dict]:
@@ -205,6 +208,13 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
                     raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
             rows.append(row)
     return rows
+
+
+def _named_objects(row: dict, clip: dict) -> dict:
+    """The entries ``heard`` and ``visible`` of a clip."""
+    heard = [*clip.get('heard', ()), clip['category'], *(row.get('heard') or row.get('a_obj') or '').split('_')]
+    visible = (row.get('visible') or '').split('_')
+    return dict(heard=tuple(dict.fromkeys(filter(None, heard))), visible=tuple(filter(None, visible)))
 
 
 def loading_transforms(transforms: Iterable) -> Iterator:

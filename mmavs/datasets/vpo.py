@@ -118,6 +118,7 @@ class VPODataset(ClipDataset):
             subset=self.SUBSET,
             split=self.split,
             category=category,
+            heard=categories,
             event_id=events.index(category) if category in events else None,
             frame_paths=[row['frame']],
             mask_paths=[row['mask']],
@@ -169,6 +170,7 @@ class VPODataset(ClipDataset):
             mask=os.path.join(folder, 'mask', f'{name}.png'),
             sounds=[os.path.join(self.data_prefix['audio'], f"{row['vgg_file']}.wav") for row in rows],
             positions=positions,
+            visible=first.get('visible'),
             encoding=encoding)
 
     def _category_ids(self, rows: list[dict]) -> tuple[int, ...]:
@@ -237,4 +239,5 @@ class VPODataset(ClipDataset):
             mask=os.path.join(folder, 'labels_semantic', mask),
             sounds=[os.path.join(folder, f'{self.audio_mode}_audio.wav')],
             positions=None,
+            visible=row.get('visible'),
             encoding=dict(mask_encoding='index'))

@@ -32,6 +32,8 @@ class SyntheticClip:
         sounding: Categories that sound and are visible at any time, the main one first.
         description: What was put together; kept in the manifest.
         sounds: Of single objects, for VPO.
+        heard: Categories that sound, visible or not, as far as they are known.
+        visible: Categories of all that is seen, sounding or not.
     """
 
     name: str
@@ -42,3 +44,5 @@ class SyntheticClip:
     sounding: list[str]
     description: dict = field(default_factory=dict)
     sounds: list[ObjectSound] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    visible: list[str] = field(default_factory=list)

@@ -119,8 +119,9 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
     frames = np.stack([_crop(picture, window, size, cv2.INTER_LINEAR) for window in windows])
     masks = np.stack([_crop(lookup[ids], window, size, cv2.INTER_NEAREST) for window in windows])
     description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
+    sounding = [classes[target] for target in pair.targets]
     return SyntheticClip(pair.name, pair.split, frames, masks, mix_recordings(pair.sounds, num_frames),
-                         [classes[target] for target in pair.targets], description)
+                         sounding, description, heard=sounding, visible=_visible(ids, classes))
 
 
 def compose_still(pair: Pair, classes: dict[int, str], size: int) -> SyntheticClip:
@@ -146,9 +147,15 @@ def compose_still(pair: Pair, classes: dict[int, str], size: int) -> SyntheticCl
     keep_below_full_scale(sounds)
     description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
     masks = _target_table(pair, classes)[ids][None]
+    sounding = [sound.category for sound in sounds]
     return SyntheticClip(pair.name, pair.split, np.ascontiguousarray(picture)[None], masks,
-                         sum(sound.waveform for sound in sounds), [sound.category for sound in sounds], description,
-                         sounds)
+                         sum(sound.waveform for sound in sounds), sounding, description, sounds,
+                         heard=sounding, visible=_visible(ids, classes))
+
+
+def _visible(ids: np.ndarray, classes: dict[int, str]) -> list[str]:
+    """Names of the classes in a picture."""
+    return [classes[value] for value in np.unique(ids).tolist() if value]
 
 
 def _target_table(pair: Pair, classes: dict[int, str]) -> np.ndarray:

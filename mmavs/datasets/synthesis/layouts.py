@@ -46,7 +46,7 @@ def write_s4(folder: Path, clip: SyntheticClip) -> dict:
     for number, mask in enumerate(clip.masks[:1] if clip.split == 'train' else clip.masks, 1):
         write_picture(data / 'gt_masks' / where / f'{clip.name}_{number}.png', (mask > 0) * np.uint8(255))
     write_sound(data / 'audio_wav' / where.with_suffix('.wav'), clip.waveform)
-    return dict(name=clip.name, start=0, category=category, split=clip.split)
+    return dict(name=clip.name, start=0, category=category, split=clip.split, **object_columns(clip))
 
 
 def write_ms3(folder: Path, clip: SyntheticClip) -> dict:
@@ -61,7 +61,7 @@ def write_ms3(folder: Path, clip: SyntheticClip) -> dict:
         write_picture(data / 'gt_masks' / clip.split / clip.name / f'{clip.name}_{number}.png',
                        (mask > 0) * np.uint8(255))
     write_sound(data / 'audio_wav' / clip.split / f'{clip.name}.wav', clip.waveform)
-    return dict(video_id=clip.name, split=clip.split)
+    return dict(video_id=clip.name, split=clip.split, **object_columns(clip))
 
 
 def write_avss(folder: Path, clip: SyntheticClip, label: str, num_classes: int) -> dict:
@@ -84,7 +84,12 @@ def write_avss(folder: Path, clip: SyntheticClip, label: str, num_classes: int) 
         write_picture(data / 'labels_semantic' / f'{index}.png', mask)
     write_sound(data / 'audio.wav', clip.waveform)
     return dict(vid=clip.name, uid=clip.name, s_min=0, s_sec=0, a_obj='_'.join(clip.sounding), split=clip.split,
-                label=label)
+                label=label, **object_columns(clip))
+
+
+def object_columns(clip: SyntheticClip) -> dict:
+    """Columns of our own: what is heard and what is seen, so that a sound can be chosen that is neither."""
+    return dict(heard='_'.join(clip.heard), visible='_'.join(dict.fromkeys(clip.visible)))
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

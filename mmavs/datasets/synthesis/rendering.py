@@ -115,4 +115,6 @@ def render_scene(scene: Scene, name: str, seed: int, rng: np.random.Generator, s
     masks = np.take_along_axis(classes, owners.reshape(num_frames, -1), 1).reshape(owners.shape)
     waveform = render_sound(scene, seed, rng, num_frames)
     sounding = [source.category for source in scene.sounds if source.visible]
-    return SyntheticClip(name, scene.split, frames, masks, waveform, sounding, describe_scene(scene))
+    return SyntheticClip(name, scene.split, frames, masks, waveform, sounding, describe_scene(scene),
+                         heard=[source.category for source in scene.sounds],
+                         visible=[item.category for item in scene.objects])

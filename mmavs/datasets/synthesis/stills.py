@@ -51,8 +51,9 @@ def make_still(rng: np.random.Generator, subset: str, split: str, category: str,
                  for item, flag in zip(scene.objects, sounding)],
         sounds=[dict(category=sound.category, instance=instance, position=sound.position)
                 for sound, instance in zip(sounds, instances)])
+    heard = [sound.category for sound in sounds]
     return SyntheticClip(name, split, frames, classes[owners].astype(np.uint8), sum(sound.waveform for sound in sounds),
-                         [sound.category for sound in sounds], description, sounds)
+                         heard, description, sounds, heard=heard, visible=visible)
 
 
 def keep_below_full_scale(sounds: list[ObjectSound]) -> None:

@@ -22,7 +22,7 @@ from .stills import make_still
 from .vpo_layouts import write_cavp, write_clean, write_vpo_metadata
 
 #: To be raised when the same arguments give other files than before.
-VERSION = 5
+VERSION = 6
 MANIFEST = 'synthesis.json'
 # The place of a subset in this list is part of its random streams.
 SUBSETS = (*FOLDERS, *VPO_SUBSETS)

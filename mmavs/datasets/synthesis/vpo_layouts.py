@@ -7,7 +7,7 @@ import numpy as np
 from mmavs.datasets.vpo import SUBSETS
 
 from .clip import SyntheticClip
-from .layouts import write_picture, write_rows, write_sound
+from .layouts import object_columns, write_picture, write_rows, write_sound
 
 
 def write_cavp(folder: Path, clip: SyntheticClip, number: int, subset: str, type_: str,
@@ -45,7 +45,8 @@ def write_cavp(folder: Path, clip: SyntheticClip, number: int, subset: str, type
                 vgg_file=file,
                 audio_pos=sound.position,
                 multi_instance=int(type_ == SUBSETS['vpo-msmi']),
-                split=clip.split))
+                split=clip.split,
+                **object_columns(clip)))
     return rows
 
 
@@ -65,7 +66,8 @@ def write_clean(folder: Path, clip: SyntheticClip, subset: str, classes: Sequenc
     write_sound(folder / uid / 'stereo_audio.wav', stereo)
     indices = sorted({list(classes).index(name) for name in clip.sounding})
     split = 'train' if clip.split == 'train' else 'test'
-    return [dict(uid=uid, frame=frame, mask=mask, classes=str(indices), split=split, type=SUBSETS[subset])]
+    return [dict(uid=uid, frame=frame, mask=mask, classes=str(indices), split=split, type=SUBSETS[subset],
+                 **object_columns(clip))]
 
 
 def write_vpo_metadata(folder: Path, subset: str, layout: str, rows: list[dict]) -> None:
