@@ -1,0 +1,392 @@
+"""AVSegFormer (AAAI 2024): a transformer whose queries come from the sound, and dense masks read off their similarity.
+
+Symbols of the paper, as used below: a the audio tokens, S the tokens of all visual levels, Q queries, F the mask
+feature, F~ the mask feature mixed with the sound, E the similarity of queries and pixels, K classes.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.models.layers import MLP, DeformableEncoderLayer, MultiheadAttention, encode_pyramid, split_levels
+from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets
+
+# Values of a hidden map of the mask perceptron that inference computes at once (256 MiB, two frames at 512x512).
+HIDDEN_AT_ONCE = 2**26
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, cross-attention, feed-forward network with GELU; each with residual and LayerNorm.
+
+    Nothing tells positions apart: neither queries nor keys get an encoding of theirs.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int, dropout: float = 0., bias: bool = True) -> None:
+        super().__init__()
+        self.self_attn = MultiheadAttention(embed_dims, num_heads, dropout, bias)
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.cross_attn = MultiheadAttention(embed_dims, num_heads, dropout, bias)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.linear1 = nn.Linear(embed_dims, ffn_dims)
+        self.linear2 = nn.Linear(ffn_dims, embed_dims)
+        self.norm3 = nn.LayerNorm(embed_dims)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, memory: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Queries (N, Q, C) from queries x and memory (N, L, C), and the cross-attention (N, Q, L) where asked for."""
+        x = self.norm1(x + self.dropout(self.self_attn(x, x, x)))
+        weights = None
+        if with_weights:
+            attended, weights = self.cross_attn.with_weights(x, memory, memory)
+        else:
+            attended = self.cross_attn(x, memory, memory)
+        x = self.norm2(x + self.dropout(attended))
+        hidden = self.dropout(F.gelu(self.linear1(x)))
+        return self.norm3(x + self.dropout(self.linear2(hidden))), weights
+
+
+class QueryGenerator(nn.Module):
+    """Turn the sound of a frame into queries: learned vectors that look at its audio tokens."""
+
+    def __init__(self, embed_dims: int, num_queries: int, num_heads: int, num_layers: int, ffn_dims: int) -> None:
+        super().__init__()
+        self.query = nn.Embedding(num_queries, embed_dims)
+        self.layers = nn.ModuleList(
+            DecoderLayer(embed_dims, num_heads, ffn_dims, bias=False) for _ in range(num_layers))
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(N, Q, C) from audio tokens (N, tokens, C)."""
+        x = self.query.weight.expand(len(audio), -1, -1)
+        for layer in self.layers:
+            x, _ = layer(x, audio)
+        return x
+
+
+class ChannelAttentionMixer(nn.Module):
+    """Weight the channels of the mask feature by what the sound finds in it (CHA).
+
+    The sound attends to all pixels; a projection and a sigmoid make one weight for each channel of what it finds. The
+    released code multiplies, ``F~ = F * w``; the paper's formula has a residual, ``F~ = F + F * w``.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Heads of the attention.
+        residual: The paper's formula.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, residual: bool = False) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.residual = residual
+        self.q_proj = nn.Linear(embed_dims, embed_dims, bias=False)
+        self.kv_proj = nn.Linear(embed_dims, 2 * embed_dims, bias=False)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, mask_feature: Tensor, audio: Tensor) -> Tensor:
+        """F~ (N, C, h, w) from F (N, C, h, w) and audio tokens (N, tokens, C), which ask as one, their mean."""
+        pixels = mask_feature.flatten(2)
+        key, value = (w.unflatten(0, (self.num_heads, -1)) for w in self.kv_proj.weight.chunk(2))  # (heads, d, C)
+        query = self.q_proj(audio.mean(1)).unflatten(1, (self.num_heads, -1))  # (N, heads, d)
+        # The projections act on one query, and on what it finds, rather than on all the pixels.
+        query = torch.einsum('nhd,hdc->nhc', query, key) * key.shape[1]**-0.5
+        found = (query @ pixels).softmax(2) @ pixels.transpose(1, 2)  # (N, heads, C)
+        found = torch.einsum('nhc,hdc->nhd', found, value).flatten(1)
+        weight = self.proj(found).sigmoid()[:, :, None, None]
+        return mask_feature * (1 + weight if self.residual else weight)
+
+
+class CrossAttentionMixer(nn.Module):
+    """Let every pixel of the mask feature look at the sound, ``F~ = F + attention(F, a, a)`` (CRA).
+
+    No public code has it. Where the sound is one token, all pixels get the same.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = MultiheadAttention(embed_dims, num_heads)
+
+    def forward(self, mask_feature: Tensor, audio: Tensor) -> Tensor:
+        """F~ (N, C, h, w) from F (N, C, h, w) and audio tokens (N, tokens, C)."""
+        found = self.attn(mask_feature.flatten(2).transpose(1, 2), audio, audio)
+        return mask_feature + found.transpose(1, 2).unflatten(2, mask_feature.shape[2:])
+
+
+class MaskHead(nn.Sequential):
+    """Scores (N, K, 4 h, 4 w) from a map (N, C, h, w)."""
+
+    def __init__(self, embed_dims: int, num_classes: int) -> None:
+        super().__init__(
+            nn.Conv2d(embed_dims, embed_dims // 2, 3, padding=1),
+            nn.Upsample(scale_factor=4, mode='bilinear'),
+            nn.Conv2d(embed_dims // 2, embed_dims // 8, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(embed_dims // 8, num_classes, 1, bias=False))
+
+
+class IntermediateMaskHead(nn.Module):
+    """Masks from what a decoder layer attends to; they are only trained on (first public version).
+
+    The cross-attention M of a layer, averaged over its heads, is brought back to the positions of the visual levels:
+    mixed with the queries q of the layer, ``sum_q M q`` (QR, the released code), or on its own, the Q values at a
+    position projected to C channels (AR, for which there is no public code). From coarse to fine the levels are added
+    up, and a mask head reads the mask.
+    """
+
+    def __init__(self, embed_dims: int, num_classes: int, num_levels: int, num_queries: int, mix_queries: bool) -> None:
+        super().__init__()
+        self.attention_proj = None if mix_queries else nn.Linear(num_queries, embed_dims)
+        self.convs = nn.ModuleList(nn.Conv2d(embed_dims, embed_dims, 3, padding=1) for _ in range(num_levels))
+        self.mask_head = MaskHead(embed_dims, num_classes)
+
+    def forward(self, queries: Tensor, weights: Tensor, shapes: list[tuple[int, int]],
+                mask_size: tuple[int, int]) -> Tensor:
+        """Scores (N, K, 4 h, 4 w) of one decoder layer.
+
+        Args:
+            queries: Its output (N, Q, C).
+            weights: Its cross-attention (N, Q, S).
+            shapes: Sizes of the levels, finest first.
+            mask_size: (h, w) of the mask feature.
+        """
+        weights = weights.transpose(1, 2)
+        tokens = weights @ queries if self.attention_proj is None else self.attention_proj(weights)
+        *finer, x = split_levels(tokens, shapes)
+        for conv, level in zip(self.convs, reversed(finer)):
+            x = conv(F.interpolate(x, level.shape[2:], mode='bilinear', align_corners=False)) + level
+        return self.mask_head(self.convs[-1](F.interpolate(x, mask_size, mode='bilinear', align_corners=False)))
+
+
+@MODELS.register_module()
+class AVSegFormerHead(BaseModule):
+    """Head of AVSegFormer; every frame is segmented on its own, with its own sound.
+
+    Defaults are those of the released code (AAAI version). The first public version has ``num_query_layers=0``,
+    ``mix_weight=0`` and ``intermediate_masks='query'``.
+
+    The loss of the masks is dice with one output channel and cross-entropy with more. Frames without ground truth do
+    not enter it, nor do pixels of 255.
+
+    Args:
+        num_classes: K: 1 for sounding objects against background, or classes with background.
+        in_channels: Channels of the visual pyramid at strides 4, 8, 16, 32. The decoder looks at all but the first.
+        audio_channels: Channels of an audio token.
+        embed_dims: Channels C. A multiple of 32 (groups of GroupNorm).
+        num_queries: Queries Q.
+        num_heads: Heads of all attentions.
+        num_points: Points that a head of the encoder samples from each level.
+        num_encoder_layers: Layers of the deformable encoder.
+        num_query_layers: Layers of the query generator; with 0 the mean audio token, repeated, takes its place.
+        num_decoder_layers: Layers of the decoder.
+        ffn_dims: Hidden channels of encoder and decoder.
+        query_ffn_dims: Hidden channels of the query generator.
+        mask_dims: Hidden channels of the perceptron that acts on the similarity of queries and pixels. In training its
+            two hidden maps are the largest of the network: 134 MB each for a frame at 512x512.
+        dropout: Dropout of encoder and decoder.
+        learnable_queries: Add learned queries to those of the sound.
+        mixer: How the sound enters the mask feature: ``'channel'`` (CHA as released), ``'channel-residual'`` (CHA by
+            the paper's formula), ``'cross'`` (CRA of the paper) or None.
+        mix_weight: Weight lambda of the mix loss: dice of the mean channel of F~ as a mask of the foreground. 0: none.
+        intermediate_masks: Train on a mask from every decoder layer: ``'query'`` (QR), ``'attention'`` (AR) or None.
+        intermediate_weight: Weight of the loss of each of these masks.
+        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: Sequence[int],
+                 audio_channels: int = 128,
+                 embed_dims: int = 256,
+                 num_queries: int = 300,
+                 num_heads: int = 8,
+                 num_points: int = 4,
+                 num_encoder_layers: int = 6,
+                 num_query_layers: int = 6,
+                 num_decoder_layers: int = 6,
+                 ffn_dims: int = 2048,
+                 query_ffn_dims: int = 1024,
+                 mask_dims: int = 2048,
+                 dropout: float = 0.1,
+                 learnable_queries: bool = True,
+                 mixer: str | None = 'channel',
+                 mix_weight: float = 0.1,
+                 intermediate_masks: str | None = None,
+                 intermediate_weight: float = 0.1,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        mixers = {
+            'channel': lambda: ChannelAttentionMixer(embed_dims, num_heads),
+            'channel-residual': lambda: ChannelAttentionMixer(embed_dims, num_heads, residual=True),
+            'cross': lambda: CrossAttentionMixer(embed_dims, num_heads),
+            None: lambda: None,
+        }
+        if mixer not in mixers:
+            raise ValueError(f"AVSegFormerHead: mixer is {mixer!r}, expected 'channel', 'channel-residual', 'cross' or "
+                             'None')
+        if intermediate_masks not in ('query', 'attention', None):
+            raise ValueError(f"AVSegFormerHead: intermediate_masks is {intermediate_masks!r}, expected 'query', "
+                             "'attention' or None")
+        num_levels = len(in_channels) - 1
+        self.num_classes = num_classes
+        self.mask_dims = mask_dims
+        self.mix_weight = mix_weight
+        self.intermediate_weight = intermediate_weight
+
+        # Visual tokens
+        self.in_proj = nn.ModuleList(_projection(channels, embed_dims) for channels in in_channels)
+        self.level_embed = nn.Parameter(torch.empty(num_levels, embed_dims))
+        self.encoder = nn.ModuleList(
+            DeformableEncoderLayer(embed_dims, num_heads, num_levels, num_points, ffn_dims, dropout, F.gelu)
+            for _ in range(num_encoder_layers))
+        # Queries
+        self.audio_proj = nn.Linear(audio_channels, embed_dims)
+        self.num_queries = num_queries
+        self.query_generator = None
+        if num_query_layers > 0:
+            self.query_generator = QueryGenerator(embed_dims, num_queries, num_heads, num_query_layers, query_ffn_dims)
+        self.learnable_query = nn.Embedding(num_queries, embed_dims) if learnable_queries else None
+        self.decoder = nn.ModuleList(
+            DecoderLayer(embed_dims, num_heads, ffn_dims, dropout) for _ in range(num_decoder_layers))
+        # Masks
+        self.lateral_conv = _projection(embed_dims, embed_dims)
+        self.out_conv = nn.Sequential(
+            nn.Conv2d(embed_dims, embed_dims, 3, padding=1), nn.GroupNorm(32, embed_dims), nn.ReLU(inplace=True))
+        self.mixer = mixers[mixer]()
+        self.mask_mlp = MLP(num_queries, mask_dims, mask_dims, embed_dims)
+        self.mask_head = MaskHead(embed_dims, num_classes)
+        self.intermediate_head = None
+        if intermediate_masks is not None:
+            self.intermediate_head = IntermediateMaskHead(embed_dims, num_classes, num_levels, num_queries,
+                                                          mix_queries=intermediate_masks == 'query')
+        self._init_as_published()
+
+    def _init_as_published(self) -> None:
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                nn.init.xavier_uniform_(parameter)
+        for layer in self.encoder:
+            layer.self_attn.reset_parameters()
+        nn.init.normal_(self.level_embed)
+        self.audio_proj.reset_parameters()
+
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Raw outputs for N frames.
+
+        Args:
+            features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
+            audio: Audio tokens (N, tokens, C_a).
+            valid: (B, T) bool, which frames exist; AVSegFormer treats each frame on its own and does not use it.
+
+        Returns:
+            dict with
+
+            - ``logits`` (N, K, H, W);
+            - ``queries`` (N, Q, C), after the decoder;
+            - ``encoded`` (N, S, C), the visual tokens of strides 8, 16, 32, one level after the other;
+            - ``mask_feature`` (N, C, H / 4, W / 4), F before the mixer, and ``mixed_feature``, F~.
+        """
+        return self._segment(features, audio)
+
+    def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+             targets: FrameTargets) -> dict[str, Tensor]:
+        """Weighted loss terms of the labelled frames.
+
+        ``loss_mask``; ``loss_mix`` of the mix loss; ``d0.loss_mask``, ``d1.loss_mask``, ... of the intermediate masks.
+        """
+        # Frames do not depend on each other, so only these are computed; one, with weight 0, where there is none.
+        frames, labelled = targets.labelled.nonzero().squeeze(1), targets.labelled
+        if len(frames) == 0:
+            frames = torch.zeros(1, dtype=torch.long)
+        if len(frames) < len(labelled):
+            labelled, frames = labelled[frames], frames.to(audio.device, non_blocking=True)
+            features, audio, masks = [x[frames] for x in features], audio[frames], targets.masks[frames]
+        else:
+            masks = targets.masks
+        outputs = self._segment(features, audio, with_intermediate=self.intermediate_head is not None)
+
+        def mean(per_frame_loss, logits: Tensor) -> Tensor:
+            return mean_of_frames(per_frame_loss(_resize(logits, masks.shape[1:]), masks), labelled)
+
+        mask_loss = frame_dice_loss if self.num_classes == 1 else frame_cross_entropy
+        losses = dict(loss_mask=mean(mask_loss, outputs['logits']))
+        if self.mix_weight > 0:
+            score = outputs['mixed_feature'].mean(1, keepdim=True)
+            losses['loss_mix'] = self.mix_weight * mean(frame_dice_loss, score)
+        for i, logits in enumerate(outputs.get('intermediate_logits', ())):
+            losses[f'd{i}.loss_mask'] = self.intermediate_weight * mean(mask_loss, logits)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+                input_shape: tuple[int, int]) -> Tensor:
+        """Logits (N, K, h, w), float32, at the size ``input_shape`` of the network input; 0 for padding frames."""
+        frames = valid.flatten().nonzero().squeeze(1).to(audio.device)
+        height, width = features[0].shape[2:]
+        logits = audio.new_zeros(len(audio), self.num_classes, *input_shape, dtype=torch.float32)
+        for some in frames.split(max(1, HIDDEN_AT_ONCE // (height * width * self.mask_dims))):
+            outputs = self._segment([x[some] for x in features], audio[some])
+            logits[some] = _resize(outputs['logits'], input_shape).float()
+        return logits
+
+    def _segment(self, features: Sequence[Tensor], audio: Tensor,
+                 with_intermediate: bool = False) -> dict[str, Tensor | list[Tensor]]:
+        # Visual tokens. As the sampling of the encoder needs it, in float32 under autocast too.
+        with torch.autocast(audio.device.type, enabled=False):
+            finest, *maps = (project(x.float()) for project, x in zip(self.in_proj, features))
+            shapes = [tuple(x.shape[2:]) for x in maps]
+            tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
+
+        # Queries: what sounds?
+        audio = self.audio_proj(audio)
+        if self.query_generator is not None:
+            queries = self.query_generator(audio)
+        else:
+            queries = audio.mean(1, keepdim=True).expand(-1, self.num_queries, -1)
+        if self.learnable_query is not None:
+            queries = queries + self.learnable_query.weight
+
+        # Decoder: where is it?
+        intermediate = []
+        for layer in self.decoder:
+            queries, weights = layer(queries, tokens, with_intermediate)
+            if with_intermediate:
+                intermediate.append(self.intermediate_head(queries, weights, shapes, finest.shape[2:]))
+
+        # Mask feature, mixed with the sound
+        finest_encoded = split_levels(tokens, shapes)[0]
+        upsampled = F.interpolate(finest_encoded, finest.shape[2:], mode='bilinear', align_corners=False)
+        mask_feature = self.out_conv(self.lateral_conv(finest) + upsampled)
+        mixed = mask_feature if self.mixer is None else self.mixer(mask_feature, audio)
+
+        outputs = dict(
+            logits=self.mask_head(mixed + self._similarity(queries, mixed)),
+            queries=queries,
+            encoded=tokens,
+            mask_feature=mask_feature,
+            mixed_feature=mixed)
+        if with_intermediate:
+            outputs['intermediate_logits'] = intermediate
+        return outputs
+
+    def _similarity(self, queries: Tensor, mixed: Tensor) -> Tensor:
+        """Perceptron of E = Q F~, the similarity of all queries at a pixel: (N, C, h, w)."""
+        first, *others = self.mask_mlp.layers
+        # W (Q F~) = (W Q) F~: cheaper, and E itself is not formed.
+        weights = (first.weight @ queries).transpose(1, 2)  # (N, C, mask_dims)
+        x = torch.baddbmm(first.bias, mixed.flatten(2).transpose(1, 2), weights)
+        for layer in others:
+            x = layer(x.relu_())
+        return x.transpose(1, 2).unflatten(2, mixed.shape[2:])
+
+
+def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.GroupNorm(32, out_channels))
+
+
+def _resize(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(logits.shape[2:]) == tuple(size):
+        return logits
+    return F.interpolate(logits, tuple(size), mode='bilinear', align_corners=False)

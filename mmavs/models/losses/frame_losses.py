@@ -1,0 +1,52 @@
+"""Losses of dense predictions: one value per frame, without regard to unlabelled pixels, and their mean."""
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+
+def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """``1 - 2 sum(p y) / (sum(p^2) + sum(y^2) + 0.002)`` of each frame, with ``p = sigmoid(logits)`` (AVSegFormer).
+
+    A frame without foreground has loss 1 and gradient 0 whatever is predicted: the loss does not teach silence.
+
+    Args:
+        logits: (N, 1, H, W) scores of the foreground.
+        masks: (N, H, W) uint8; every class but 0 is foreground, pixels of 255 count neither as overlap nor as area.
+
+    Returns:
+        (N,) losses in (0, 1], float32.
+    """
+    known = (masks != 255).flatten(1)
+    probabilities = logits.float().flatten(1).sigmoid() * known
+    foreground = (masks != 0).flatten(1) & known
+    areas = probabilities.square().sum(1) + foreground.sum(1) + 2e-3
+    return 1 - 2 * (probabilities * foreground).sum(1) / areas
+
+
+def frame_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean cross-entropy over the labelled pixels of each frame (AVSBench, AVSegFormer).
+
+    Args:
+        logits: (N, K, H, W) class scores.
+        masks: (N, H, W) uint8 classes; pixels of 255 are left out.
+
+    Returns:
+        (N,) losses, float32; 0 where all pixels are 255.
+    """
+    losses = F.cross_entropy(logits.float(), masks.long(), ignore_index=255, reduction='none')
+    return losses.sum((1, 2)) / (masks != 255).sum((1, 2)).clamp(min=1)
+
+
+def mean_of_frames(losses: Tensor, labelled: Tensor) -> Tensor:
+    """Mean over the labelled frames of all processes; 0 where there is none.
+
+    Args:
+        losses: (N,) one value per frame.
+        labelled: (N,) bool or weights in [0, 1].
+    """
+    weights = labelled.to(losses)
+    count = weights.sum()
+    # Gradients are averaged over the processes.
+    all_reduce(count, 'mean')
+    return (losses * weights).sum() / count.clamp(min=torch.finfo(count.dtype).eps)

@@ -1,0 +1,106 @@
+"""AVSegFormer (both versions): seeded weights of the authors' model -> converter -> outputs, losses, gradients."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import mmavs.models  # noqa: F401
+from mmavs.registry import MODELS
+from mmavs.structures import AVSDataSample
+from mmavs.utils.converters.avsegformer import avsegformer_conversion
+
+CONFIGS = Path(__file__).parents[2] / 'configs/_base_/models'
+BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
+NUM_CLASSES = dict(s4=1, ms3=1, avss=71)
+LOSSES = {'iou_loss': 'loss_mask', 'mix_loss': 'loss_mix', **{f'mask_loss{i}': f'd{i}.loss_mask' for i in range(6)}}
+GRADIENT = 'grad_norm.'
+TOLERANCE = 1e-4
+
+
+def check(folder, case, seeded):
+    expected = seeded.expected(folder.name, folder.parent)
+    gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
+    conversion = avsegformer_conversion(seeded.state_dict(folder.name, folder.parent))
+    model = build_model(case, conversion.state_dict)
+    batch = make_batch(model, case, seeded)
+
+    found = {**outputs(model, batch, case), **losses(model, batch, [conversion.used[name] for name in gradients])}
+    assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
+    errors = {}
+    for key, values in expected.items():
+        assert found[key].shape == values.shape, key
+        errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
+    parameters = dict(model.named_parameters())
+    for name, norm in gradients.items():
+        errors[GRADIENT + name] = abs(parameters[conversion.used[name]].grad.norm().item() / norm - 1)
+    worst = sorted(errors, key=errors.get)[-5:]
+    print(f"{folder.name}: largest errors relative to the array's largest magnitude:",
+          {key: errors[key] for key in worst})
+    assert max(errors.values()) <= TOLERANCE, errors
+
+
+def build_model(case, weights):
+    init_default_scope('mmavs')
+    config = Config.fromfile(CONFIGS / f"{case['method']}_{BACKBONES[case['backbone']]}.py").model
+    config.decode_head.num_classes = NUM_CLASSES[case['subset']]
+    model = MODELS.build(config)
+    model.load_state_dict(weights, strict=True)
+    return model.eval()
+
+
+def make_batch(model, case, seeded):
+    """The preprocessed clips of a case with their ground truth; padding frames of AVSS are those from the sixth on."""
+    subset, seed, size, num_clips = case['subset'], case['seed'], tuple(case['size']), case['clips']
+    num = case['frames']
+    frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
+    log_mel = seeded.log_mel(seed, num).unflatten(0, (num_clips, -1))
+    drawn = seeded.frames(seed + 500, num, *size, cell=32)[:, 0]
+    masks = (drawn % 71 if subset == 'avss' else (drawn > 150).byte()).unflatten(0, (num_clips, -1))
+    valid, labelled = torch.ones(2, frames.shape[1], dtype=torch.bool)
+    if subset == 'avss':
+        valid[5:] = labelled[5:] = False
+    elif subset == 's4':
+        labelled[1:] = False
+
+    samples = []
+    for clip_masks in masks:
+        sample = AVSDataSample(metainfo=dict(img_shape=size, out_shape=size))
+        sample.valid, sample.labelled = valid, labelled
+        sample.gt_sem_seg = torch.where(labelled[:, None, None], clip_masks, 255)
+        samples.append(sample)
+    clips = [dict(frames=f, log_mel=a) for f, a in zip(frames, log_mel)]
+    return model.data_preprocessor(dict(inputs=clips, data_samples=samples))
+
+
+@torch.no_grad()
+def outputs(model, batch, case):
+    intermediate = {}
+    hook = model.backbone.register_forward_hook(lambda module, args, maps: intermediate.update(backbone=maps))
+    head = model(**batch, mode='tensor')
+    samples = model(**batch, mode='predict')
+    hook.remove()
+    log_mel = batch['inputs']['log_mel']
+    logits = torch.cat([sample.seg_logits for sample in samples])
+    pyramid = intermediate['backbone']
+    found = dict(
+        pred=logits[[0, 4], :, ::8, ::8] if case['subset'] == 'avss' else logits[:, :, ::4, ::4],
+        vggish=model.audio_backbone(log_mel, log_mel.shape[1]).flatten(0, 1).squeeze(1),
+        enc=head['encoded'][0, ::16, ::8],
+        c1=pyramid[0][0, ::8, ::6, ::6],
+        c4=pyramid[3][0, ::16],
+        mask_feature=head['mixed_feature'][0, ::16, ::4, ::4],
+        mask_feature_before_mixer=head['mask_feature'][0, ::16, ::4, ::4])
+    return {key: value.numpy() for key, value in found.items()}
+
+
+def losses(model, batch, trained):
+    """Losses under the official names; gradients are left in the parameters named ``trained``."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in trained)
+    terms = model(**batch, mode='loss')
+    total = sum(terms.values())
+    total.backward()
+    found = {f'loss.{official}': terms[name].item() for official, name in LOSSES.items() if name in terms}
+    return {key: np.array(value) for key, value in {'loss': total.item(), **found}.items()}
