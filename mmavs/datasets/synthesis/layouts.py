@@ -12,8 +12,8 @@ from mmavs.utils.palette import voc_palette
 from .clip import SyntheticClip
 from .sounds import SAMPLE_RATE
 
-#: Subset -> folder of a data root, as AVSBench names them; VPO is in ``vpo_layouts``.
-FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
+#: Subset -> folder of a data root, as AVSBench names them; VPO is in ``vpo_layouts``. Twins are in the layout of AVSS.
+FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS', twins='Twins')
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -102,7 +102,7 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 
 def write_metadata(folder: Path, subset: str, rows: list[dict], classes: list[str]) -> None:
     """Write the subset's metadata CSV, for AVSS also ``label2idx.json`` (``classes`` begin with the background)."""
-    name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv', avss='metadata.csv')[subset]
+    name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv').get(subset, 'metadata.csv')
     write_rows(folder / name, rows)
-    if subset == 'avss':
+    if name == 'metadata.csv':
         (folder / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(classes)}))

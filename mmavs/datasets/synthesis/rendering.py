@@ -90,7 +90,7 @@ def render_sound(scene: Scene, seed: int, rng: np.random.Generator, seconds: int
     mix = 10**(rng.uniform(-75, -52) / 20) * rng.standard_normal(seconds * SAMPLE_RATE).astype(np.float32)
     for source in scene.sounds:
         instance = sound_instance(seed, scene.split, source.category, source.instance)
-        signal = synthesize_sound(source.category, seconds, instance, rng)
+        signal = synthesize_sound(source.category, seconds, instance, rng, source.pitch)
         mix += np.float32(10**(source.level / 20)) * signal * gate(source.sounding)
     return (mix / max(1, np.abs(mix).max() / 0.98)).astype(np.float32)
 
@@ -107,14 +107,14 @@ def render_scene(scene: Scene, name: str, seed: int, rng: np.random.Generator, s
     """
     frames, owners = render_frames(scene, seed, rng, size)
     num_frames = len(frames)
-    flags = {source.category: source.sounding for source in scene.sounds}
     classes = np.zeros((num_frames, len(scene.objects) + 1), np.uint8)
     for index, item in enumerate(scene.objects):
-        sounding = flags.get(item.category, np.zeros(num_frames, bool))
+        flags = [source.sounding for source in scene.sounds if source.comes_from(index, item)]
+        sounding = np.any(flags, axis=0) if flags else np.zeros(num_frames, bool)
         classes[:, index + 1] = np.where(sounding, 1 + CATEGORIES.index(item.category), 0)
     masks = np.take_along_axis(classes, owners.reshape(num_frames, -1), 1).reshape(owners.shape)
     waveform = render_sound(scene, seed, rng, num_frames)
-    sounding = [source.category for source in scene.sounds if source.visible]
+    sounding = list(dict.fromkeys(source.category for source in scene.sounds if source.visible))
     return SyntheticClip(name, scene.split, frames, masks, waveform, sounding, describe_scene(scene),
                          heard=[source.category for source in scene.sounds],
                          visible=[item.category for item in scene.objects])

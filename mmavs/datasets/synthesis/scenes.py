@@ -11,6 +11,11 @@ SPLITS = ('train', 'val', 'test')
 #: come from the random stream (seed, kind, split, category, index).
 OBJECT_POOL = dict(train=200, val=40, test=60)
 SOUND_POOL = dict(train=200, val=40, test=60)
+#: How often the large twin, the small twin, the other object and nothing take their turn, and the pitch of each. Within
+#: a category pitches differ by a factor of up to 1.6.
+TWIN_TURNS = (0.38, 0.38, 0.1, 0.14)
+NOBODY = 3
+TWIN_PITCHES = (0.6, 1.0, 1.0)
 _OBJECT_STREAM, _SOUND_STREAM, _SCENE_STREAM = 1, 2, 3
 
 
@@ -28,13 +33,23 @@ class SceneObject:
 
 @dataclass
 class SceneSound:
-    """A sound source; ``sounding`` holds one flag per second, ``level`` is the RMS in dBFS."""
+    """A sound source; ``sounding`` holds one flag per second, ``level`` is the RMS in dBFS.
+
+    ``pitch`` multiplies all its frequencies and rates. ``emitter`` is the number of the object that it comes from; None
+    for the only object of its category, or for none.
+    """
 
     category: str
     instance: int
     level: float
     sounding: np.ndarray  # (T,) bool
     visible: bool
+    pitch: float = 1.0
+    emitter: int | None = None
+
+    def comes_from(self, number: int, item: SceneObject) -> bool:
+        """Whether it is the sound of object ``number`` of the scene."""
+        return self.category == item.category if self.emitter is None else self.emitter == number
 
 
 @dataclass
@@ -95,6 +110,44 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
     return Scene(split, objects, sounds)
 
 
+def sample_twins(rng: np.random.Generator, split: str, num_frames: int, category: str) -> Scene:
+    """Sample a scene in which only size and pitch tell who sounds, and that changes every second or two.
+
+    The same object stands there twice, once large and once small, beside one of another category. Their sounds are one
+    too, but for the pitch: the large one's is deeper than any small one's.
+
+    Args:
+        rng: Stream of the clip.
+        split: Decides the pools of object and sound instances.
+        num_frames: T; one frame per second of sound.
+        category: Of the twins.
+    """
+    other = str(rng.choice([name for name in CATEGORIES if name != category]))
+    large = rng.uniform(0.36, 0.44)
+    diameters = np.array([large, large * rng.uniform(0.5, 0.58), rng.uniform(0.2, 0.35)])
+    objects = place_objects(rng, split, num_frames, [category, category, other], diameters)
+    objects[1].instance = objects[0].instance
+    flags = np.zeros((3, num_frames), bool)
+    second, turn = 0, NOBODY
+    while second < num_frames:
+        shares = np.where(np.arange(4) == turn, 0, TWIN_TURNS)
+        turn = int(rng.choice(4, p=shares / shares.sum()))
+        duration = int(rng.integers(1, 3))
+        if turn != NOBODY:
+            flags[turn, second:second + duration] = True
+        second += duration
+    instances = [int(rng.integers(SOUND_POOL[split]))] * 2 + [int(rng.integers(SOUND_POOL[split]))]
+    sounds = [
+        SceneSound(item.category, instance, float(rng.uniform(-25, -21)), sounding, True, pitch, number)
+        for number, (item, instance, sounding, pitch) in enumerate(zip(objects, instances, flags, TWIN_PITCHES))
+        if sounding.any()
+    ]
+    order = rng.permutation(3)
+    for sound in sounds:
+        sound.emitter = int(np.flatnonzero(order == sound.emitter)[0])
+    return Scene(split, [objects[i] for i in order], sounds)
+
+
 def _interrupted(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     """Flags of a source that sounds throughout, but for a pause of one second in one clip of five."""
     flags = np.ones(num_frames, bool)
@@ -123,10 +176,12 @@ def _changing(rng: np.random.Generator, num_frames: int, visible: list, absent: 
     return timeline
 
 
-def place_objects(rng: np.random.Generator, split: str, num_frames: int, categories: list) -> list[SceneObject]:
+def place_objects(rng: np.random.Generator, split: str, num_frames: int, categories: list,
+                  diameters: np.ndarray | None = None) -> list[SceneObject]:
     """Give objects sizes and smooth paths inside the picture; of many draws, keep the one that overlaps least."""
     n, draws = len(categories), 40
-    diameters = rng.uniform(0.25, 0.49 if n < 4 else 0.4, n)
+    if diameters is None:
+        diameters = rng.uniform(0.25, 0.49 if n < 4 else 0.4, n)
     radii = (diameters / 2)[:, None, None]
     time = np.linspace(-0.5, 0.5, num_frames)[:, None]
     middle = radii + (1 - 2 * radii) * rng.uniform(0, 1, (draws, n, 1, 2))

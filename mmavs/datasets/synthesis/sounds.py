@@ -1,5 +1,9 @@
 """Synthesised timbres, one family per category; each is present throughout every second in which it sounds."""
+from fractions import Fraction
+from math import ceil
+
 import numpy as np
+from scipy.signal import resample_poly
 
 SAMPLE_RATE = 16000
 
@@ -108,8 +112,8 @@ def _hive(length: int, instance: np.random.Generator, rng: np.random.Generator) 
 SOUNDS = dict(bell=_bell, drum=_drum, cymbal=_cymbal, bird=_bird, gear=_gear, horn=_horn, clock=_clock, hive=_hive)
 
 
-def synthesize_sound(category: str, seconds: int, instance: np.random.Generator,
-                     rng: np.random.Generator) -> np.ndarray:
+def synthesize_sound(category: str, seconds: int, instance: np.random.Generator, rng: np.random.Generator,
+                     pitch: float = 1.0) -> np.ndarray:
     """Synthesise one sound source that sounds without a pause.
 
     Args:
@@ -117,11 +121,18 @@ def synthesize_sound(category: str, seconds: int, instance: np.random.Generator,
         seconds: Duration.
         instance: Source of the instance's parameters (pitch, rate, ...).
         rng: Source of what differs from one performance to the next (phase, noise).
+        pitch: Factor on all frequencies and rates, as of a tape that is played slower or faster.
 
     Returns:
         (seconds * 16000,) float32 of RMS 1.
     """
-    signal = SOUNDS[category](seconds * SAMPLE_RATE, instance, rng)
+    length = seconds * SAMPLE_RATE
+    if pitch == 1:
+        signal = SOUNDS[category](length, instance, rng)
+    else:
+        speed = Fraction(pitch).limit_denominator(20)
+        signal = SOUNDS[category](ceil(length * speed), instance, rng)
+        signal = resample_poly(signal, speed.denominator, speed.numerator)[:length].astype(np.float32)
     return signal / np.sqrt(np.mean(signal**2, dtype=np.float64)).astype(np.float32)
 
 

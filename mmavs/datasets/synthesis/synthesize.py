@@ -17,15 +17,15 @@ from .clip import SyntheticClip
 from .composition import Pair, compose_clip, compose_still, read_classes, read_pairs
 from .layouts import FOLDERS, write_avss, write_metadata, write_ms3, write_s4
 from .rendering import render_frames, render_scene
-from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, scene_stream
+from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, sample_twins, scene_stream
 from .stills import make_still
 from .vpo_layouts import write_cavp, write_clean, write_vpo_metadata
 
 #: To be raised when the same arguments give other files than before.
-VERSION = 6
+VERSION = 7
 MANIFEST = 'synthesis.json'
 # The place of a subset in this list is part of its random streams.
-SUBSETS = (*FOLDERS, *VPO_SUBSETS)
+SUBSETS = ('s4', 'ms3', 'avss', *VPO_SUBSETS, 'twins')
 #: AVSS: clip i of a split is of this kind, by turns.
 AVSS_LABELS = ('v1s', 'v1m', 'v2')
 #: VPO-MSMI: clip i of a split is of this subset, by turns; those of VPO-MS have the column multi_instance 0.
@@ -38,8 +38,8 @@ def make_clip(subset: str, split: str, index: int, seed: int, size: int) -> Synt
     """Make procedural clip ``index`` of a split; it does not depend on how many clips there are.
 
     Args:
-        subset: 's4' (one source), 'ms3' (several), 'avss' (by turns v1s, v1m and v2 with ten frames), or 'vpo-ss',
-            'vpo-ms', 'vpo-msmi' (one frame; see ``make_still``).
+        subset: 's4' (one source), 'ms3' (several), 'avss' (by turns v1s, v1m and v2 with ten frames), 'twins' (the same
+            object twice; see ``sample_twins``), or 'vpo-ss', 'vpo-ms', 'vpo-msmi' (one frame; see ``make_still``).
         split: 'train', 'val' or 'test'.
         index: Number of the clip in its split.
         seed: Seed of the data set.
@@ -72,6 +72,8 @@ def visible_objects(subset: str, split: str, index: int, seed: int, size: int) -
 def _sample(subset: str, split: str, index: int, seed: int) -> tuple[Scene, np.random.Generator]:
     """The scene of a clip, and the stream that goes on to draw it."""
     rng = scene_stream(seed, SUBSETS.index(subset), split, index)
+    if subset == 'twins':
+        return sample_twins(rng, split, 5, CATEGORIES[index % len(CATEGORIES)]), rng
     label = AVSS_LABELS[index % 3] if subset == 'avss' else None
     turn = index // 3 if label else index
     scene = sample_scene(rng, split, 10 if label == 'v2' else 5, subset == 's4' or label == 'v1s',
@@ -85,7 +87,7 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
 
     Args:
         out: Data root; the subset gets AVSBench's folder name under it, those of VPO their own name.
-        subset: 's4', 'ms3', 'avss', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
+        subset: 's4', 'ms3', 'avss', 'twins', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
         num_train: Clips of the training split.
         num_val: Clips of the validation split, which VPO counts as test.
         num_test: Clips of the test split.
@@ -138,6 +140,8 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     """
     if subset == 's4':
         raise ValueError("subset is 's4', expected 'ms3' or 'avss': composed clips may have several sources, or none")
+    if subset == 'twins':
+        raise ValueError("subset is 'twins', expected 'ms3' or 'avss': twins are drawn, not composed")
     if subset == 'vpo-msmi':
         raise ValueError("subset is 'vpo-msmi', expected 'vpo-ss' or 'vpo-ms': masks of classes do not tell the "
                          'instances of a class apart')
@@ -167,7 +171,10 @@ def _pairs_of_vpo(pairs: list[Pair], subset: str, path: str | Path) -> list[Pair
 
 
 def _make_job(job: tuple[str, int], subset: str, seed: int, size: int) -> tuple[SyntheticClip, str]:
-    label = VPO_SUBSETS[_vpo_type(subset, job[1])] if subset in VPO_SUBSETS else AVSS_LABELS[job[1] % 3]
+    if subset in VPO_SUBSETS:
+        label = VPO_SUBSETS[_vpo_type(subset, job[1])]
+    else:
+        label = 'v1m' if subset == 'twins' else AVSS_LABELS[job[1] % 3]
     return make_clip(subset, *job, seed, size), label
 
 
@@ -187,7 +194,7 @@ def _write_job(number: int, job: object, make: Callable, folder: Path, subset: s
         rows = [write_s4(folder, clip)]
     elif subset == 'ms3':
         rows = [write_ms3(folder, clip)]
-    elif subset == 'avss':
+    elif subset in ('avss', 'twins'):
         rows = [write_avss(folder, clip, label, len(classes))]
     elif layout == 'cavp':
         rows = write_cavp(folder, clip, number, subset, label, category_ids, classes)
