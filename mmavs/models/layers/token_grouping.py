@@ -13,9 +13,9 @@ def group_by_density_peaks(tokens: Tensor,
                            distances_at_once: int = DISTANCES_AT_ONCE) -> Tensor:
     """Distribute tokens over groups, each around a token that is dense and far from any denser one.
 
-    With ``D_ij = |x_i - x_j| / sqrt(C)``, the density ``rho_i`` of a token is the exponential of minus the mean of the k
-    smallest D_ij^2, its own distance of 0 among them; ``delta_i`` is the smallest D_ij to a denser token, for the densest one the
-    largest of all distances. The tokens with the largest ``rho * delta`` are centres; each other token joins the
+    With ``D_ij = |x_i - x_j| / sqrt(C)``, the density of a token is ``rho_i = exp(-d)``, d the mean of the k smallest
+    D_ij^2, its own distance of 0 among them; ``delta_i`` is the smallest D_ij to a denser token, for the densest one
+    the largest of all distances. The tokens with the largest ``rho * delta`` are centres; each other token joins the
     nearest centre. This is the routine of TCFormer (CVPR 2022), but for ties: it adds random noise to the densities;
     here the first of equally dense tokens counts as the densest, so that a frame has the same groups every time.
 

@@ -1,11 +1,15 @@
 """Losses that methods share."""
 from .audio_visual_matching import AudioVisualMatchingLoss, foreground_features
 from .dice import dice_loss
+from .evidence import EvidenceLoss
 from .frame_losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
+from .overlap import frame_overlap_losses
 from .prototype_contrast import PACLoss, prototype_audio_contrast
+from .response_contrast import ResponseContrastLoss
 from .set_criterion import SetCriterion
 
 __all__ = [
-    'AudioVisualMatchingLoss', 'PACLoss', 'SetCriterion', 'dice_loss', 'foreground_features', 'frame_cross_entropy',
-    'frame_dice_loss', 'mean_of_frames', 'prototype_audio_contrast'
+    'AudioVisualMatchingLoss', 'EvidenceLoss', 'PACLoss', 'ResponseContrastLoss', 'SetCriterion', 'dice_loss',
+    'foreground_features', 'frame_cross_entropy', 'frame_dice_loss', 'frame_overlap_losses', 'mean_of_frames',
+    'prototype_audio_contrast'
 ]

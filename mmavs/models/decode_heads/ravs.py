@@ -1,0 +1,213 @@
+"""RAVS (CVPR 2025): pixels aligned with the sound in the encoder, frames that look at each other, and doubt.
+
+Symbols, as used below: F the fused features of a frame, e the evidence of each class at a pixel, ``alpha = e + 1`` the
+parameters of its Dirichlet distribution, u the uncertainty, p the predicted probabilities.
+
+There is no released code, and the text of the paper was not at hand. From the abstract and notes on the paper: what the
+parts are and what they are for. Inferred: how they are wired, and all numbers.
+"""
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
+from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets, GuidedPyramid
+
+# Weights of cross-entropy, dice and IoU: those of DDESeg (CVPR 2025).
+CE_WEIGHT, DICE_WEIGHT, IOU_WEIGHT = 5, 5, 2
+
+
+class LevelFusion(nn.Module):
+    """Sum of all levels, each projected and enlarged to the finest, then LayerNorm and ReLU.
+
+    SegFormer's head, in which the projection of each level is followed by one of all levels: two linear maps, which are
+    one. LayerNorm instead of its batch norm keeps padding frames, and frames of other clips, out.
+
+    Args:
+        in_channels: Channels C_l of each level.
+        embed_dims: Channels C.
+    """
+
+    def __init__(self, in_channels: Sequence[int], embed_dims: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(channels, embed_dims, 1) for channels in in_channels)
+        self.norm = nn.LayerNorm(embed_dims)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Tokens F (N, h_1 * w_1, C), from (N, C_l, h_l, w_l), finest first."""
+        size = features[0].shape[2:]
+        levels = [F.interpolate(conv(x), size, mode='bilinear', align_corners=False)
+                  for conv, x in zip(self.convs, features)]
+        return self.norm(sum(levels).flatten(2).transpose(1, 2)).relu()
+
+
+class TemporalAttention(nn.Module):
+    """Every pixel attends to those at its place in all frames of the clip that exist.
+
+    Args:
+        embed_dims: Channels C.
+        num_heads: Heads.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims)
+        self.attn = MultiheadAttention(embed_dims, num_heads)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """(N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
+        (num_clips, num_frames), length = valid.shape, x.shape[1]
+        attend = None
+        if not valid.all():
+            # Padding looks at itself as well, so that none is left without anything to look at.
+            attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool)
+            attend = attend.to(x.device, non_blocking=True).repeat_interleave(length, dim=0).unsqueeze(1)
+        normed = self.norm(x).unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)  # (B * L, T, C)
+        # Positions count frames, so that they do not depend on how many there are.
+        at = normed + sine_positional_encoding(num_frames, 1, x.shape[2], normalize=False, device=x.device)
+        seen = self.attn(at, at, normed, attend)
+        return x + seen.unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+
+
+@MODELS.register_module()
+class RAVSHead(BaseModule):
+    """Head of RAVS: fusion of the levels, attention between frames, masks, and how sure they are.
+
+    It hears through its backbone only, which is an :class:`AudioGuidedBackbone`. Rows of the ablation that concern the
+    head are the options ``contrast_loss`` and ``uncertainty_loss``. All numbers are inferred.
+
+    Where there is uncertainty ``u = K / sum alpha``, the probability of each sounding class is lowered to ``(1 - u) p``
+    and all are made to sum to 1 again with that of the background, which stays: ``log(1 - u)`` is added to the scores
+    of the sounding classes. So with u = 0 nothing changes, and a doubtful pixel needs a clearer score to be marked. The
+    masks are trained with what is left after that; only ``uncertainty_loss`` trains u itself.
+
+    With K = 1 the logit of the foreground is the score of the second of two classes, the first of which has score 0.
+
+    Args:
+        num_classes: K; 1 for the foreground's logit, else classes with background.
+        in_channels: Channels C_l of the visual pyramid at strides 4, 8, 16 and 32.
+        audio_channels: Channels of an audio token; what the contrast compares pixels with.
+        embed_dims: Channels C.
+        num_heads: Heads of the attention between frames.
+        temporal: Whether frames attend to each other.
+        contrast_loss: Config of the :class:`ResponseContrastLoss`, or None; gets ``in_channels`` and
+            ``audio_channels`` from the head.
+        uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
+        init_cfg: Initialization config of MMEngine.
+    """
+
+    def __init__(self,
+                 num_classes: int,
+                 in_channels: Sequence[int],
+                 audio_channels: int = 128,
+                 embed_dims: int = 256,
+                 num_heads: int = 8,
+                 temporal: bool = True,
+                 contrast_loss: dict | None = None,
+                 uncertainty_loss: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.num_classes = num_classes
+        self.fusion = LevelFusion(in_channels, embed_dims)
+        self.temporal = TemporalAttention(embed_dims, num_heads) if temporal else None
+        self.mask_head = nn.Linear(embed_dims, num_classes)
+        self.contrast_loss = self.uncertainty_loss = None
+        if contrast_loss is not None:
+            self.contrast_loss = MODELS.build(
+                contrast_loss, default_args=dict(in_channels=in_channels, audio_channels=audio_channels))
+        if uncertainty_loss is not None:
+            self.uncertainty_head = nn.Linear(embed_dims, max(num_classes, 2))
+            self.uncertainty_loss = MODELS.build(uncertainty_loss)
+
+    def forward(self, features: GuidedPyramid, audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
+        """Raw outputs for N frames.
+
+        Args:
+            features: Visual pyramid that knows the sound, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
+            audio: Audio tokens (N, tokens, C_a).
+            valid: (B, T) bool, which frames exist; those that do not change nothing in others.
+
+        Returns:
+            dict with
+
+            - ``scores`` (N, K, h, w) at stride 4, those of sounding classes lowered where there is uncertainty;
+            - ``evidence`` (N, max(K, 2), h, w) and ``uncertainty`` (N, h, w) in (0, 1), of a head with uncertainty.
+        """
+        return self._segment(self._attend(features, valid), features[0].shape[2:])
+
+    def _attend(self, features: GuidedPyramid, valid: Tensor) -> Tensor:
+        """F (N, h * w, C) of all frames."""
+        if not isinstance(features, GuidedPyramid):
+            raise ValueError('RAVSHead hears through its backbone only, and that of this model does not hear: set '
+                             "model.backbone=dict(type='AudioGuidedBackbone', backbone=..., ...), and no mask_prior")
+        # Fused features of each frame
+        x = self.fusion(features)
+        # Attention between the frames of a clip
+        return x if self.temporal is None else self.temporal(x, valid)
+
+    def _segment(self, x: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The outputs of frames, from their F (N, h * w, C)."""
+        scores = self.mask_head(x).transpose(1, 2).unflatten(2, size)
+        if self.uncertainty_loss is None:
+            return dict(scores=scores)
+        # Evidence, and the uncertainty that it leaves
+        evidence = F.softplus(self.uncertainty_head(x).float()).transpose(1, 2).unflatten(2, size)
+        total = evidence.sum(1)
+        uncertainty = evidence.shape[1] / (total + evidence.shape[1])
+        # Lower what is uncertain: 1 - u is the share of the evidence in sum alpha
+        lowered = (total / (total + evidence.shape[1])).clamp(min=1e-6).log().detach().unsqueeze(1)
+        if self.num_classes == 1:
+            scores = scores + lowered
+        else:
+            scores = torch.cat((scores[:, :1] + torch.zeros_like(lowered), scores[:, 1:] + lowered), 1)
+        return dict(scores=scores, evidence=evidence, uncertainty=uncertainty)
+
+    def loss(self, features: GuidedPyramid, audio: Tensor, valid: Tensor,
+             targets: FrameTargets) -> dict[str, Tensor]:
+        """Weighted loss terms of the labelled frames.
+
+        ``loss_ce``, ``loss_dice``, ``loss_iou``; with the respective parts ``loss_contrast``, ``loss_uncertainty``.
+        """
+        x = self._attend(features, valid)
+        # From here on frames do not depend on each other; where none is labelled, one with weight 0 stands for all.
+        frames = targets.labelled.nonzero().squeeze(1)
+        if len(frames) == 0:
+            frames = torch.zeros(1, dtype=torch.long)
+        labelled = targets.labelled[frames]
+        frames = frames.to(x.device, non_blocking=True)
+        outputs = self._segment(x[frames], features[0].shape[2:])
+        scores, masks = self._as_classes(outputs['scores'], targets.masks[frames])
+
+        with torch.autocast(x.device.type, enabled=False):
+            scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
+            ce = frame_cross_entropy(scores, masks)
+            dice, iou = frame_overlap_losses(scores.softmax(1), masks)
+        losses = dict(
+            loss_ce=CE_WEIGHT * mean_of_frames(ce, labelled),
+            loss_dice=DICE_WEIGHT * mean_of_frames(dice, labelled),
+            loss_iou=IOU_WEIGHT * mean_of_frames(iou, labelled))
+        if self.contrast_loss is not None:
+            losses['loss_contrast'] = self.contrast_loss([f[frames] for f in features],
+                                                         [r[frames] for r in features.responses], audio[frames],
+                                                         labelled)
+        if self.uncertainty_loss is not None:
+            losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, labelled)
+        return losses
+
+    def _as_classes(self, scores: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (n, K, h, w) and masks (n, H, W) as those of two classes where there is one channel."""
+        if self.num_classes > 1:
+            return scores, masks
+        return torch.cat((torch.zeros_like(scores), scores), 1), torch.where(masks == 255, masks, masks.clamp(max=1))
+
+    @torch.no_grad()
+    def predict(self, features: GuidedPyramid, audio: Tensor, valid: Tensor,
+                input_shape: tuple[int, int]) -> Tensor:
+        """Scores (N, K, h, w) at the size ``input_shape`` of the network input, lowered by the uncertainty."""
+        scores = self(features, audio, valid)['scores']
+        return F.interpolate(scores, input_shape, mode='bilinear', align_corners=False)
