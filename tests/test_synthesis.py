@@ -22,11 +22,12 @@ from mmavs.datasets.synthesis.scenes import (
     SPLITS,
     object_instance,
     sample_scene,
+    sample_twins,
     scene_stream,
     sound_instance,
 )
 from mmavs.datasets.synthesis.sounds import SOUNDS, gate, synthesize_sound
-from mmavs.datasets.synthesis.synthesize import make_clip, visible_objects
+from mmavs.datasets.synthesis.synthesize import _sample, make_clip, visible_objects
 from mmavs.models.audio_backbones.vggish import VGGish
 
 ROOT = Path(__file__).parents[1]
@@ -184,6 +185,54 @@ def test_masks_hold_sounding_objects_only():
         for second, mask in enumerate(clip.masks):
             expected = {1 + CATEGORIES.index(name) for name in visible & set(heard) if heard[name][second]}
             assert set(np.unique(mask)) - {0} == expected
+
+
+def test_twins_look_the_same_and_take_turns():
+    switching, heard_twins = [], []
+    for index in range(12):
+        scene = sample_twins(np.random.default_rng(index), 'train', 5, CATEGORIES[index % 8])
+        twins = sorted((item for item in scene.objects if item.category == CATEGORIES[index % 8]),
+                       key=lambda item: -item.diameter)
+        assert len(twins) == 2 and len(scene.objects) == 3
+        assert twins[0].instance == twins[1].instance
+        assert 1.7 < twins[0].diameter / twins[1].diameter <= 2
+        flags = np.zeros((3, 5), bool)
+        for source in scene.sounds:
+            flags[source.emitter] = source.sounding
+            is_large = scene.objects[source.emitter] is twins[0]
+            assert (source.pitch < 1) == is_large
+            heard_twins.append(scene.objects[source.emitter] in twins)
+        assert flags.sum(0).max() == 1  # never two at a time
+        switching.append((flags[:, 1:] != flags[:, :-1]).any(0).mean())
+    assert np.mean(switching) > 0.5 and np.mean(heard_twins) > 0.7
+
+
+def test_masks_of_twins_hold_the_one_that_sounds():
+    clip = make_clip('twins', 'test', 2, 0, SIZE)
+    scene, rng = _sample('twins', 'test', 2, 0)
+    owners = render_frames(scene, 0, rng, SIZE)[1]
+    for second in range(5):
+        sounding = [source.emitter for source in scene.sounds if source.sounding[second]]
+        expected = np.isin(owners[second], [1 + emitter for emitter in sounding])
+        assert np.array_equal(clip.masks[second] > 0, expected)
+
+
+@pytest.mark.parametrize('category', ['bell', 'horn', 'hive', 'bird'])
+def test_a_lower_pitch_lowers_every_frequency(category):
+    centroids = []
+    for pitch in (1.0, 0.6):
+        signal = synthesize_sound(category, 3, np.random.default_rng(1), np.random.default_rng(2), pitch)
+        assert signal.shape == (48000, ) and np.isclose(np.mean(signal**2), 1, atol=1e-3)
+        spectrum = np.abs(np.fft.rfft(signal))**2
+        centroids.append((spectrum * np.fft.rfftfreq(48000, 1 / 16000)).sum() / spectrum.sum())
+    assert centroids[1] / centroids[0] == pytest.approx(0.6, abs=0.03)
+
+
+def test_twins_are_read_as_avss(tmp_path):
+    folder = synthesize_clips(tmp_path, 'twins', 2, 1, 1, size=SIZE)
+    clips = AVSSDataset(str(folder), 'train', metainfo=dict(classes=('background', *CATEGORIES)))
+    assert folder.name == 'Twins' and len(clips) == 2
+    assert all(len(clip['frame_paths']) == 5 and all(clip['labelled']) for clip in clips)
 
 
 def test_sounds_start_and_stop_at_whole_seconds():
