@@ -1,8 +1,10 @@
 """Checkpoints: read without executing anything in them, load strictly, say what does not fit.
 
 Importing this module (``mmavs.registry`` does) also directs MMEngine's own loading here: ``load_from``, ``resume`` and
-``init_cfg=dict(type='Pretrained')`` of files and URLs. MMEngine falls back to unrestricted unpickling, this does not.
+``init_cfg=dict(type='Pretrained')`` of files, URLs and every other scheme. MMEngine falls back to unrestricted
+unpickling, and its resumed runs execute a config that the checkpoint holds as a text; neither happens here.
 """
+import hashlib
 import pickle
 import re
 import zipfile
@@ -10,7 +12,7 @@ from collections.abc import Callable, Mapping
 from math import isqrt
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint
@@ -31,12 +33,15 @@ except ImportError:  # numpy 1
     from numpy.core import multiarray
 
 
-def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
+def read_checkpoint(path: str | Path,
+                    map_location: str | torch.device | Callable | None = 'cpu',
+                    sha256: str | None = None) -> Any:
     """Read a checkpoint file; the file can name tensors, arrays and MMEngine's training history, nothing else.
 
     Args:
         path: A file of ``torch.save``, or a plain pickle of tensors or arrays (detectron2's ``.pkl``).
         map_location: Where its tensors go, as in :func:`torch.load`.
+        sha256: The SHA-256 that its publisher states, in hexadecimal; None where none is stated.
 
     Returns:
         What the file holds, normally a dict.
@@ -44,33 +49,54 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
     Raises:
         FileNotFoundError: There is no such file.
         pickle.UnpicklingError: The file asks for something else; it is not executed.
-        ValueError: The file is truncated or no checkpoint at all.
+        ValueError: The file is truncated or no checkpoint at all, or has another SHA-256.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint')
+    with path.open('rb') as file:
+        if sha256 is not None:
+            _verify(file, sha256, path)
+        return _read(file, path, map_location)
+
+
+def _verify(file: BinaryIO, sha256: str, name: str | Path) -> None:
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    found = digest.hexdigest()
+    if found != sha256.lower():
+        raise ValueError(f'{name}: SHA-256 is {found}, the metafile states {sha256.lower()}. It is damaged or not '
+                         'the published one, and was not read: download it again from the place that the metafile '
+                         'names, or give a file of your own another name')
+    file.seek(0)
+
+
+def _read(file: BinaryIO, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
+    """:func:`read_checkpoint` of an open file or a buffer; ``name`` begins the messages."""
+    size = file.seek(0, 2)
     try:
-        with path.open('rb') as file:
-            header = file.read(32)
-        is_torch_save, zipped = header.startswith(TORCH_SAVE_PREFIXES), header.startswith(b'PK')
-        if zipped and not zipfile.is_zipfile(path):
+        file.seek(0)
+        header = file.read(32)
+        if header.startswith(b'PK') and not zipfile.is_zipfile(file):
             raise EOFError('the end of the archive is missing')
-        if is_torch_save:
+        file.seek(0)
+        if header.startswith(TORCH_SAVE_PREFIXES):
             with torch.serialization.safe_globals(SAFE_GLOBALS):
-                return torch.load(path, map_location=map_location, weights_only=True)
-        return unpickle_tensors(path.read_bytes())
+                return torch.load(file, map_location=map_location, weights_only=True)
+        return unpickle_tensors(file.read())
     except RefusedGlobalError as error:
-        raise _refusal(path, str(error)) from None
+        raise _refusal(name, str(error)) from None
     except Exception as error:
         refused = re.search(r'(?i:unsupported (?:global: global|class|global)) `?([\w.]+)', str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
-            raise _refusal(path, refused[1]) from None
+            raise _refusal(name, refused[1]) from None
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-        raise ValueError(f'{path}: not a readable checkpoint of {path.stat().st_size} bytes, it is truncated, damaged '
-                         f'or of another kind ({reason}). Copy or download it again') from error
+        raise ValueError(f'{name}: not a readable checkpoint of {size} bytes, it is truncated, damaged or of another '
+                         f'kind ({reason}). Copy or download it again') from error
 
 
-def _refusal(path: Path, name: str) -> pickle.UnpicklingError:
+def _refusal(path: str | Path, name: str) -> pickle.UnpicklingError:
     return pickle.UnpicklingError(
         f'{path}: refused, the checkpoint asks for {name}, which could run code; nothing was executed. Get it from its '
         'original source or, if you made it yourself, save it anew with tensors and plain Python values only')
@@ -104,7 +130,10 @@ def weights_of(checkpoint: Any, name: str) -> dict[str, Tensor]:
     return weights
 
 
-def load_weights(model: nn.Module, path: str | Path, config: Config | None = None) -> dict:
+def load_weights(model: nn.Module,
+                 path: str | Path,
+                 config: Config | None = None,
+                 sha256: str | None = None) -> dict:
     """Load all weights of a model, strictly.
 
     Args:
@@ -112,6 +141,7 @@ def load_weights(model: nn.Module, path: str | Path, config: Config | None = Non
         path: A file, or a URL that MMEngine knows.
         config: The model's config, to compare its test pipeline and classes with what the checkpoint says that it was
             trained for; None accepts any.
+        sha256: The SHA-256 that its publisher states; None where none is stated.
 
     Returns:
         The meta information of the checkpoint, empty where it has none.
@@ -120,7 +150,11 @@ def load_weights(model: nn.Module, path: str | Path, config: Config | None = Non
         ValueError: The checkpoint does not fit; see :func:`check_state_dict` and
             :func:`mmavs.utils.training_settings.check_training_settings`. Also the errors of :func:`read_checkpoint`.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    if sha256 is None:
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    else:
+        is_url = str(path).startswith(('http://', 'https://'))
+        checkpoint = read_checkpoint(download(str(path)) if is_url else path, sha256=sha256)
     weights = weights_of(checkpoint, str(path))
     check_state_dict(model, weights, str(path))
     meta = checkpoint.get('meta', {})
@@ -169,6 +203,7 @@ def check_pretrained(module: nn.Module, path: str | Path, prefix: str, name: str
         name: The part's name in the model.
     """
     weights = weights_of(CheckpointLoader.load_checkpoint(str(path), map_location='cpu'), str(path))
+    prefix = prefix.removesuffix('.')  # MMEngine takes it with and without
     weights = {key.removeprefix(f'{prefix}.'): x for key, x in weights.items()}
     expected = {key: x.shape for key, x in module.named_parameters()}
     fitting = sum(key in weights and weights[key].shape == shape for key, shape in expected.items())
@@ -275,10 +310,39 @@ def _safe_globals() -> list:
 SAFE_GLOBALS = _safe_globals()
 
 
+def download(url: str, folder: str | Path | None = None, progress: bool = True) -> Path:
+    """Download a file once, into PyTorch's cache by default, and return where it lies.
+
+    A name that ends in a part of its own SHA-256, ``NAME-d70e859d.pth`` by the convention of torchvision and OpenMMLab,
+    is checked against it.
+    """
+    folder = Path(folder or Path(torch.hub.get_dir()) / 'checkpoints')
+    path = folder / Path(urlparse(url).path).name
+    stated = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
+    # Rank 0 first, then one process of every other machine.
+    for is_turn in (get_rank() == 0, get_rank() > 0):
+        if is_turn and not path.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                torch.hub.download_url_to_file(url, str(path), stated and stated[1], progress=progress)
+            except RuntimeError as error:
+                raise ValueError(f'{url}: the file that was downloaded is not the published one and was not kept: '
+                                 f'its SHA-256 does not begin as its name says ({error})') from error
+        barrier()
+    return path
+
+
+def _without_config(checkpoint: Any) -> Any:
+    """A checkpoint without ``meta['config']``, a text that MMEngine's ``Runner.resume`` would execute as Python."""
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: str | torch.device | Callable | None = None) -> Any:
     """:func:`read_checkpoint` in place of MMEngine's loader of files."""
-    return read_checkpoint(filename, map_location)
+    return _without_config(read_checkpoint(filename, map_location))
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -286,17 +350,22 @@ def load_from_http(filename: str,
                    map_location: str | torch.device | Callable | None = None,
                    model_dir: str | None = None,
                    progress: bool = True) -> Any:
-    """Download a checkpoint once, then :func:`read_checkpoint`; in place of MMEngine's loader of URLs."""
-    folder = Path(model_dir or Path(torch.hub.get_dir()) / 'checkpoints')
-    path = folder / Path(urlparse(filename).path).name
-    # Rank 0 first, then one process of every other machine.
-    for is_turn in (get_rank() == 0, get_rank() > 0):
-        if is_turn and not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(filename, str(path), progress=progress)
-        barrier()
-    return read_checkpoint(path, map_location)
+    """:func:`download`, then :func:`read_checkpoint`; in place of MMEngine's loader of URLs."""
+    return load_from_local(str(download(filename, model_dir, progress)), map_location)
 
 
-# The schemes torchvision://, open-mmlab:// and mmcls:// call it by this name.
+def load_file_or_buffer(file: str | BinaryIO,
+                        map_location: str | torch.device | Callable | None = None,
+                        weights_only: bool | None = None) -> Any:
+    """:func:`read_checkpoint` in place of what MMEngine's other schemes (petrel, s3, pavi) read files and buffers with.
+
+    ``weights_only`` is not heeded: there is no unrestricted reading.
+    """
+    if isinstance(file, str):
+        return load_from_local(file, map_location)
+    return _without_config(_read(file, 'the buffer', map_location))
+
+
+# The schemes torchvision://, open-mmlab:// and mmcls:// call the first by this name, all others the second.
 mmengine.runner.checkpoint.load_from_http = load_from_http
+mmengine.runner.checkpoint._safe_torch_load = load_file_or_buffer

@@ -1,0 +1,196 @@
+"""A file that would run code when it is unpickled, wherever files enter: it is refused, and nothing runs."""
+import ast
+import os
+import pickle
+from pathlib import Path
+
+import mmengine.runner.checkpoint
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from mmengine.runner import CheckpointLoader, load_checkpoint
+from torch import nn
+
+from mmavs.apis import convert_checkpoint, init_model
+from mmavs.engine.launch import build_runner
+from mmavs.utils.checkpoint import read_checkpoint
+from mmavs.utils.config import load_config
+from mmavs.utils.safe_pickle import load_tensor
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+KINDS = ('zip', 'legacy', 'pickle')
+
+
+class Malicious:
+    """Unpickled freely, it writes a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.marker}', )
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """The file that the attack of this module writes; none of the tests may leave it behind."""
+    marker = tmp_path / 'executed'
+    pickle.loads(pickle.dumps(Malicious(marker)))
+    assert marker.exists(), 'the attack of these tests is harmless, so they show nothing'
+    marker.unlink()
+    yield marker
+    assert not marker.exists()
+
+
+def save(content, path, kind):
+    if kind == 'pickle':
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
+    return path
+
+
+def weights_from(path):
+    """Initialise a backbone as a config with ``init_cfg`` does."""
+
+    class Backbone(BaseModule):
+
+        def __init__(self):
+            super().__init__(dict(type='Pretrained', checkpoint=str(path)))
+            self.fc = nn.Linear(1, 1)
+
+    Backbone().init_weights()
+
+
+READERS = {
+    'read_checkpoint': read_checkpoint,
+    'init_model': lambda path: init_model(TINY, path),
+    'convert': lambda path: convert_checkpoint('vct', path, path.with_name('out.pth')),
+    'converter of arrays': lambda path: convert_checkpoint('pvtv2', path, path.with_name('out.pth')),
+    'init_cfg': weights_from,
+    'load_checkpoint of MMEngine': lambda path: load_checkpoint(nn.Linear(1, 1), str(path)),
+    'other schemes of MMEngine': lambda path: mmengine.runner.checkpoint._safe_torch_load(str(path)),
+    'buffers of MMEngine': lambda path: mmengine.runner.checkpoint._safe_torch_load(path.open('rb')),
+    'log-mel': load_tensor,
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('read', READERS.values(), ids=READERS)
+def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path, marker, read, kind):
+    path = save(dict(state_dict={'fc.weight': torch.zeros(1, 1)}, meta=Malicious(marker)), tmp_path / 'bad.pth', kind)
+    with pytest.raises(pickle.UnpicklingError, match=r'refused, .* asks for posix\.system.*[Nn]othing\s+was executed'):
+        read(path)
+
+
+@pytest.mark.parametrize('url', ['https://host/resnet.pth', 'torchvision://resnet18', 'open-mmlab://msra/hrnetv2_w18',
+                                 'mmcls://vgg11'])
+def test_a_malicious_download_is_refused_and_nothing_runs(tmp_path, marker, monkeypatch, url):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file',
+                        lambda url, path, *args, **kwargs: save(Malicious(marker), Path(path), 'zip'))
+    with pytest.raises(pickle.UnpicklingError, match='refused'):
+        CheckpointLoader.load_checkpoint(url)
+
+
+def test_a_download_is_compared_with_the_hash_in_its_name(tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(url, path, hash_prefix, progress):
+        asked.append(hash_prefix)
+        raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "00")')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
+    with pytest.raises(ValueError, match='resnet50-0676ba61.pth: the file that was downloaded is not the published'):
+        CheckpointLoader.load_checkpoint('https://host/models/resnet50-0676ba61.pth')
+    assert asked == ['0676ba61']
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, synthetic_root):
+    """The checkpoint of a training of two iterations, and its config."""
+    config = load_config(str(TINY), {'train_cfg.max_iters': 2})
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = str(synthetic_root / 'Single-source')
+        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+    config.default_hooks.checkpoint.interval = 2
+    config.work_dir = str(tmp_path_factory.mktemp('trained'))
+    runner = build_runner(Config(config.to_dict()))
+    runner.val_loop.run = dict
+    runner.train()
+    return read_checkpoint(Path(config.work_dir) / 'iter_2.pth'), config
+
+
+def resume(config, path, work_dir):
+    config = Config(config.to_dict())
+    config.update(work_dir=str(work_dir), load_from=str(path), resume=True)
+    build_runner(config).train()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_malicious_optimizer_state_is_refused_on_resume_and_nothing_runs(tmp_path, marker, trained, kind):
+    checkpoint, config = trained
+    state = dict(checkpoint['optimizer'], state=Malicious(marker))
+    # Plain pickles hold tensors and built-in types only, so without the history of the training.
+    content = {key: x for key, x in checkpoint.items() if key != 'message_hub' or kind != 'pickle'}
+    path = save(dict(content, optimizer=state), tmp_path / 'iter_2.pth', kind)
+    with pytest.raises(pickle.UnpicklingError, match='iter_2.pth: refused'):
+        resume(config, path, tmp_path / 'work')
+
+
+def test_the_config_in_a_checkpoint_is_not_executed_on_resume(tmp_path, marker, trained):
+    checkpoint, config = trained
+    text = f'import os\nos.system("touch {marker}")\n'
+    Config.fromstring(text, '.py')  # as MMEngine's Runner.resume does
+    assert marker.exists(), 'the attack is harmless, so this test shows nothing'
+    marker.unlink()
+    path = save(dict(checkpoint, meta=dict(checkpoint['meta'], config=text)), tmp_path / 'iter_2.pth', 'zip')
+    resume(config, path, tmp_path / 'work')
+
+
+def test_a_malicious_log_mel_is_refused_by_the_pipeline_and_nothing_runs(tmp_path, marker):
+    from mmavs.datasets.transforms import LoadAudio
+    path = save(Malicious(marker), tmp_path / 'clip.pkl', 'pickle')
+    with pytest.raises(pickle.UnpicklingError, match='clip.pkl: refused'):
+        LoadAudio(source='log_mel').transform(dict(log_mel_path=str(path), frame_paths=['a'] * 5, clip_id='clip'))
+
+
+def test_a_stated_sha256_is_compared_before_anything_is_read(tmp_path, marker):
+    import hashlib
+    good = save(dict(state_dict={'x': torch.ones(2)}), tmp_path / 'good.pth', 'zip')
+    digest = hashlib.sha256(good.read_bytes()).hexdigest()
+    assert read_checkpoint(good, sha256=digest.upper())['state_dict']['x'].tolist() == [1, 1]
+    bad = save(Malicious(marker), tmp_path / 'bad.pth', 'pickle')
+    with pytest.raises(ValueError, match=f'bad.pth: SHA-256 is .*, the metafile states {digest}.*download it again'):
+        read_checkpoint(bad, sha256=digest)
+
+
+READING = {
+    ('torch', 'load'), ('pickle', 'load'), ('pickle', 'loads'), ('pickle', 'Unpickler'), ('hub', 'load'),
+    ('hub', 'load_state_dict_from_url'), ('model_zoo', 'load_url'), ('joblib', 'load'), ('shelve', 'open'),
+    ('mmengine', 'load'), ('fileio', 'load'), ('jit', 'load'), ('dill', 'load'), ('dill', 'loads')
+}
+
+
+def test_nothing_else_unpickles():
+    """Only the two modules that restrict what a file may name call an unpickler."""
+    found = set()
+    for folder in ('mmavs', 'tools', 'demo', 'configs'):
+        for path in (REPOSITORY / folder).rglob('*.py'):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute):
+                    owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, 'id', '')
+                    if (owner, node.attr) in READING:
+                        found.add(str(path.relative_to(REPOSITORY)))
+                if isinstance(node, ast.keyword) and node.arg == 'allow_pickle' and node.value.value:
+                    found.add(str(path.relative_to(REPOSITORY)))
+                if isinstance(node, ast.keyword) and node.arg == 'weights_only' and node.value.value is False:
+                    found.add(str(path.relative_to(REPOSITORY)))
+                if isinstance(node, ast.ImportFrom) and node.module == 'pickle':
+                    found.add(str(path.relative_to(REPOSITORY)))
+    assert found <= {'mmavs/utils/checkpoint.py', 'mmavs/utils/safe_pickle.py'}
+    assert np.lib.format.read_array.__defaults__[0] is False  # allow_pickle of numpy.load
