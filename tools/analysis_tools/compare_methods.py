@@ -1,8 +1,7 @@
 #!/usr/bin/env python
 """Train and score several methods on drawn clips, with several seeds: ``compare_methods.py [CONFIG ...]``.
 
-All get the same training clips, the same number of steps of the same size and the same test clips, those of ``make
-demo``: AVSS-style clips to learn from, MS3-style clips to be tested on. Results go to ``WORK_DIR/comparison.md`` and
+All get the same clips and the same number of steps of the same size. Results go to ``WORK_DIR/comparison.md`` and
 ``.json``; what has been trained before with the same config and seed is not trained again.
 """
 import argparse
@@ -18,19 +17,21 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
 from mmavs.apis.comparison import comparison_table, measure_cost, train_and_score, use_one_thread, write_comparison
 from mmavs.apis.profiling import hardware_name
 from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.datasets.synthesis.layouts import FOLDERS
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import one_line_errors
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-DEFAULT = ('tpavi/tpavi_tiny_synthetic.py', 'avsegformer/avsegformer_tiny_synthetic.py', 'vct/act_tiny_synthetic.py',
-           'vct/vct_tiny_synthetic.py')
+DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
+           'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py')
+SUBSETS = {folder: subset for subset, folder in FOLDERS.items()}
 FRAME_SIZE = (96, 96)
 
 
@@ -41,11 +42,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=1, help='trainings beside each other, one thread each')
     parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'))
-    parser.add_argument('--data', type=Path, default=Path('data/synthetic'), help='folder of the clips')
+    parser.add_argument('--data', type=Path, default=Path('data/synthetic-ms3'), help='folder of the clips')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='folder of the results')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
                         help="values that replace those of all configs, train_cfg.max_iters=100 for example")
     return parser.parse_args()
+
+
+def data_roots(config: Config, data: Path) -> dict[str, str]:
+    """Options that move the data sets of a config to the folder ``data``."""
+    return {
+        f'{split}_dataloader.dataset.data_root': str(data / Path(config[f'{split}_dataloader'].dataset.data_root).name)
+        for split in ('train', 'val', 'test')
+    }
 
 
 @one_line_errors()
@@ -53,23 +62,18 @@ def main() -> None:
     args = parse_args()
     console = Console()
     use_one_thread()
-    for config in args.configs:
-        load_config(config, args.cfg_options)  # mistakes are found before hours of training
     num_train, num_val, num_test = args.clips
-    synthesize_clips(args.data, 'avss', num_train, num_val, num_test=0, workers=args.jobs)
-    synthesize_clips(args.data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=args.jobs)
-    options = args.cfg_options | {
-        f'{split}_dataloader.dataset.data_root': str(args.data / folder)
-        for split, folder in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources'))
-    }
+    roots = {config: data_roots(load_config(config, args.cfg_options), args.data) for config in args.configs}
+    for folder in sorted({Path(root).name for options in roots.values() for root in options.values()}):
+        synthesize_clips(args.data, SUBSETS[folder], num_train, num_val, num_test, workers=args.jobs)
 
     names = {config: Path(config).stem for config in args.configs}
     scores = {}
     with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), use_one_thread) as pool:
         # Seed by seed, so that an interrupted comparison has all methods.
         runs = {
-            pool.submit(train_and_score, config, seed, args.work_dir / names[config] / f'seed{seed}', options):
-            (config, seed)
+            pool.submit(train_and_score, config, seed, args.work_dir / names[config] / f'seed{seed}',
+                        args.cfg_options | roots[config]): (config, seed)
             for seed in args.seeds
             for config in args.configs
         }

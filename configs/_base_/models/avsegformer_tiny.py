@@ -1,0 +1,19 @@
+# AVSegFormer with every part of the published model, with few channels and layers.
+_base_ = './tiny.py'
+
+model = dict(
+    independent_frames=True,
+    audio_backbone=dict(output='embedding', hidden_dims=128),
+    decode_head=dict(
+        type='AVSegFormerHead',
+        num_classes=9,
+        in_channels=(16, 32, 64, 128),
+        embed_dims=64,
+        num_queries=16,
+        num_heads=4,
+        num_encoder_layers=1,
+        num_query_layers=2,
+        num_decoder_layers=3,
+        ffn_dims=256,
+        query_ffn_dims=128,
+        mask_dims=256))
