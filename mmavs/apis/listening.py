@@ -3,6 +3,7 @@ from copy import deepcopy
 
 from mmengine.config import Config
 from mmengine.runner import TestLoop
+from torch.utils.data import Dataset
 
 from mmavs.engine.launch import build_runner
 from mmavs.utils.checkpoint import load_weights
@@ -22,16 +23,33 @@ def listening_test(config: Config, checkpoint: str, launcher: str = 'none') -> d
     Returns:
         The metrics of the evaluator under ``'own'``, ``'muted'`` and ``'swapped'``.
     """
-    variants = sound_variants(config.test_dataloader)
+    loops = run_tests(config, checkpoint, sound_variants(config.test_dataloader), config.test_evaluator, launcher)
+    return {name: scores for name, (scores, _) in loops.items()}
+
+
+def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], evaluator: dict | list[dict],
+              launcher: str = 'none') -> dict[str, tuple[dict[str, float], Dataset]]:
+    """Test one checkpoint on several data loaders.
+
+    Args:
+        config: The model's config.
+        checkpoint: File with its weights.
+        dataloaders: Name -> config of a data loader.
+        evaluator: Config of the metrics.
+        launcher: As for :func:`mmavs.engine.launch.build_runner`.
+
+    Returns:
+        Name -> the metrics, and the data set that was built.
+    """
     runner = build_runner(config, launcher)
     load_weights(getattr(runner.model, 'module', runner.model), checkpoint, config)
     runner.call_hook('before_run')
-    scores = {
-        name: TestLoop(runner, dataloader, deepcopy(config.test_evaluator)).run()
-        for name, dataloader in variants.items()
-    }
+    results = {}
+    for name, dataloader in dataloaders.items():
+        loop = TestLoop(runner, dataloader, deepcopy(evaluator))
+        results[name] = loop.run(), loop.dataloader.dataset
     runner.call_hook('after_run')
-    return scores
+    return results
 
 
 def sound_variants(dataloader: dict) -> dict[str, dict]:

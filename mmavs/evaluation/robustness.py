@@ -5,6 +5,7 @@ numbers that were published) and Ref-AVS (the score S of its Null subset). ``doc
 whose.
 """
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -72,17 +73,26 @@ def g_scores(own: Mapping[str, float], wrong: Mapping[str, float]) -> dict[str, 
 def summarise_g_scores(own: Mapping[str, float], wrong: Mapping[str, Mapping[str, float]]) -> dict[str, dict]:
     """The G scores over several kinds of wrong sound.
 
+    Kinds that differ in their level only ('noise' and 'noise:-20') count together as one in the averages.
+
     Args:
         own: See :func:`g_scores`.
         wrong: Kind -> results with sounds of that kind, at least one.
 
     Returns:
         ``per_kind``: kind -> its G scores; ``mean``: their means over the kinds; ``pooled``: the G scores of the means
-        of the results over the kinds (what the published averages are is not known).
+        of the results over the kinds (which of the two the published averages are is not known).
     """
     per_kind = {kind: g_scores(own, scores) for kind, scores in wrong.items()}
-    names = next(iter(per_kind.values()))
-    mean = {name: sum(scores[name] for scores in per_kind.values()) / len(per_kind) for name in names}
-    results = (*G_SCORES.values(), 'foreground_share')
-    average = {name: sum(scores[name] for scores in wrong.values()) / len(wrong) for name in results}
-    return dict(per_kind=per_kind, mean=mean, pooled=g_scores(own, average))
+    return dict(per_kind=per_kind, mean=_mean_over_kinds(per_kind), pooled=g_scores(own, _mean_over_kinds(wrong)))
+
+
+def _mean_over_kinds(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean of every score over the levels of a kind, then over the kinds."""
+    kinds: dict[str, list[Mapping[str, float]]] = {}
+    for kind, values in scores.items():
+        kinds.setdefault(kind.partition(':')[0], []).append(values)
+    names = next(iter(scores.values()))
+    return {
+        name: fmean(fmean(values[name] for values in levels) for levels in kinds.values()) for name in names
+    }

@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Score checkpoints with wrong sounds: ``robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
+
+Writes ``robustness.json`` (all numbers), ``manifest.csv`` (what each clip heard) and ``robustness.png`` to ``--out``.
+See docs/robustness.md.
+"""
+import argparse
+import json
+import os.path as osp
+from pathlib import Path
+
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+from rich.console import Console
+from rich.table import Table
+
+from mmavs.apis.robustness import KINDS, RobustnessResult, g_score_table, group_by_name, robustness_test, score_table
+from mmavs.datasets.wrong_audio import write_manifest
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
+from mmavs.visualization.robustness_figure import draw_robustness
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Score checkpoints with own and wrong sounds')
+    parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT', help='config and checkpoint of each model')
+    parser.add_argument('--kinds', nargs='+', metavar='KIND',
+                        help='silence, noise (as loud as the own sound), noise:-20 (dBFS), off-screen, absent-class, '
+                        f"mixture:0 (dB SNR); default: {' '.join(KINDS)}, and absent-class with --absent-sounds")
+    parser.add_argument('--absent-sounds', metavar='DIR',
+                        help='sound files of classes that the data set does not have, for absent-class')
+    parser.add_argument('--names', nargs='+', metavar='NAME',
+                        help='names of the models (default: of the configs); models of one name are runs of it')
+    parser.add_argument('--add', nargs='+', default=[], metavar='JSON',
+                        help='robustness.json of earlier runs, to be shown with the new ones')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/robustness'), metavar='DIR')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='values that replace those of all configs')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if len(args.models) % 2 or not args.models and not args.add:
+        parser.error('expected a CONFIG and a CHECKPOINT for each model, or --add')
+    if args.names and len(args.names) != len(args.models) // 2:
+        parser.error(f'{len(args.names)} names for {len(args.models) // 2} models')
+    return args
+
+
+def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> None:
+    title = name + (f' ({len(runs)} runs)' if len(runs) > 1 else '')
+    for rows in (score_table(runs), g_score_table(runs)):
+        if not rows:
+            continue
+        table = Table(*rows[0], title=title)
+        for column in table.columns[1:]:
+            column.justify = 'right'
+        for row in rows:
+            table.add_row(*row.values())
+        console.print(table)
+    if runs[0].mute_score is not None:
+        console.print('mute score S:', ', '.join(f'{run.mute_score:.3f}' for run in runs))
+
+
+@one_line_errors()
+def main() -> None:
+    args = parse_args()
+    kinds = args.kinds or [*KINDS, *(['absent-class'] if args.absent_sounds else [])]
+    results = [RobustnessResult(**run) for path in args.add for run in json.loads(Path(path).read_text())]
+    manifests: dict[str, list[dict]] = {}
+    pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
+    names = args.names or [None] * len(pairs)
+    configs = [load_config(file, args.cfg_options) for file, _ in pairs]
+    for config, (file, checkpoint), name in zip(configs, pairs, names):
+        config.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(file))[0])
+        result, manifest = robustness_test(config, checkpoint, kinds, args.absent_sounds, name, args.launcher)
+        results.append(result)
+        # Models that are tested on the same clips hear the same.
+        if manifest not in manifests.values():
+            manifests['manifest.csv' if not manifests else f'manifest_{result.name}.csv'] = manifest
+    if not is_main_process():
+        return
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / 'robustness.json').write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
+    for file, manifest in manifests.items():
+        write_manifest(args.out / file, manifest)
+    groups = group_by_name(results)
+    figure = draw_robustness({name: [run.to_dict() for run in runs] for name, runs in groups.items()})
+    figure.savefig(args.out / 'robustness.png')
+    console = Console()
+    for name, runs in groups.items():
+        print_tables(console, name, runs)
+    for file in ('robustness.json', *manifests, 'robustness.png'):
+        console.print(args.out / file)
+
+
+if __name__ == '__main__':
+    main()
