@@ -84,7 +84,7 @@ class AudioVisualMatchingLoss(nn.Module):
             return self.weight * total * get_world_size()
         count = total.new_tensor(float(len(logits)))
         all_reduce(count, 'mean')
-        return self.weight * total / count.clamp(min=torch.finfo(count.dtype).tiny)
+        return self.weight * total / count.clamp(min=torch.finfo(count.dtype).eps)
 
     def _distances(self, visual: Tensor, sound: Tensor) -> Tensor:
         """(n,) distances of the foreground's features (n, C) from their targets, given the sounds (n, C)."""

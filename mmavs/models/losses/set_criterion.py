@@ -119,7 +119,7 @@ class SetCriterion(nn.Module):
         # The weighted mean over the batch of all processes; 0 where no frame is labelled.
         weights = self.weight_of_class[classes].sum(1)
         all_reduce(weights, 'mean')
-        return losses.sum(1) / weights.clamp(min=torch.finfo(losses.dtype).tiny)
+        return losses.sum(1) / weights.clamp(min=torch.finfo(losses.dtype).eps)
 
     def _mask_losses(self, mask_logits: Sequence[Tensor], segments: Segments, frames: Tensor,
                      queries: Tensor) -> tuple[Tensor, Tensor]:
