@@ -37,18 +37,19 @@ def steps_of(pipeline: list) -> Iterator[dict]:
 
 def test_config_fits_together(config):
     head = config.model.decode_head
-    steps = {step.type: step for step in steps_of(config.train_dataloader.dataset.pipeline)}
+    datasets = {split: config[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')}
+    if datasets['train'].type == 'NegativeAudio':
+        datasets['train'] = datasets['train'].dataset
+    steps = {step.type: step for step in steps_of(datasets['train'].pipeline)}
     if 'Pad' in steps and 'input_size' in head:
         assert tuple(steps['Pad'].size) == tuple(head.input_size)
     if head.get('pac_loss'):
         assert steps['GenerateEventLabels'].num_events == head.num_prototypes
     if config.model.get('mask_prior'):
-        for split in ('train', 'val', 'test'):
-            assert 'mask_prior' in config[f'{split}_dataloader'].dataset.data_prefix
+        assert all('mask_prior' in dataset.data_prefix for dataset in datasets.values())
     if config.get('param_scheduler') and not config.param_scheduler[-1].get('by_epoch', True):
         assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
-    splits = [config[f'{split}_dataloader'].dataset.split for split in ('train', 'val', 'test')]
-    assert splits == ['train', 'val', 'test']
+    assert [dataset.split for dataset in datasets.values()] == ['train', 'val', 'test']
 
 
 def test_vct_config_is_named_for_what_it_holds(vct):

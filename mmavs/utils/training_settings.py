@@ -64,6 +64,14 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
         raise ValueError('\n'.join([first, *differences, advice]))
 
 
+def dataset_key(config: Config, split: str) -> str:
+    """Dotted name of the data set of clips of a data loader, inside its wrappers: 'train_dataloader.dataset'."""
+    key, dataset = f'{split}_dataloader.dataset', config[f'{split}_dataloader'].dataset
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        key, dataset = f'{key}.dataset', dataset.dataset
+    return key
+
+
 def _of(settings: Mapping) -> str:
     return f" of {settings['config']}" if settings['config'] else ''
 

@@ -11,6 +11,8 @@ import os
 import shlex
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 # The processes beside each other share the cores.
@@ -27,6 +29,7 @@ from mmavs.datasets.synthesis import synthesize_clips
 from mmavs.datasets.synthesis.layouts import FOLDERS
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import one_line_errors
+from mmavs.utils.training_settings import dataset_key
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
@@ -51,10 +54,9 @@ def parse_args() -> argparse.Namespace:
 
 def data_roots(config: Config, data: Path) -> dict[str, str]:
     """Options that move the data sets of a config to the folder ``data``."""
-    return {
-        f'{split}_dataloader.dataset.data_root': str(data / Path(config[f'{split}_dataloader'].dataset.data_root).name)
-        for split in ('train', 'val', 'test')
-    }
+    plain = config.to_dict()
+    keys = [f'{dataset_key(config, split)}.data_root' for split in ('train', 'val', 'test')]
+    return {key: str(data / Path(reduce(getitem, key.split('.'), plain)).name) for key in keys}
 
 
 @one_line_errors()
