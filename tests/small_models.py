@@ -22,7 +22,8 @@ CHANNELS = (32, 64, 128, 256)
 # GroupNorm has 32 groups: with 32 channels it would take all that is the same at every pixel off.
 SIZES = dict(
     embed_dims=64, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
-    in_channels=CHANNELS, input_size=(FRAME, FRAME))
+    num_encoder_layers=1, num_decoder_layers=2, query_ffn_dims=16, mask_dims=32, in_channels=CHANNELS,
+    input_size=(FRAME, FRAME))
 SIZES_OF = dict(
     SetCriterion=dict(num_points=64),
     PACLoss=dict(channels=64),
@@ -33,6 +34,12 @@ BACKBONES = {
     'PVTv2': dict(
         arch=dict(embed_dims=CHANNELS, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
         drop_path_rate=0.),
+    'mmpretrain.ConvNeXt': dict(arch=dict(depths=(1, 1, 1, 1), channels=CHANNELS), drop_path_rate=0.),
+    'SimpleFeaturePyramid': dict(out_channels=64),
+    'mmpretrain.VisionTransformer': dict(
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
+    'ViTEVA02': dict(
+        arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
     'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
     'BEATs': dict(patch_dims=8, embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16, conv_size=8, conv_groups=2),
     'AST': dict(
@@ -47,10 +54,12 @@ def small_config(path: str | Path) -> ConfigDict:
     shrink_backbone(model.backbone)
     if 'mask_prior' in model:
         shrink_backbone(model.mask_prior.backbone)
-        model.mask_prior.channels = CHANNELS
+        model.mask_prior.channels = channels_of(model.backbone)
     shrink_backbone(model.audio_backbone)
     for part in components(model.decode_head):
         shrink(part)
+        if 'in_channels' in part:
+            part.in_channels = channels_of(model.backbone)
     model.decode_head.audio_channels = MODELS.build(model.audio_backbone).embed_dims
     if 'audio_channels' in model.backbone:
         model.backbone.audio_channels = model.decode_head.audio_channels
@@ -62,10 +71,17 @@ def shrink_backbone(backbone: ConfigDict) -> None:
         return shrink_backbone(backbone.backbone)
     if backbone.type == 'AST':
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
+    if backbone.type == 'SimpleFeaturePyramid':
+        shrink_backbone(backbone.backbone)
     backbone.update(BACKBONES[backbone.type])
     backbone.pop('init_cfg', None)
     if backbone.get('depth') == 18:
         backbone.update(base_channels=32)  # its blocks do not widen by four
+
+
+def channels_of(backbone: ConfigDict) -> tuple[int, ...]:
+    """Channels of the pyramid of a small backbone."""
+    return (backbone.out_channels, ) * 4 if backbone.type == 'SimpleFeaturePyramid' else CHANNELS
 
 
 def shrink(part: ConfigDict) -> None:

@@ -14,7 +14,8 @@ class FreezeBackboneHook(Hook):
     The parameters need no gradient then, so they have no momentum and no weight decay either, and the backward pass
     ends in front of the backbone. Its mode stays: running statistics of BatchNorm move all the time, as in the released
     code. The optimizer, which is built before, holds the parameters from the beginning; those that were frozen before
-    stay so. A resumed training is in the state of its epoch.
+    stay so. Of a backbone that wraps another one (``model.backbone.backbone``), that one is kept: what is around it is
+    new. A resumed training is in the state of its epoch.
 
     Args:
         epochs: Epochs without updates.
@@ -43,6 +44,7 @@ class FreezeBackboneHook(Hook):
             self._waiting.clear()
             return
         backbone = getattr(runner.model, 'module', runner.model).backbone
+        backbone = getattr(backbone, 'backbone', backbone)
         for parameter in backbone.parameters():
             if parameter.requires_grad:
                 parameter.requires_grad_(False)

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmavs.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-OPTIONS = ('lr_mult', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult')
+OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult')
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -25,6 +25,10 @@ class IndependentRulesConstructor:
         paramwise_cfg: Dictionary with any of
 
             - ``lr_mult`` (dict): factor on the learning rate of parameters whose name contains the key;
+            - ``layer_decay`` (float): factor d on the learning rate for every layer that follows, in each backbone that
+              tells the depth of its parameters (``get_layer_depth`` of mmpretrain's): of L layers and what comes before
+              and after them, the patch embedding learns at d^(L + 1), layer i of 1 to L at d^(L + 1 - i), a last norm
+              at 1. ``lr_mult`` is multiplied on top of it;
             - ``decay_mult`` (dict): factor on the weight decay of parameters whose name contains the key, if any does;
             - ``norm_decay_mult`` (float): the same for weights and biases of normalisation layers;
             - ``embedding_decay_mult`` (float): the same for every ``nn.Embedding``.
@@ -32,7 +36,8 @@ class IndependentRulesConstructor:
             Of several keys in a name the longest counts; ``decay_mult`` goes before the rules for layer types.
 
     Raises:
-        ValueError: For an unknown option, or a key of ``lr_mult`` that no parameter of the model contains.
+        ValueError: For an unknown option, a key of ``lr_mult`` that no parameter of the model contains, or a
+            ``layer_decay`` where no backbone tells the depth of its parameters.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -60,6 +65,7 @@ class IndependentRulesConstructor:
                 raise ValueError(f'optim_wrapper.paramwise_cfg.lr_mult names {key!r}, but no parameter of the '
                                  f'{type(model).__name__} contains it, for example not {names[0]}')
 
+        layer_factors = self._layer_factors(model)
         groups, seen = {}, set()
         for prefix, module in model.named_modules():
             for name, parameter in module.named_parameters(prefix, recurse=False):
@@ -67,6 +73,7 @@ class IndependentRulesConstructor:
                     continue
                 seen.add(id(parameter))
                 lr = self.optimizer_cfg['lr'] * _longest_match(self.rules.get('lr_mult', {}), name, 1.0)
+                lr *= layer_factors.get(id(parameter), 1.0)
                 decay = self.optimizer_cfg['weight_decay'] * self._decay_mult(module, name)
                 groups.setdefault((lr, decay), []).append(parameter)
         for (lr, decay), parameters in groups.items():
@@ -74,6 +81,22 @@ class IndependentRulesConstructor:
         # MMEngine logs the learning rate of the first group.
         ordered = sorted(groups.items(), key=lambda item: item[0][0] != self.optimizer_cfg['lr'])
         return [dict(params=parameters, lr=lr, weight_decay=decay) for (lr, decay), parameters in ordered]
+
+    def _layer_factors(self, model: nn.Module) -> dict[int, float]:
+        """Factor on the learning rate by the id of a parameter, of those whose depth is known."""
+        if 'layer_decay' not in self.rules:
+            return {}
+        factors = {}
+        for module in model.modules():
+            if hasattr(module, 'get_layer_depth'):
+                for name, parameter in module.named_parameters():
+                    depth, num_depths = module.get_layer_depth(name)
+                    factors[id(parameter)] = self.rules['layer_decay']**(num_depths - 1 - depth)
+        if not factors:
+            raise ValueError('optim_wrapper.paramwise_cfg.layer_decay is set, but no part of the '
+                             f'{type(model).__name__} tells the depth of its parameters: use a backbone with a method '
+                             'get_layer_depth, as those of mmpretrain have, or lr_mult')
+        return factors
 
     def _decay_mult(self, module: nn.Module, name: str) -> float:
         by_type = 1.0

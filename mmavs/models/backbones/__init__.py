@@ -1,6 +1,8 @@
 """Visual backbones beyond those of mmseg and mmpretrain."""
 from .audio_guided import AudioGuidedBackbone
+from .eva02 import ViTEVA02
 from .pvt_v2 import PVTv2
+from .simple_feature_pyramid import SimpleFeaturePyramid
 from .swin import SwinTransformer
 
-__all__ = ['AudioGuidedBackbone', 'PVTv2', 'SwinTransformer']
+__all__ = ['AudioGuidedBackbone', 'PVTv2', 'SimpleFeaturePyramid', 'SwinTransformer', 'ViTEVA02']
