@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 import mmavs.models  # noqa: F401
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
-from mmavs.utils.converters.avsegformer import avsegformer_conversion
+from mmavs.utils.converters import convert_avsegformer
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/models'
 BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 def check(folder, case, seeded):
     expected = seeded.expected(folder.name, folder.parent)
     gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
-    conversion = avsegformer_conversion(seeded.state_dict(folder.name, folder.parent))
+    conversion = convert_avsegformer(seeded.state_dict(folder.name, folder.parent))
     model = build_model(case, conversion.state_dict)
     batch = make_batch(model, case, seeded)
 

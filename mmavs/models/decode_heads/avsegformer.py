@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, DeformableEncoderLayer, MultiheadAttention, encode_pyramid, split_levels
+from mmavs.models.layers import (
+    MLP,
+    DeformableEncoderLayer,
+    MultiheadAttention,
+    at_least_float32,
+    encode_pyramid,
+    split_levels,
+)
 from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
@@ -335,7 +342,7 @@ class AVSegFormerHead(BaseModule):
                  with_intermediate: bool = False) -> dict[str, Tensor | list[Tensor]]:
         # Visual tokens. As the sampling of the encoder needs it, in float32 under autocast too.
         with torch.autocast(audio.device.type, enabled=False):
-            finest, *maps = (project(x.float()) for project, x in zip(self.in_proj, features))
+            finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
             shapes = [tuple(x.shape[2:]) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
 

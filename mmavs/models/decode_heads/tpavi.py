@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
 
@@ -246,9 +246,10 @@ class TPAVIHead(BaseModule):
         frames = targets.labelled.nonzero().squeeze(1).to(audio.device, non_blocking=True)
         if len(frames) < len(targets.labelled):
             visual_maps, sounds = [x[frames] for x in visual_maps], [x[frames] for x in sounds]
-        masks = targets.masks[frames]
+        masks, labelled = targets.masks[frames], targets.labelled[targets.labelled]
         logits = self.decoder(visual_maps)
-        losses = dict(loss_mask=mask_loss(logits, masks))
+        mask_loss = frame_binary_cross_entropy if logits.shape[1] == 1 else frame_cross_entropy
+        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, masks), labelled))
         if self.avm_loss is not None:
             losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], sounds, masks)
         return losses
@@ -258,23 +259,3 @@ class TPAVIHead(BaseModule):
                 input_shape: tuple[int, int]) -> Tensor:
         """Logits (N, K, H, W), at the size ``input_shape`` of the network input."""
         return self(features, audio, valid)['logits']
-
-
-def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy, mean over the labelled pixels of a frame, then over the n frames of all processes; 0 for n = 0.
-
-    Args:
-        logits: (n, K, H, W); K = 1 for the logit of the foreground (every class but 0), else classes.
-        masks: (n, H, W) uint8, 255 = unlabelled.
-    """
-    labelled = masks != 255
-    with torch.autocast(logits.device.type, enabled=False):
-        if logits.shape[1] == 1:
-            foreground = (masks > 0).float()
-            losses = F.binary_cross_entropy_with_logits(logits.squeeze(1).float(), foreground, reduction='none')
-        else:
-            losses = F.cross_entropy(logits.float(), masks.long(), ignore_index=255, reduction='none')
-        per_frame = (losses * labelled).sum((1, 2)) / labelled.sum((1, 2)).clamp(min=1)
-    count = per_frame.new_tensor(float(len(per_frame)))
-    all_reduce(count, 'mean')
-    return per_frame.sum() / count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -2,7 +2,7 @@
 from .audio_visual_matching import AudioVisualMatchingLoss, foreground_features
 from .dice import dice_loss
 from .evidence import EvidenceLoss
-from .frame_losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
+from .frame_losses import frame_binary_cross_entropy, frame_cross_entropy, frame_dice_loss, mean_of_frames
 from .overlap import frame_overlap_losses
 from .prototype_contrast import PACLoss, prototype_audio_contrast
 from .response_contrast import ResponseContrastLoss
@@ -10,6 +10,6 @@ from .set_criterion import SetCriterion
 
 __all__ = [
     'AudioVisualMatchingLoss', 'EvidenceLoss', 'PACLoss', 'ResponseContrastLoss', 'SetCriterion', 'dice_loss',
-    'foreground_features', 'frame_cross_entropy', 'frame_dice_loss', 'frame_overlap_losses', 'mean_of_frames',
-    'prototype_audio_contrast'
+    'foreground_features', 'frame_binary_cross_entropy', 'frame_cross_entropy', 'frame_dice_loss',
+    'frame_overlap_losses', 'mean_of_frames', 'prototype_audio_contrast'
 ]

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor
 
+from mmavs.models.layers import at_least_float32
+
 
 def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """``1 - 2 sum(p y) / (sum(p^2) + sum(y^2) + 0.002)`` of each frame, with ``p = sigmoid(logits)`` (AVSegFormer).
@@ -15,10 +17,10 @@ def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
         masks: (N, H, W) uint8; every class but 0 is foreground, pixels of 255 count neither as overlap nor as area.
 
     Returns:
-        (N,) losses in (0, 1], float32.
+        (N,) losses in (0, 1], float32 at least.
     """
     known = (masks != 255).flatten(1)
-    probabilities = logits.float().flatten(1).sigmoid() * known
+    probabilities = at_least_float32(logits).flatten(1).sigmoid() * known
     foreground = (masks != 0).flatten(1) & known
     areas = probabilities.square().sum(1) + foreground.sum(1) + 2e-3
     return 1 - 2 * (probabilities * foreground).sum(1) / areas
@@ -32,10 +34,26 @@ def frame_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
         masks: (N, H, W) uint8 classes; pixels of 255 are left out.
 
     Returns:
-        (N,) losses, float32; 0 where all pixels are 255.
+        (N,) losses, float32 at least; 0 where all pixels are 255.
     """
-    losses = F.cross_entropy(logits.float(), masks.long(), ignore_index=255, reduction='none')
+    losses = F.cross_entropy(at_least_float32(logits), masks.long(), ignore_index=255, reduction='none')
     return losses.sum((1, 2)) / (masks != 255).sum((1, 2)).clamp(min=1)
+
+
+def frame_binary_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+    """Mean binary cross-entropy over the labelled pixels of each frame (AVSBench).
+
+    Args:
+        logits: (N, 1, H, W) logits of the foreground.
+        masks: (N, H, W) uint8; every class but 0 is foreground, pixels of 255 are left out.
+
+    Returns:
+        (N,) losses, float32 at least; 0 where all pixels are 255.
+    """
+    known = masks != 255
+    logits = at_least_float32(logits).squeeze(1)
+    losses = F.binary_cross_entropy_with_logits(logits, (masks > 0).to(logits), reduction='none') * known
+    return losses.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
 
 
 def mean_of_frames(losses: Tensor, labelled: Tensor) -> Tensor:

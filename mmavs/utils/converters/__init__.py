@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from . import beats, pvt_v2, swin, tpavi, vct, vggish
+from . import avsegformer, beats, pvt_v2, swin, tpavi, vct, vggish
+from .avsegformer import convert_avsegformer
 from .beats import convert_beats
 from .pvt_v2 import convert_pvt_v2, pvt_v2_rules
 from .resnet import resnet_rules
@@ -33,6 +34,7 @@ class Converter(NamedTuple):
 
 
 CONVERTERS = {
+    'avsegformer': Converter(convert_avsegformer, avsegformer.target_config),
     'beats': Converter(convert_beats, beats.target_config, arguments=beats.file_arguments),
     'pvtv2': Converter(convert_pvt_v2, pvt_v2.target_config),
     'swin': Converter(convert_swin, swin.target_config, swin.ABSENT),
@@ -42,6 +44,7 @@ CONVERTERS = {
 }
 
 __all__ = [
-    'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_beats', 'convert_pvt_v2',
-    'convert_swin', 'convert_tpavi', 'convert_vct', 'convert_vggish', 'pvt_v2_rules', 'resnet_rules', 'swin_rules'
+    'CONVERTERS', 'Conversion', 'Converter', 'Drop', 'Rename', 'apply_rules', 'convert_avsegformer',
+    'convert_beats', 'convert_pvt_v2', 'convert_swin', 'convert_tpavi', 'convert_vct', 'convert_vggish',
+    'pvt_v2_rules', 'resnet_rules', 'swin_rules'
 ]

@@ -58,13 +58,8 @@ def rules_for(weights: Mapping[str, Tensor]) -> list[Rename | Drop]:
     ]
 
 
-def convert_avsegformer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_avsegformer(weights: Mapping[str, Tensor]) -> Conversion:
     """State dict of the authors' model (either version and backbone) -> state dict of the model of its config."""
-    return avsegformer_conversion(weights).state_dict
-
-
-def avsegformer_conversion(weights: Mapping[str, Tensor]) -> Conversion:
-    """:func:`convert_avsegformer` with the account of every key."""
     return apply_rules(weights, rules_for(weights), 'avsegformer')
 
 

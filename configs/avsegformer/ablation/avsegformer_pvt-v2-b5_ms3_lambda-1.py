@@ -1,0 +1,4 @@
+# Mix loss with a weight of 1 instead of 0.1.
+_base_ = '../avsegformer_pvt-v2-b5_ms3.py'
+
+model = dict(decode_head=dict(mix_weight=1.))
