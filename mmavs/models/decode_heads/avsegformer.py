@@ -127,11 +127,11 @@ class MaskHead(nn.Sequential):
 
     def __init__(self, embed_dims: int, num_classes: int) -> None:
         super().__init__(
-            nn.Conv2d(embed_dims, embed_dims // 2, 3, padding=1),
+            nn.Conv2d(embed_dims, 128, 3, padding=1),
             nn.Upsample(scale_factor=4, mode='bilinear'),
-            nn.Conv2d(embed_dims // 2, embed_dims // 8, 3, padding=1),
+            nn.Conv2d(128, 32, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(embed_dims // 8, num_classes, 1, bias=False))
+            nn.Conv2d(32, num_classes, 1, bias=False))
 
 
 class IntermediateMaskHead(nn.Module):
