@@ -63,15 +63,17 @@ def test_backbone_gives_a_pyramid_at_the_four_strides(name, size):
         (1, c, height // stride, width // stride) for c, stride in zip(channels, (4, 8, 16, 32))]
 
 
+@pytest.mark.parametrize('method', ['vct', 'avsegformer'])
 @pytest.mark.parametrize('name', NEW)
-def test_config_tells_its_head_the_channels_of_its_backbone(name):
-    model = load_config(str(VCT / f'vct_{name}_avss.py')).model
+def test_config_tells_its_head_the_channels_of_its_backbone(name, method):
+    model = load_config(str(REPOSITORY / f'configs/{method}/{method}_{name}_avss.py')).model
     backbone = without_values(model.backbone)
     if isinstance(backbone, SimpleFeaturePyramid):
         channels = [level[-1].num_channels for level in backbone.levels]
     else:
         channels = backbone.channels if name == 'convnext-b' else backbone.num_features
-    assert tuple(channels) == tuple(model.decode_head.pixel_decoder.in_channels)
+    told = model.decode_head.pixel_decoder if method == 'vct' else model.decode_head
+    assert tuple(channels) == tuple(told.in_channels)
 
 
 @pytest.mark.parametrize('patch_size', [14, 16])
