@@ -1,5 +1,5 @@
-# AVSegFormer: AdamW at a constant learning rate, weight decay on every parameter, by epochs; 30 on S4 and AVSS, MS3 sets
-# its own number.
+# AVSegFormer: AdamW at a constant learning rate, weight decay on every parameter, by epochs; 30 on S4 and AVSS. MS3
+# sets its own number.
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-5, weight_decay=0.01))
 param_scheduler = []
 
