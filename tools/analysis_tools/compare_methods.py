@@ -23,6 +23,7 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.apis.audio_pretraining import pretrain_audio_backbone
 from mmavs.apis.comparison import comparison_table, measure_cost, train_and_score, use_one_thread, write_comparison
 from mmavs.apis.profiling import hardware_name
 from mmavs.datasets.synthesis import synthesize_clips
@@ -34,6 +35,7 @@ from mmavs.utils.training_settings import dataset_key
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
            'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py')
+AUDIO_WEIGHTS = 'pretrained/vggish_tiny_drawn-sounds.pth'
 SUBSETS = {folder: subset for subset, folder in FOLDERS.items()}
 FRAME_SIZE = (96, 96)
 
@@ -59,15 +61,26 @@ def data_roots(config: Config, data: Path) -> dict[str, str]:
     return {key: str(data / Path(reduce(getitem, key.split('.'), plain)).name) for key in keys}
 
 
+def make_audio_weights(backbone: dict) -> None:
+    """Train the audio backbone that the small configs begin with, unless it is there."""
+    init_cfg = backbone.get('init_cfg') or {}
+    if init_cfg.get('checkpoint') == AUDIO_WEIGHTS and not Path(AUDIO_WEIGHTS).exists():
+        accuracy = pretrain_audio_backbone(backbone | dict(output='embedding'), AUDIO_WEIGHTS)
+        Console().print(f'{AUDIO_WEIGHTS}: {accuracy:.1%} of the drawn sounds named right')
+
+
 @one_line_errors()
 def main() -> None:
     args = parse_args()
     console = Console()
     use_one_thread()
     num_train, num_val, num_test = args.clips
-    roots = {config: data_roots(load_config(config, args.cfg_options), args.data) for config in args.configs}
+    configs = {config: load_config(config, args.cfg_options) for config in args.configs}
+    roots = {name: data_roots(config, args.data) for name, config in configs.items()}
     for folder in sorted({Path(root).name for options in roots.values() for root in options.values()}):
         synthesize_clips(args.data, SUBSETS[folder], num_train, num_val, num_test, workers=args.jobs)
+    for config in configs.values():
+        make_audio_weights(config.model.audio_backbone)
 
     names = {config: Path(config).stem for config in args.configs}
     scores = {}

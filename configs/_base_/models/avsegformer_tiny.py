@@ -3,7 +3,7 @@ _base_ = './tiny.py'
 
 model = dict(
     independent_frames=True,
-    audio_backbone=dict(output='embedding', hidden_dims=128),
+    audio_backbone=dict(output='embedding'),
     decode_head=dict(
         type='AVSegFormerHead',
         num_classes=9,

@@ -11,5 +11,6 @@ model = dict(
         type='VGGish',
         frozen=False,
         channels=(8, 16, 32, 32, 64, 64),
+        hidden_dims=128,
         # Without pretrained weights: PyTorch's default would let the sound fade from layer to layer.
         init_cfg=dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')))

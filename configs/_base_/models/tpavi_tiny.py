@@ -2,7 +2,7 @@
 _base_ = './tiny.py'
 
 model = dict(
-    audio_backbone=dict(output='embedding', hidden_dims=128),
+    audio_backbone=dict(output='embedding'),
     decode_head=dict(
         type='TPAVIHead',
         num_classes=9,
