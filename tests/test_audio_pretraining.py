@@ -1,0 +1,45 @@
+"""The small audio backbone: what it is trained on, and a file that both kinds of output begin with."""
+import numpy as np
+import pytest
+import torch
+
+from mmavs.apis.audio_pretraining import draw_seconds, pretrain_audio_backbone
+from mmavs.models.audio_backbones import VGGish
+
+SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    file = tmp_path_factory.mktemp('pretrained') / 'audio.pth'
+    share = pretrain_audio_backbone(dict(type='VGGish', **SMALL), file, steps=12, batch_size=16)
+    assert 0.5 < share <= 1
+    return file
+
+
+def test_seconds_of_sound_are_labelled_with_what_is_in_them():
+    waveforms, present = draw_seconds(np.random.default_rng(0), 64)
+    assert waveforms.shape == (64, 16000) and waveforms.dtype == torch.float32 and waveforms.abs().max() <= 1
+    assert present.shape == (64, 8) and set(present.sum(1).tolist()) == {0, 1, 2}
+    level = waveforms.square().mean(1).sqrt()
+    assert level[present.sum(1) == 0].max() < 10**(-50 / 20) < 10**(-27 / 20) < level[present.sum(1) > 0].min()
+
+
+def test_same_seed_draws_the_same_seconds():
+    for first, second in zip(draw_seconds(np.random.default_rng(3), 2), draw_seconds(np.random.default_rng(3), 2)):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize('output', ['embedding', 'conv'])
+def test_the_file_initialises_both_kinds_of_output(weights, output):
+    backbone = VGGish(output=output, init_cfg=dict(type='Pretrained', checkpoint=str(weights)), **SMALL)
+    backbone.init_weights()
+    expected = torch.load(weights, weights_only=True)['state_dict']
+    found = backbone.state_dict()
+    assert found and all(torch.equal(value, expected[key]) for key, value in found.items())
+
+
+def test_the_same_seed_gives_the_same_weights(weights, tmp_path):
+    pretrain_audio_backbone(dict(type='VGGish', **SMALL), tmp_path / 'again.pth', steps=12, batch_size=16)
+    first, second = (torch.load(file, weights_only=True)['state_dict'] for file in (weights, tmp_path / 'again.pth'))
+    assert all(torch.equal(first[key], second[key]) for key in first)
