@@ -13,6 +13,8 @@ import pytest
 
 CASES = Path(os.environ.get('MMAVS_PARITY_DIR', Path(__file__).parents[2] / 'shared/parity/cases'))
 CHECKS = {
+    'avsegformer': 'avsegformer',
+    'avsegformer-v1': 'avsegformer',
     'beats': 'beats',
     'tpavi': 'tpavi',
     'vct': 'vct',

@@ -1,4 +1,6 @@
 """AVSegFormer (both versions): seeded weights of the authors' model -> converter -> outputs, losses, gradients."""
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,10 @@ NUM_CLASSES = dict(s4=1, ms3=1, avss=71)
 LOSSES = {'iou_loss': 'loss_mask', 'mix_loss': 'loss_mix', **{f'mask_loss{i}': f'd{i}.loss_mask' for i in range(6)}}
 GRADIENT = 'grad_norm.'
 TOLERANCE = 1e-4
+# Of the norm of a gradient, relative to its own value. Rounding moves some of the 25 million hidden values of the mask
+# perceptron across 0, and with them single norms: the reference's, which are float32, by up to 1.2e-4 from ours in
+# float64; ours by 4e-4 when the input changes by 1e-7, or by 5e-4 in float32 with the reference's order of operations.
+GRADIENT_TOLERANCE = 5e-4
 
 
 def check(folder, case, seeded):
@@ -24,21 +30,27 @@ def check(folder, case, seeded):
     gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
     conversion = convert_avsegformer(seeded.state_dict(folder.name, folder.parent))
     model = build_model(case, conversion.state_dict)
-    batch = make_batch(model, case, seeded)
+    batch = make_batch(model, case, seeded, (folder / 'README.md').read_text())
 
-    found = {**outputs(model, batch, case), **losses(model, batch, [conversion.used[name] for name in gradients])}
+    found = {**outputs(model, batch, case), **losses(model, batch, {conversion.used[name] for name in gradients})}
     assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
     errors = {}
     for key, values in expected.items():
         assert found[key].shape == values.shape, key
         errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
     parameters = dict(model.named_parameters())
-    for name, norm in gradients.items():
-        errors[GRADIENT + name] = abs(parameters[conversion.used[name]].grad.norm().item() / norm - 1)
-    worst = sorted(errors, key=errors.get)[-5:]
-    print(f"{folder.name}: largest errors relative to the array's largest magnitude:",
-          {key: errors[key] for key in worst})
+    norms = {name: parameters[conversion.used[name]].grad.norm().item() for name in gradients}
+    of_norms = {name: abs(norms[name] / norm - 1) for name, norm in gradients.items()}
+    total, expected_total = (np.linalg.norm(list(x.values())) for x in (norms, gradients))
+    errors['norm of all gradients'] = abs(total / expected_total - 1)
+    print(f"{folder.name}: largest errors relative to the array's largest magnitude:", _largest(errors))
+    print(f'{folder.name}: largest errors of gradient norms relative to their own value:', _largest(of_norms))
     assert max(errors.values()) <= TOLERANCE, errors
+    assert max(of_norms.values()) <= GRADIENT_TOLERANCE, of_norms
+
+
+def _largest(errors, num=5):
+    return {key: float(f'{errors[key]:.2g}') for key in sorted(errors, key=errors.get)[:-num - 1:-1]}
 
 
 def build_model(case, weights):
@@ -50,8 +62,8 @@ def build_model(case, weights):
     return model.eval()
 
 
-def make_batch(model, case, seeded):
-    """The preprocessed clips of a case with their ground truth; padding frames of AVSS are those from the sixth on."""
+def make_batch(model, case, seeded, readme):
+    """The preprocessed clips of a case with their ground truth; which frames of AVSS are padding, its README says."""
     subset, seed, size, num_clips = case['subset'], case['seed'], tuple(case['size']), case['clips']
     num = case['frames']
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
@@ -60,7 +72,7 @@ def make_batch(model, case, seeded):
     masks = (drawn % 71 if subset == 'avss' else (drawn > 150).byte()).unflatten(0, (num_clips, -1))
     valid, labelled = torch.ones(2, frames.shape[1], dtype=torch.bool)
     if subset == 'avss':
-        valid[5:] = labelled[5:] = False
+        valid, labelled = _flags(readme, r'\(valid video frames\) ='), _flags(readme, 'supervised flag')
     elif subset == 's4':
         labelled[1:] = False
 
@@ -72,6 +84,12 @@ def make_batch(model, case, seeded):
         samples.append(sample)
     clips = [dict(frames=f, log_mel=a) for f, a in zip(frames, log_mel)]
     return model.data_preprocessor(dict(inputs=clips, data_samples=samples))
+
+
+def _flags(readme, name):
+    """(T,) bool of the text ``NAME 1x5, 0x5``."""
+    runs = re.search(rf'{name} ((?:[01]x\d+[, ]*)+)', readme)[1]
+    return torch.cat([torch.full((int(length), ), value == '1') for value, length in re.findall(r'([01])x(\d+)', runs)])
 
 
 @torch.no_grad()
@@ -96,11 +114,27 @@ def outputs(model, batch, case):
 
 
 def losses(model, batch, trained):
-    """Losses under the official names; gradients are left in the parameters named ``trained``."""
+    """Losses under the official names, in float64; gradients are left in the parameters named ``trained``.
+
+    Frame by frame, which takes less memory: losses are means over the labelled frames, and in evaluation mode batch
+    norms do not mix frames.
+    """
+    model.independent_frames = True
+    model.double()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-    terms = model(**batch, mode='loss')
-    total = sum(terms.values())
-    total.backward()
-    found = {f'loss.{official}': terms[name].item() for official, name in LOSSES.items() if name in terms}
-    return {key: np.array(value) for key, value in {'loss': total.item(), **found}.items()}
+    inputs = {key: x.double() if x.is_floating_point() else x for key, x in batch['inputs'].items()}
+    samples = batch['data_samples']
+    frames = torch.stack([sample.labelled for sample in samples]).nonzero().tolist()
+    found = Counter()
+    for clip, frame in frames:
+        sample = AVSDataSample(labelled=torch.arange(len(samples[clip].labelled)) == frame,
+                               gt_sem_seg=samples[clip].gt_sem_seg)
+        terms = model({key: x[clip:clip + 1] for key, x in inputs.items()}, [sample], mode='loss')
+        total = sum(terms.values())
+        (total / len(frames)).backward()
+        found['loss'] += total.item() / len(frames)
+        for official, name in LOSSES.items():
+            if name in terms:
+                found[f'loss.{official}'] += terms[name].item() / len(frames)
+    return {key: np.array(value) for key, value in found.items()}
