@@ -10,6 +10,9 @@ from avsbench_tree import write_avss, write_csv, write_ms3, write_s4, write_wav
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, WrongAudio
 from mmavs.datasets.samplers import SeededIndex
+from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.datasets.synthesis.scenes import CATEGORIES
+from mmavs.datasets.synthesis.synthesize import _sample
 from mmavs.datasets.wrong_audio import write_manifest
 from mmavs.datasets.wrong_sounds import SoundKind, heard_classes, mix_at_snr
 from mmavs.engine.launch import build_runner
@@ -233,6 +236,20 @@ def test_manifest_is_a_csv_file(s4, tmp_path):
         rows = list(csv.DictReader(file))
     assert rows == [{key: str(value) for key, value in row.items()} for row in wrong.manifest]
     assert list(rows[0]) == ['clip', 'kind', 'source', 'seed', 'level', 'labels']
+
+
+def test_synthetic_lists_say_what_is_heard_and_seen_and_absent_sounds_are_sounds(tmp_path, run_tool):
+    clips = synthesize_clips(str(tmp_path), 'avss', 3, 0, 0, size=32)
+    heard = AVSSDataset(str(clips), 'train', metainfo=dict(classes=('background', *CATEGORIES)), pipeline=PIPELINE)
+    for clip in map(heard.get_data_info, range(3)):
+        scene = _sample('avss', 'train', int(clip['clip_id'][-5:]), 0)[0]
+        assert set(clip['heard']) == {source.category for source in scene.sounds}
+        assert set(clip['visible']) == {item.category for item in scene.objects}
+    run_tool('dataset_converters/synthesize_clips', tmp_path / 'absent', '--absent-sounds', 4)
+    files = sorted(path.relative_to(tmp_path / 'absent').as_posix() for path in tmp_path.glob('absent/*/*.wav'))
+    assert files == ['organ/002.wav', 'rain/000.wav', 'rain/003.wav', 'whistle/001.wav']
+    levels = [np.sqrt(np.mean(soundfile.read(tmp_path / 'absent' / file)[0]**2)) for file in files]
+    assert all(level == pytest.approx(10**(-23 / 20), rel=0.05) for level in levels)
 
 
 # Training

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from .figures import DPI, FAINT, INK
 
@@ -35,9 +36,9 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     kinds = list(dict.fromkeys(kind for run in runs for kind in run['scores']))
     rows = [*kinds, 'mean'] if any(run['g_scores'] for run in runs) else kinds
     colours = [matplotlib.colormaps['tab10' if len(groups) <= 10 else 'tab20'](i) for i in range(len(groups))]
-    row_height = max(0.34, 0.13 * len(groups) + 0.12)
+    row_height = max(0.34, 0.105 * len(groups) + 0.12)
     legend_rows = -(-len(groups) // 4)
-    height = 1.35 + 0.24 * legend_rows + row_height * len(rows)
+    height = 1.2 + 0.2 * legend_rows + row_height * len(rows)
     figure = Figure((10.5, height), dpi=DPI, facecolor='white')
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(PANELS), sharey=True)
@@ -53,7 +54,7 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
         for name, colour, marker in zip(groups, colours, MARKERS * len(groups))
     ]
     figure.subplots_adjust(
-        left=0.14, right=0.985, wspace=0.08, bottom=0.62 / height, top=1 - (0.45 + 0.24 * legend_rows) / height)
+        left=0.14, right=0.985, wspace=0.08, bottom=0.62 / height, top=1 - (0.42 + 0.2 * legend_rows) / height)
     figure.legend(
         handles=handles, loc='upper left', bbox_to_anchor=(0.13, 1 - 0.02 / height), ncols=min(len(groups), 4),
         frameon=False, fontsize=9)
@@ -73,8 +74,11 @@ def _draw_panel(axes, groups: Mapping, rows: list[str], colours: list, read) -> 
             if len(values) > 1:
                 axes.plot(values, [y + offset] * len(values), marker, color=colour, markersize=3, alpha=0.55, zorder=2)
             axes.plot([fmean(values)], [y + offset], marker, color=colour, markersize=6.5, zorder=3)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xticks(np.arange(0, 1.01, 0.2))
+    # Shares of a frame are small, scores are compared over their whole range.
+    end = 1 if read is not PANELS[1][2] else max(0.2, *(read(run, kind) for group in groups.values() for run in group
+                                                        for kind in run['scores']))
+    axes.set_xlim(-0.03 * end, 1.03 * end)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis='x', color='#d9dde2', linewidth=0.7, zorder=1)
     axes.tick_params(length=0, labelsize=8.5, colors=INK)
     for spine in axes.spines.values():

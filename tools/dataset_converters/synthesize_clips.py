@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmavs.datasets.synthesis import compose_clips, synthesize_clips
+from mmavs.datasets.synthesis import compose_clips, synthesize_absent_sounds, synthesize_clips
 from mmavs.datasets.synthesis.synthesize import SUBSETS
 from mmavs.utils.errors import one_line_errors
 
@@ -16,6 +16,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
     parser.add_argument('--workers', type=int, default=1, help='processes')
+    parser.add_argument('--absent-sounds', type=int, metavar='N',
+                        help='write N sounds of classes that no procedural clip has to OUT, instead of clips')
     procedural = parser.add_argument_group('procedural clips')
     procedural.add_argument('--num-train', type=int, help='clips (default: 400)')
     procedural.add_argument('--num-val', type=int, help='clips (default: 40)')
@@ -36,6 +38,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the clips, print where they are."""
     args = parse_args()
+    if args.absent_sounds is not None:
+        print(synthesize_absent_sounds(args.out, args.absent_sounds, args.seed))
+        return
     common = dict(seed=args.seed, size=args.size, workers=args.workers, layout=args.layout)
     if args.pairs:
         classes = args.classes or Path(args.pairs).with_name('classes.csv')
