@@ -11,7 +11,7 @@ from mmavs.models.layers import (
     deformable_sampling,
     sine_positional_encoding,
 )
-from mmavs.models.layers.deformable_attention import _mmcv_cuda_op, _sample_by_rows
+from mmavs.models.layers.deformable_attention import mmcv_cuda_op, sample_by_rows
 
 SHAPES = [(2, 3), (4, 5), (1, 7)]
 
@@ -88,11 +88,11 @@ def test_points_that_are_not_numbers_spoil_only_their_own_query():
     assert found[1].isfinite().all() and found[0, 2].isfinite().all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available() or _mmcv_cuda_op() is None, reason='mmcv has no CUDA ops here')
+@pytest.mark.skipif(not torch.cuda.is_available() or mmcv_cuda_op() is None, reason='mmcv has no CUDA ops here')
 @pytest.mark.parametrize('num', [1, 3, 65])
 def test_sampling_equals_the_compiled_op(num):
     inputs = sampling_inputs(num=num, dtype=torch.float32, device='cuda')
-    by_rows, compiled = _sample_by_rows(inputs[0], SHAPES, *inputs[1:]), deformable_sampling(inputs[0], SHAPES,
+    by_rows, compiled = sample_by_rows(inputs[0], SHAPES, *inputs[1:]), deformable_sampling(inputs[0], SHAPES,
                                                                                              *inputs[1:])
     torch.testing.assert_close(by_rows, compiled, rtol=1e-4, atol=1e-5)
     for a, b in zip(

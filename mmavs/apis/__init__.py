@@ -2,5 +2,6 @@
 from .conversion import convert_checkpoint
 from .inference import inference_clip
 from .model import init_model
+from .zoo import get_model, list_models
 
-__all__ = ['convert_checkpoint', 'inference_clip', 'init_model']
+__all__ = ['convert_checkpoint', 'get_model', 'inference_clip', 'init_model', 'list_models']

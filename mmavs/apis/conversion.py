@@ -11,11 +11,10 @@ from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, Conversion
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
+from mmavs.utils.zoo import read_zoo, stated_sha256, zoo_root
 from mmavs.version import __version__
 
 from .model import init_model
-
-CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: str | Path | None = None) -> Conversion:
@@ -23,22 +22,22 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
 
     Args:
         source: Where it comes from, a key of ``CONVERTERS``.
-        src: The published file.
+        src: The published file. Where a metafile states the SHA-256 of a file of this name, it has to have it.
         dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
             whole model says what it was trained for, as the config has it.
         config: Config that the checkpoint was trained with, whose model the result has to fit; None finds out by the
-            weights.
+            weights. A file, also relative to ``configs/``, or the name of a model of the zoo.
 
     Returns:
         The converted weights and what became of each key.
 
     Raises:
         FileNotFoundError: There is no such file, or none of the weights that complete it.
-        ValueError: The file is no checkpoint, holds an unknown key, its weights are those of several configs and none
-            is named, or the result does not fit the model.
+        ValueError: The file is no checkpoint or not the published one, holds an unknown key, its weights are those of
+            several configs and none is named, or the result does not fit the model.
     """
     converter = CONVERTERS[source]
-    checkpoint = read_checkpoint(src)
+    checkpoint = read_checkpoint(src, sha256=stated_sha256(source, src))
     conversion = converter.convert(weights_of(checkpoint, str(src)))
     if config is None:
         target = converter.target(conversion.state_dict)
@@ -86,4 +85,4 @@ def _target_model(target: dict | str) -> nn.Module:
         init_default_scope('mmavs')
         return MODELS.build(target)
     path = Path(target)
-    return init_model(path if path.is_file() else CONFIGS / path)
+    return init_model(target if path.is_file() or target in read_zoo() else zoo_root() / 'configs' / path)

@@ -5,15 +5,22 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModel
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
+from mmavs.utils.training_settings import training_settings
 
 SAMPLE_RATE = 16000
 MIB = 2**20
@@ -62,7 +69,7 @@ class Meter:
 class PartTimes:
     """Seconds that the branches of the model, and the parts of its head, take in forward calls."""
 
-    def __init__(self, model: BaseModel, meter: Meter) -> None:
+    def __init__(self, model: nn.Module, meter: Meter) -> None:
         self.meter = meter
         self.seconds: defaultdict[str, float] = defaultdict(float)
         for name, part in named_parts(model).items():
@@ -108,8 +115,12 @@ def measure(run: Callable[[], object], meter: Meter, parts: PartTimes, repeats: 
     return Measurement(statistics.median(seconds), min(seconds), max(seconds), max(peaks), medians)
 
 
-def measure_model(model: BaseModel, clips: dict, modes: tuple[str, ...] = ('predict', 'train'),
-                  repeats: int = 5) -> dict[str, Measurement]:
+def measure_model(model: BaseModel,
+                  clips: dict,
+                  modes: tuple[str, ...] = ('predict', 'train'),
+                  repeats: int = 5,
+                  amp: torch.dtype | None = None,
+                  compiled: bool = False) -> dict[str, Measurement]:
     """Measure prediction and training steps (loss and backward, without the optimizer) of a batch of clips.
 
     Args:
@@ -117,22 +128,33 @@ def measure_model(model: BaseModel, clips: dict, modes: tuple[str, ...] = ('pred
         clips: What the model's data preprocessor takes, see :func:`random_clips`.
         modes: ``'predict'``, ``'train'`` or both.
         repeats: Timed calls of each.
+        amp: Run in mixed precision (autocast) of this type; None for float32.
+        compiled: Compile the model with ``torch.compile``, in the call that warms up; its parts cannot be timed then.
 
     Returns:
         The measurement of each mode; the parts of ``'train'`` include ``'backward'``.
     """
     meter = Meter(next(model.parameters()).device)
-    parts = PartTimes(model, meter)
+    if compiled:
+        parts = PartTimes(nn.Module(), meter)
+        model.compile()
+    else:
+        parts = PartTimes(model, meter)
+
+    def precision() -> AbstractContextManager:
+        return nullcontext() if amp is None else torch.autocast(meter.device.type, amp)
 
     @torch.no_grad()
     def predict() -> None:
         model.eval()
-        model(**model.data_preprocessor(clips), mode='predict')
+        with precision():
+            model(**model.data_preprocessor(clips), mode='predict')
 
     def train() -> None:
         model.train()
-        losses = model(**model.data_preprocessor(clips, training=True), mode='loss')
-        loss, _ = model.parse_losses(losses)
+        with precision():
+            losses = model(**model.data_preprocessor(clips, training=True), mode='loss')
+            loss, _ = model.parse_losses(losses)
         start = meter.now()
         loss.backward()
         parts.add('backward', meter.now() - start)
@@ -142,7 +164,7 @@ def measure_model(model: BaseModel, clips: dict, modes: tuple[str, ...] = ('pred
     return {mode: measure(calls[mode], meter, parts, repeats) for mode in modes}
 
 
-def named_parts(model: BaseModel) -> dict[str, torch.nn.Module]:
+def named_parts(model: nn.Module) -> dict[str, torch.nn.Module]:
     """The branches of a model, and the parts of its head, by name."""
     parts = {}
     for name, child in model.named_children():
@@ -158,12 +180,35 @@ def count_parameters(model: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def build_outline(config: dict) -> BaseModel:
+    """Build a model without weights: it has the shapes of everything and computes nothing (device ``meta``).
+
+    Enough for :func:`count_parameters` and :func:`count_flops`, of a model of any size in a second or two.
+
+    Args:
+        config: ``model`` of a config.
+    """
+    config = deepcopy(config)
+    drop_pretrained(config)
+    register = nn.Module.register_parameter
+
+    def register_without_memory(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None:
+            parameter = nn.Parameter(parameter.to('meta'), parameter.requires_grad)
+        register(module, name, parameter)
+
+    # Under torch.device('meta'), constructors that compute numbers with tensors would fail.
+    with mock.patch.object(nn.Module, 'register_parameter', register_without_memory):
+        model = MODELS.build(config)
+    return model.to('meta')
+
+
 @torch.no_grad()
 def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
     """FLOPs of a prediction: matrix products, convolutions and attention, 2 for each multiply-add.
 
     Args:
-        model: The model.
+        model: The model, or its outline.
         clips: What its data preprocessor takes.
 
     Returns:
@@ -174,7 +219,7 @@ def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
     # PyTorch's counter knows the fused attention of GPUs, not that of CPUs.
     cpu_attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__:
                      sdpa_flop_count(q, k, v)}
-    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter:
+    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter, _no_autocast_of_outlines():
         model(**model.data_preprocessor(clips), mode='predict')
     for parameter in trained:
         parameter.requires_grad_()
@@ -188,6 +233,69 @@ def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
         children = [f'{name}.{child}'.removeprefix('.') for child, _ in module.named_children()]
         flops.setdefault(name, sum(flops[child] for child in children))
     return flops
+
+
+@contextmanager
+def _no_autocast_of_outlines() -> Iterator[None]:
+    """Let code that switches autocast off run on the device ``meta``, which has none."""
+    autocast = torch.autocast
+
+    def switch(device_type: str, *args, **kwargs) -> AbstractContextManager:
+        return nullcontext() if device_type == 'meta' else autocast(device_type, *args, **kwargs)
+
+    with mock.patch.object(torch, 'autocast', switch):
+        yield
+
+
+@dataclass
+class Complexity:
+    """Parameters and FLOPs of a prediction.
+
+    Attributes:
+        size: (H, W) of the frames.
+        frames: Number of frames.
+        parameters: Parameters by the name of the module; ``''`` is the whole model.
+        flops: FLOPs likewise.
+        parts: The names of the branches and of the parts of the head.
+    """
+    size: tuple[int, int]
+    frames: int
+    parameters: dict[str, int]
+    flops: dict[str, int]
+    parts: list[str]
+
+    def without(self, *branches: str) -> tuple[int, int]:
+        """Parameters and FLOPs of the whole model but for some branches."""
+        return tuple(counts[''] - sum(counts.get(branch, 0) for branch in branches)
+                     for counts in (self.parameters, self.flops))
+
+
+def complexity_of(config: Config, num_frames: int = 5, size: tuple[int, int] | None = None) -> Complexity:
+    """Parameters and FLOPs of the model of a config, counted without computing anything.
+
+    Args:
+        config: The config.
+        num_frames: Frames of the clip.
+        size: (H, W) of the frames; None for that of :func:`frame_size`.
+    """
+    model = build_outline(config.model)
+    size = tuple(size or frame_size(config))
+    flops = count_flops(model, random_clips(model, size, num_frames=num_frames))
+    parameters = {name: count_parameters(module) for name, module in model.named_modules()}
+    return Complexity(size, num_frames, parameters, flops, list(named_parts(model)))
+
+
+def frame_size(config: Config) -> tuple[int, int]:
+    """(H, W) of the frames that a config tests on.
+
+    Raises:
+        ValueError: Neither the head nor the pipeline of the test says it.
+    """
+    size = config.model.decode_head.get('input_size') or training_settings(config, 'test')['input_size']
+    if size is None:
+        raise ValueError(f"{config.filename}: neither decode_head.input_size nor the test pipeline states the size of "
+                         'the frames: give it by --size')
+    return tuple(size)
 
 
 def random_clips(model: BaseModel,

@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 from torch.utils.data import DataLoader
 
+from .zoo import config_path
+
 # Packages whose constructors take the arguments that configs state.
 CHECKED_PACKAGES = ('mmavs.', 'mmcv.transforms.', 'mmengine.', 'mmpretrain.', 'mmseg.', 'torch.optim.')
 # Keys that are read before the constructor is called, the last two by the constructor of the optimizer.
@@ -32,13 +34,17 @@ def load_config(filename: str, options: dict | None = None) -> Config:
     """Read a config and check it.
 
     Args:
-        filename: A config file.
+        filename: A config file, or the name of a model of the zoo.
         options: Values that replace those of the file, keyed by dotted names ('train_cfg.max_iters').
 
     Raises:
-        ConfigError: The file or one of its ``_base_`` files is missing or is not valid Python, or :func:`check_config`
-            finds a mistake.
+        ConfigError: There is no such model, the file or one of its ``_base_`` files is missing or is not valid Python,
+            or :func:`check_config` finds a mistake.
     """
+    try:
+        filename = config_path(filename)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     try:
         config = Config.fromfile(filename)
     except Exception as error:

@@ -80,9 +80,10 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
     Returns:
         (N, Q, heads * d).
     """
-    op = _mmcv_cuda_op() if value.is_cuda else None
+    # The op has no bfloat16.
+    op = mmcv_cuda_op() if value.is_cuda and value.dtype != torch.bfloat16 else None
     if op is None:
-        return _sample_by_rows(value, spatial_shapes, locations, weights)
+        return sample_by_rows(value, spatial_shapes, locations, weights)
     shapes = torch.tensor(spatial_shapes, device=value.device)
     start = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
     # The op wants a batch that its step divides.
@@ -91,7 +92,7 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
 
 
 @lru_cache(maxsize=1)
-def _mmcv_cuda_op() -> type[torch.autograd.Function] | None:
+def mmcv_cuda_op() -> type[torch.autograd.Function] | None:
     """The op of mmcv, or None where mmcv was built without CUDA ops."""
     try:
         from mmcv.ops import get_compiling_cuda_version
@@ -101,9 +102,11 @@ def _mmcv_cuda_op() -> type[torch.autograd.Function] | None:
     return None if get_compiling_cuda_version() == 'not available' else MultiScaleDeformableAttnFunction
 
 
-def _sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
+def sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
                     weights: Tensor) -> Tensor:
-    """PyTorch version: one weighted sum of rows of ``value`` per query and head, four rows for each bilinear sample.
+    """:func:`deformable_sampling` in plain PyTorch.
+
+    One weighted sum of rows of ``value`` per query and head, four rows for each bilinear sample.
 
     ``F.embedding_bag`` adds the rows up where they lie, so the samples themselves are never written to memory
     (levels * points times the output, with ``F.grid_sample``).

@@ -1,0 +1,238 @@
+"""The zoo: the metafiles tell the truth about the configs, and models are found by name."""
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from modelindex.load_model_index import load
+
+from mmavs.apis import get_model, init_model, list_models
+from mmavs.apis.profiling import build_outline, complexity_of, count_parameters
+from mmavs.utils import zoo
+from mmavs.utils.config import ConfigError, load_config
+from mmavs.utils.converters import CONVERTERS
+from mmavs.utils.zoo import read_yaml, read_zoo, zoo_root
+
+REPOSITORY = Path(__file__).parents[1]
+METAFILES = sorted(REPOSITORY.glob('configs/*/metafile.yml'))
+FILL = 'run tools/analysis_tools/get_flops.py --metafile'
+DATASETS = {'AVSBench-S4', 'AVSBench-MS3', 'AVSBench-semantic', 'VPO-SS', 'VPO-MS', 'VPO-MSMI'}
+METRICS = {'avsbench': {'M_J', 'M_F'}, 'dataset': {'mIoU', 'F', 'FDR', 'J&F'}}
+ORIGIN_KEYS = {'Code', 'Weights', 'Converter'}
+WEIGHTS_KEYS = {'Where', 'File', 'SHA256'}
+
+
+def recipes(folder: Path) -> set[str]:
+    """The configs of a method for published data sets; those for drawn clips are named tiny."""
+    return {str(path.relative_to(REPOSITORY)) for path in folder.rglob('*.py') if '_tiny_' not in path.name}
+
+
+def entries(metafile: Path) -> list[dict]:
+    return read_yaml(metafile)['Models']
+
+
+def test_every_method_is_in_the_index():
+    folders = {path.parent for path in REPOSITORY.glob('configs/*/*.py') if path.parent.name != '_base_'}
+    without = sorted(str(folder.relative_to(REPOSITORY)) for folder in folders
+                     if recipes(folder) and not (folder / 'metafile.yml').exists())
+    assert not without, f'write a metafile.yml in {without}'
+    listed = read_yaml(REPOSITORY / 'model-index.yml')['Import']
+    assert sorted(listed) == [str(path.relative_to(REPOSITORY)) for path in METAFILES], 'put it into model-index.yml'
+
+
+def test_openmmlab_s_reader_takes_the_index():
+    index = load(str(REPOSITORY / 'model-index.yml'))
+    index.build_models_with_collections()
+    assert [model.name for model in index.models] == list(read_zoo())
+    # It looks for READMEs beside the metafile, where OpenMMLab's metafiles name them from the root.
+    assert [problem for problem in index.check(silent=True) if 'Path to README' not in problem] == []
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: path.parent.name)
+def test_metafile_has_an_entry_for_every_recipe(metafile):
+    listed = [entry['Config'] for entry in entries(metafile)]
+    expected = recipes(metafile.parent)
+    assert not expected - {*listed}, f'{metafile}: no entry for these configs'
+    assert not {*listed} - expected, f'{metafile}: entries for configs that do not exist'
+    assert len(listed) == len({*listed}), f'{metafile}: two entries for one config'
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: path.parent.name)
+def test_entries_are_complete(metafile):
+    collections = read_yaml(metafile)['Collections']
+    problems = []
+    for collection in collections:
+        if not collection.get('Paper', {}).keys() & {'Title', 'URL'}:
+            problems.append(f"{collection['Name']}: a collection needs its Paper, with Title or URL")
+        if not (REPOSITORY / collection.get('README', '.')).is_file():
+            problems.append(f"{collection['Name']}: a collection needs its README, a file")
+    for entry in entries(metafile):
+        name = entry['Name']
+        if name != Path(entry['Config']).stem:
+            problems.append(f"{name}: is to be named as its config, {entry['Config']}")
+        if entry['In Collection'] not in {collection['Name'] for collection in collections}:
+            problems.append(f"{name}: there is no collection {entry['In Collection']}")
+        metadata = entry.get('Metadata', {})
+        if metadata.get('Training Data') not in DATASETS:
+            problems.append(f"{name}: Training Data is {metadata.get('Training Data')}, expected one of {DATASETS}")
+        for key in ('Parameters', 'FLOPs'):
+            if not isinstance(metadata.get(key), int):
+                problems.append(f'{name}: Metadata lacks {key}: {FILL} {metafile.relative_to(REPOSITORY)}')
+        for result in entry.get('Results', ()):
+            if result.get('Dataset') not in DATASETS or not result.get('Source') or not result.get('Metrics'):
+                problems.append(f'{name}: a result needs Dataset (one of {DATASETS}), Metrics and Source: {result}')
+            if not result['Metrics'].keys() <= METRICS.get(result.get('Protocol'), set()):
+                problems.append(f'{name}: a result needs a Protocol and its metrics, {METRICS}: {result}')
+            if not all(0 < value <= 100 for value in result['Metrics'].values()):
+                problems.append(f'{name}: metrics are in percent: {result}')
+        origin = entry.get('Converted From')
+        if origin is None:
+            if entry.get('Results'):
+                problems.append(f'{name}: published numbers without "Converted From": {ORIGIN_KEYS}')
+            continue
+        weights = origin.get('Weights', {})
+        if origin.keys() != ORIGIN_KEYS or not weights.get('Where') or not weights.keys() <= WEIGHTS_KEYS:
+            problems.append(f'{name}: "Converted From" has the keys {ORIGIN_KEYS}, its Weights Where (a place, or that '
+                            f'there is none) and, if known, File and SHA256: {origin}')
+        if origin.get('Converter') not in CONVERTERS:
+            problems.append(f"{name}: Converter is {origin.get('Converter')}, expected one of {sorted(CONVERTERS)}")
+        if weights.get('SHA256') and (len(weights['SHA256']) != 64 or not weights.get('File')):
+            problems.append(f'{name}: SHA256 has 64 digits and needs File, the name of the file that has it')
+    assert not problems, '\n'.join(problems)
+
+
+DATASET_TYPES = dict(
+    AVSBenchS4Dataset='AVSBench-S4', AVSBenchMS3Dataset='AVSBench-MS3', AVSSDataset='AVSBench-semantic')
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: path.parent.name)
+def test_entries_state_the_data_of_their_configs(metafile):
+    for entry in entries(metafile):
+        dataset = Config.fromfile(REPOSITORY / entry['Config']).train_dataloader.dataset
+        expected = DATASET_TYPES.get(dataset.type) or f"VPO-{dataset.subset.removeprefix('vpo-').upper()}"
+        assert entry['Metadata']['Training Data'] == expected, entry['Name']
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: path.parent.name)
+def test_entries_state_the_parameters_of_their_configs(metafile):
+    listed = entries(metafile)
+    for entry in listed[::max(1, len(listed) // 3)]:
+        model = load_config(str(REPOSITORY / entry['Config'])).model
+        if model.audio_backbone.type != 'AST':  # of a library that is optional
+            found = count_parameters(build_outline(model))
+            assert entry['Metadata']['Parameters'] == found, f"{entry['Name']}: {FILL} {metafile}"
+
+
+@pytest.mark.parametrize('name', ['vct_swin-b_224_mask-prior_s4', 'tpavi_r50_avss'])
+def test_entries_state_the_flops_of_their_configs(name):
+    assert read_zoo()[name].flops == complexity_of(load_config(name)).flops['']
+
+
+# ---- models by name ----
+
+
+def test_names_are_chosen_by_patterns():
+    assert list_models('vct_swin-b_avss') == ['vct_swin-b_avss']
+    assert set(list_models('vct_swin-b_*avss')) >= {'vct_swin-b_avss', 'vct_swin-b_mask-prior_avss'}
+    assert list_models(['act_*', 'tpavi_r50_s?']) == [
+        name for name in list_models() if name.startswith('act_') or name == 'tpavi_r50_s4']
+    assert list_models('nothing') == [] and len(list_models()) == len(read_zoo())
+
+
+def test_the_zoo_prints_as_a_table(capsys, run_tool, monkeypatch):
+    print(list_models('vct_swin-b_mask-prior_*'))
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if 'vct_swin-b_mask-prior_avss' in line)
+    for text in ('VCT', 'AVSBench-semantic', '222.2', 'M_J 52.5, M_F 56.9', 'avsbench', 'README of spyflying/VCT_AVS'):
+        assert text in row
+    monkeypatch.setenv('COLUMNS', '200')
+    run_tool('list_models', 'vct_swin-b_mask-prior_*')
+    assert 'M_J 52.5, M_F 56.9' in capsys.readouterr().out
+    run_tool('list_models', 'tpavi_r50_*', '--names')
+    assert capsys.readouterr().out.splitlines() == list_models('tpavi_r50_*')
+    with pytest.raises(SystemExit, match="no model of the zoo has a name like absent"):
+        run_tool('list_models', 'absent')
+
+
+def test_an_unknown_name_is_one_error_with_close_matches():
+    for build in (get_model, init_model):
+        with pytest.raises(ValueError, match="'vct_swinb_avss' is neither .* did you mean vct_swin-b_avss") as error:
+            build('vct_swinb_avss')
+        assert '\n' not in str(error.value)
+    with pytest.raises(ConfigError, match='absent.py'):
+        init_model('absent.py')
+    with pytest.raises(ValueError, match='list_models'):
+        get_model('zzzz')
+
+
+@pytest.fixture
+def small_zoo(tmp_path, monkeypatch):
+    """A zoo of one small model, and its checkpoint."""
+    root = tmp_path / 'zoo'
+    (root / 'configs/small').mkdir(parents=True)
+    config = root / 'configs/small/small_model.py'
+    config.write_text(f"_base_ = '{REPOSITORY}/configs/vct/vct_tiny_synthetic.py'\n")
+    (root / 'model-index.yml').write_text('Import:\n  - configs/small/metafile.yml\n')
+    torch.manual_seed(0)
+    model = init_model(config)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'small-model.pth')
+
+    def state(sha256, key='Weights'):
+        weights = f'{{Where: nowhere, File: small-model.pth, SHA256: "{sha256}"}}'
+        if key == 'Converted From':
+            weights = f'{{Weights: {weights}, Converter: vct}}'
+        (root / 'configs/small/metafile.yml').write_text(
+            'Models:\n  - Name: small_model\n    In Collection: Small\n    Config: configs/small/small_model.py\n'
+            f'    Metadata: {{Training Data: none}}\n    {key}: {weights}\n')
+        read_zoo.cache_clear()
+
+    monkeypatch.setattr(zoo, 'zoo_root', lambda: root)
+    yield state, model, tmp_path / 'small-model.pth'
+    read_zoo.cache_clear()
+
+
+@pytest.mark.parametrize('build', [init_model, get_model])
+def test_a_checkpoint_by_name_has_to_have_the_stated_sha256(small_zoo, build):
+    state, model, checkpoint = small_zoo
+    state(hashlib.sha256(checkpoint.read_bytes()).hexdigest())
+    loaded = build('small_model', checkpoint)
+    key = 'decode_head.decoder.class_embed.weight'
+    torch.testing.assert_close(loaded.state_dict()[key], model.state_dict()[key])
+    state('0' * 64)
+    with pytest.raises(ValueError, match='small-model.pth: SHA-256 is .* the metafile states 0000'):
+        build('small_model', checkpoint)
+    # Another name: a training of one's own.
+    build('small_model', checkpoint.rename(checkpoint.with_name('mine.pth')))
+
+
+def test_a_published_file_has_to_have_the_stated_sha256_to_be_converted(small_zoo, tmp_path):
+    from mmavs.apis import convert_checkpoint
+    state, _, checkpoint = small_zoo
+    state('0' * 64, 'Converted From')
+    with pytest.raises(ValueError, match='small-model.pth: SHA-256 is'):
+        convert_checkpoint('vct', checkpoint, tmp_path / 'out.pth')
+    with pytest.raises(ValueError, match='vct: '):  # read, as nothing is stated for this name
+        convert_checkpoint('vct', checkpoint.rename(tmp_path / 'other.pth'), tmp_path / 'out.pth')
+
+
+def test_a_sha256_that_yaml_takes_for_a_number_is_an_error(small_zoo):
+    state = small_zoo[0]
+    state('1' * 64)
+    metafile = zoo.zoo_root() / 'configs/small/metafile.yml'
+    metafile.write_text(metafile.read_text().replace('"', ''))
+    with pytest.raises(ValueError, match='small_model.*SHA256 1+: write it in quotes'):
+        read_zoo()
+
+
+def test_a_metafile_that_lacks_a_key_is_named(small_zoo):
+    state = small_zoo[0]
+    state('0' * 64)
+    metafile = zoo.zoo_root() / 'configs/small/metafile.yml'
+    metafile.write_text(metafile.read_text().replace('    In Collection: Small\n', ''))
+    with pytest.raises(ValueError, match="metafile.yml: the model 'small_model' lacks or misstates 'In Collection'"):
+        read_zoo()
+
+
+def test_the_root_of_the_zoo_is_the_checkout():
+    assert zoo_root() == REPOSITORY

@@ -1,0 +1,100 @@
+#!/usr/bin/env python
+"""Parameters and FLOPs of the model of a config, by branch: ``python tools/analysis_tools/get_flops.py CONFIG``.
+
+Counted from shapes alone, so that a model of any size takes a second or two and no memory. A multiply-add is 2 FLOPs.
+With ``--metafile`` the figures of all models of a metafile are written into it.
+"""
+import argparse
+import re
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+import mmavs.models  # noqa: F401
+from mmavs.apis.profiling import Complexity, complexity_of
+from mmavs.utils.config import load_config
+from mmavs.utils.errors import one_line_errors
+from mmavs.utils.zoo import read_yaml, zoo_root
+
+# Branches that comparisons between methods leave out, because some methods have none or run them once and for all.
+BRANCHES = dict(audio_backbone='the audio encoder', mask_prior='the mask prior')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Parameters and FLOPs of a model, by branch')
+    parser.add_argument('config', nargs='?', help='config file, or name of a model of the zoo')
+    parser.add_argument('--frames', type=int, default=5, help='frames of the clip')
+    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
+    parser.add_argument(
+        '--metafile', nargs='+', metavar='FILE', help='write Parameters and FLOPs of all its models into the metafile')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    args = parser.parse_args()
+    if (args.config is None) == (args.metafile is None):
+        parser.error('give a config or --metafile FILE')
+    return args
+
+
+def report(complexity: Complexity, title: str) -> Table:
+    table = Table(title=title)
+    for heading in ('part', 'params (M)', 'GFLOPs', 'GFLOPs (%)'):
+        table.add_column(heading, justify='left' if heading == 'part' else 'right', no_wrap=True)
+
+    def add_row(name: str, parameters: int, flops: int, **style: bool) -> None:
+        share = 100 * flops / complexity.flops['']
+        table.add_row(name, f'{parameters / 1e6:.2f}', f'{flops / 1e9:.1f}', f'{share:.1f}', **style)
+
+    for part in complexity.parts:
+        add_row(part, complexity.parameters[part], complexity.flops.get(part, 0))
+    table.add_section()
+    add_row('all', complexity.parameters[''], complexity.flops[''], end_section=True)
+    present = [branch for branch in BRANCHES if branch in complexity.parts]
+    for branch in present:
+        add_row(f'without {BRANCHES[branch]}', *complexity.without(branch))
+    if len(present) > 1:
+        add_row('without either', *complexity.without(*present))
+    return table
+
+
+def fill_metafile(path: Path) -> None:
+    """Write the figures into a metafile and leave the rest of its text as it is."""
+    for entry in read_yaml(path)['Models']:
+        complexity = complexity_of(load_config(str(zoo_root() / entry['Config'])))
+        parameters, flops = complexity.parameters[''], complexity.flops['']
+        path.write_text(with_figures(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops), 'utf-8')
+        print(f"{entry['Name']}: {parameters} parameters, {flops} FLOPs", flush=True)
+
+
+def with_figures(text: str, name: str, parameters: int, flops: int) -> str:
+    """The text of a metafile with the figures in the ``Metadata`` of a model."""
+    start = re.search(rf'^  - Name: {re.escape(name)}$', text, re.MULTILINE)
+    if start is None:
+        raise ValueError(f'{name}: found no line "  - Name: {name}" in the metafile; write entries as the others are')
+    end = re.compile(r'^  - Name: ', re.MULTILINE).search(text, start.end())
+    end = end.start() if end else len(text)
+    entry = re.sub(r'^      (Parameters|FLOPs): .*\n', '', text[start.start():end], flags=re.MULTILINE)
+    if '\n    Metadata:\n' not in entry:
+        raise ValueError(f'{name}: its entry in the metafile has no line "    Metadata:"')
+    figures = f'      Parameters: {parameters}\n      FLOPs: {flops}\n'
+    return text[:start.start()] + entry.replace('\n    Metadata:\n', f'\n    Metadata:\n{figures}', 1) + text[end:]
+
+
+@one_line_errors()
+def main() -> None:
+    args = parse_args()
+    if args.metafile:
+        for metafile in args.metafile:
+            fill_metafile(Path(metafile))
+        return
+    complexity = complexity_of(load_config(args.config, args.cfg_options), args.frames, args.size)
+    size = 'x'.join(map(str, complexity.size))
+    console = Console()
+    console.print(report(complexity, f'{args.config}: one clip of {args.frames} frames of {size}'))
+    console.print(f'{complexity.parameters[""]:,} parameters. FLOPs of a prediction: matrix products, convolutions and '
+                  'attention, 2 for each multiply-add.', highlight=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,31 @@
+#!/usr/bin/env python
+"""Print the model zoo as a table: ``python tools/list_models.py ['vct_*_avss']``."""
+import argparse
+
+from rich.console import Console
+
+from mmavs.apis import list_models
+from mmavs.utils.errors import one_line_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Print the models of the zoo as a table')
+    parser.add_argument('pattern', nargs='*', default=['*'], help="patterns of names, for example 'vct_*_avss'")
+    parser.add_argument('--names', action='store_true', help='print the names only, one in a line')
+    return parser.parse_args()
+
+
+@one_line_errors()
+def main() -> None:
+    args = parse_args()
+    models = list_models(args.pattern)
+    if not models:
+        raise SystemExit(f"error: no model of the zoo has a name like {' or '.join(args.pattern)}")
+    if args.names:
+        print(*models, sep='\n')
+    else:
+        Console().print(models.table())
+
+
+if __name__ == '__main__':
+    main()
