@@ -1,9 +1,29 @@
 """Package mmavs. OpenMMLab's packages are not install requirements: see requirements/mminstall.txt for the reason."""
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# What a wheel carries in mmavs/.mim, where OpenMMLab's package manager looks for it; a checkout has it at its root.
+CARRIED = ('configs', 'demo', 'tools', 'model-index.yml')
+
+
+class BuildWithConfigs(build_py):
+    """Put configs and tools into the package, unless it is installed in editable mode."""
+
+    def run(self) -> None:
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            return
+        target = Path(self.build_lib) / 'mmavs/.mim'
+        shutil.rmtree(target, ignore_errors=True)  # of an earlier build
+        for name in CARRIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns('__pycache__', '.*'))
+            else:
+                shutil.copy(ROOT / name, target / name)
 
 
 def read_version() -> str:
@@ -34,6 +54,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     python_requires='>=3.10',
+    cmdclass=dict(build_py=BuildWithConfigs),
     packages=find_packages(include=['mmavs', 'mmavs.*']),
     include_package_data=True,
     install_requires=read_requirements('runtime'),

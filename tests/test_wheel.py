@@ -1,0 +1,94 @@
+"""The package as a wheel: it brings configs and tools, and works without the checkout."""
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = ('mmavs', 'configs', 'demo', 'tools', 'requirements')
+FILES = ('setup.py', 'pyproject.toml', 'setup.cfg', 'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE')
+
+# Runs in the environment of the wheel, from a folder of its own.
+SCRIPT = """
+import sys, warnings
+warnings.filterwarnings('ignore')
+from pathlib import Path
+import numpy as np, torch
+import mmavs
+from mmavs.apis import get_model, inference_clip, init_model, list_models
+from mmavs.utils.config import load_config
+from mmavs.utils.zoo import zoo_root
+
+torch.set_num_threads(1)
+checkout, root = sys.argv[1], zoo_root()
+assert root == Path(mmavs.__file__).parent / '.mim' and Path(sys.prefix) in root.parents, root
+assert {'vct_swin-b_avss', 'tpavi_r50_s4'} <= set(list_models()) and 'M_J 52.5' in str(list_models())
+
+def segment(model):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    return inference_clip(model, frames, rng.uniform(-0.5, 0.5, 16000).astype(np.float32), 16000)
+
+# A small model with a checkpoint
+config = root / 'configs/vct/vct_tiny_synthetic.py'
+torch.manual_seed(0)
+model = init_model(config)
+torch.save(dict(state_dict=model.state_dict()), 'tiny.pth')
+loaded = segment(init_model(config, 'tiny.pth'))
+assert loaded.pred_sem_seg.shape == (1, 32, 48)
+assert torch.equal(loaded.seg_logits, segment(model).seg_logits)
+
+# A model of the zoo by name
+sample = segment(init_model('vct_swin-b_avss'))
+assert sample.seg_logits.shape == (1, 71, 32, 48) and sample.seg_logits.isfinite().all()
+
+seen = [str(path) for path in sys.path] + [str(getattr(m, '__file__', '')) for m in sys.modules.values()]
+assert not [path for path in seen if Path(path).is_relative_to(checkout) and 'site-packages' not in path], seen
+print('works')
+"""
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built from a copy, without a network."""
+    source = tmp_path_factory.mktemp('source')
+    for name in SOURCES:
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    for name in FILES:
+        shutil.copy(REPOSITORY / name, source / name)
+    command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-index', '--no-deps', '--no-build-isolation',
+               '--disable-pip-version-check', '--wheel-dir', str(source / 'dist'), str(source)]
+    built = subprocess.run(command, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return next((source / 'dist').glob('mmavs-*.whl'))
+
+
+def test_the_wheel_holds_every_config_and_tool_and_nothing_else(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    carried = {f'mmavs/.mim/{path.relative_to(REPOSITORY)}' for folder in ('configs', 'demo', 'tools')
+               for path in (REPOSITORY / folder).rglob('*') if path.is_file() and '__pycache__' not in path.parts}
+    assert {name for name in names if name.startswith('mmavs/.mim/')} == carried | {'mmavs/.mim/model-index.yml'}
+    assert {name.split('/')[0] for name in names if '.dist-info/' not in name} == {'mmavs'}
+    modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / 'mmavs').rglob('*.py')}
+    assert modules <= names
+
+
+def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):
+    environment, elsewhere = tmp_path / 'venv', tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    venv.create(environment, with_pip=False)
+    site = next(environment.glob('lib/python*/site-packages'))
+    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps',
+                    '--disable-pip-version-check', '--target', str(site), str(wheel)], check=True)
+    # The libraries of this environment, without what its own .pth files add: the checkout in editable mode.
+    (site / 'libraries.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    environ = {key: value for key, value in os.environ.items() if not key.startswith('PYTHON')}
+    run = subprocess.run([str(environment / 'bin/python'), '-c', SCRIPT, str(REPOSITORY)], cwd=elsewhere,
+                         env=environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True)
+    assert run.stdout.endswith('works\n'), run.stdout + run.stderr
