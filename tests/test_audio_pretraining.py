@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmavs.apis.audio_pretraining import draw_seconds, pretrain_audio_backbone
+from mmavs.apis.audio_pretraining import draw_seconds, pretrain_audio_backbone, scale_outputs
 from mmavs.models.audio_backbones import VGGish
 
 SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
@@ -28,6 +28,19 @@ def test_seconds_of_sound_are_labelled_with_what_is_in_them():
 def test_same_seed_draws_the_same_seconds():
     for first, second in zip(draw_seconds(np.random.default_rng(3), 2), draw_seconds(np.random.default_rng(3), 2)):
         assert torch.equal(first, second)
+
+
+def test_scaling_gives_both_outputs_a_root_mean_square_of_one_and_changes_nothing_else():
+    torch.manual_seed(0)
+    backbone = VGGish(output='embedding', frozen=False, **SMALL)
+    sounds, _ = draw_seconds(np.random.default_rng(0), 8)
+    examples = backbone.log_mel_examples(sounds).flatten(0, 1)
+    with torch.no_grad():
+        before = backbone.features(examples), backbone(sounds, 1)
+        scale_outputs(backbone, sounds)
+        after = backbone.features(examples), backbone(sounds, 1)
+    for old, new in zip(before, after):
+        torch.testing.assert_close(new, old / old.square().mean().sqrt(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('output', ['embedding', 'conv'])

@@ -10,4 +10,4 @@ model = dict(
     audio_backbone=dict(
         frozen=True,
         init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-sounds.pth')),
-    decode_head=dict(num_classes=1, audio_bias=True, avm_loss=dict(reduction='sum')))
+    decode_head=dict(num_classes=1, audio_bias=True))

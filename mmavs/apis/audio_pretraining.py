@@ -23,7 +23,7 @@ def pretrain_audio_backbone(config: dict,
     """Train a VGGish to name which of the drawn sounds it hears, and save its weights.
 
     Every example is a second of noise with none, one or two sounds of the training instances in it. The classifier on
-    top of the embedding is thrown away.
+    top of the embedding is thrown away; both outputs get a root mean square of 1.
 
     Args:
         config: Config of the backbone, with ``output='embedding'``; its ``frozen`` and ``init_cfg`` do not count.
@@ -56,6 +56,7 @@ def pretrain_audio_backbone(config: dict,
         schedule.step()
         right.append(((logits > 0) == (present > 0)).float().mean().item())
 
+    scale_outputs(backbone, draw_seconds(rng, batch_size)[0].to(device))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f'{out.name}.partial')
@@ -63,6 +64,23 @@ def pretrain_audio_backbone(config: dict,
     torch.save(dict(state_dict=backbone.state_dict(), meta=meta), partial)
     os.replace(partial, out)
     return float(np.mean(right[-max(1, steps // 10):]))
+
+
+@torch.no_grad()
+def scale_outputs(backbone: nn.Module, waveforms: Tensor) -> None:
+    """Give the map and the embedding of a VGGish a root mean square of 1 on these sounds (N, 16000).
+
+    ReLU and pooling let a factor through, so the embedding does not depend on the factor of the map.
+    """
+    *_, last_conv = (layer for layer in backbone.features if isinstance(layer, nn.Conv2d))
+    first, *_, last = (layer for layer in backbone.embeddings if isinstance(layer, nn.Linear))
+    map_rms = backbone.features(backbone.log_mel_examples(waveforms).flatten(0, 1)).square().mean().sqrt()
+    for parameter in (last_conv.weight, last_conv.bias):
+        parameter /= map_rms
+    first.weight *= map_rms
+    embedding_rms = backbone(waveforms, 1).square().mean().sqrt()
+    for parameter in (last.weight, last.bias):
+        parameter /= embedding_rms
 
 
 def draw_seconds(rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
