@@ -85,9 +85,11 @@ def channels_of(backbone: ConfigDict) -> tuple[int, ...]:
 
 
 def shrink(part: ConfigDict) -> None:
-    accepted = inspect.signature(MODELS.get(part.type)).parameters
+    accepted, num_queries = inspect.signature(MODELS.get(part.type)).parameters, part.get('num_queries')
     part.update({name: value for name, value in SIZES.items() if name in accepted})
     part.update(SIZES_OF.get(part.type, {}))
+    if num_queries is not None:
+        part.num_queries = min(num_queries, SIZES['num_queries'])  # a single one is a case of its own
 
 
 def components(node: object) -> Iterator[ConfigDict]:
