@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Print the model zoo as a table: ``python tools/list_models.py ['vct_*_avss']``."""
 import argparse
+import sys
 
 from rich.console import Console
 
@@ -20,7 +21,7 @@ def main() -> None:
     args = parse_args()
     models = list_models(args.pattern)
     if not models:
-        raise SystemExit(f"error: no model of the zoo has a name like {' or '.join(args.pattern)}")
+        sys.exit(f"error: no model of the zoo has a name like {' or '.join(args.pattern)}")
     if args.names:
         print(*models, sep='\n')
     else:

@@ -147,19 +147,15 @@ def row_of(mode: str, result: Measurement, stamp: dict) -> dict:
 
 
 def append_rows(file: Path, rows: list[dict]) -> None:
-    """Add rows to a CSV file.
-
-    Raises:
-        ValueError: The file has other columns.
-    """
+    """Add rows to a CSV file of the same columns."""
     columns = list(rows[0])
     new = not file.exists()
     if not new:
         with file.open(newline='') as stream:
             found = next(csv.reader(stream), [])
         if found != columns:
-            raise ValueError(f'{file}: has the columns {", ".join(found)}, expected {", ".join(columns)}: name another '
-                             'file')
+            sys.exit(f'error: {file}: has the columns {", ".join(found)}, expected {", ".join(columns)}; name another '
+                     'file')
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open('a', newline='') as stream:
         writer = csv.DictWriter(stream, columns)

@@ -6,6 +6,7 @@ With ``--metafile`` the figures of all models of a metafile are written into it.
 """
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -71,12 +72,12 @@ def with_figures(text: str, name: str, parameters: int, flops: int) -> str:
     """The text of a metafile with the figures in the ``Metadata`` of a model."""
     start = re.search(rf'^  - Name: {re.escape(name)}$', text, re.MULTILINE)
     if start is None:
-        raise ValueError(f'{name}: found no line "  - Name: {name}" in the metafile; write entries as the others are')
+        sys.exit(f'error: {name}: found no line "  - Name: {name}" in the metafile; write entries as the others are')
     end = re.compile(r'^  - Name: ', re.MULTILINE).search(text, start.end())
     end = end.start() if end else len(text)
     entry = re.sub(r'^      (Parameters|FLOPs): .*\n', '', text[start.start():end], flags=re.MULTILINE)
     if '\n    Metadata:\n' not in entry:
-        raise ValueError(f'{name}: its entry in the metafile has no line "    Metadata:"')
+        sys.exit(f'error: {name}: its entry in the metafile has no line "    Metadata:"')
     figures = f'      Parameters: {parameters}\n      FLOPs: {flops}\n'
     return text[:start.start()] + entry.replace('\n    Metadata:\n', f'\n    Metadata:\n{figures}', 1) + text[end:]
 

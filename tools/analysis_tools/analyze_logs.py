@@ -1,0 +1,110 @@
+#!/usr/bin/env python
+"""Summarise and plot the logs of trainings: ``python tools/analysis_tools/analyze_logs.py WORK_DIR ...``.
+
+Reads the ``vis_data/scalars.json`` that MMEngine writes. A resumed training goes on in a further log: all logs of a
+work dir are put together, and steps that were repeated count as in the last one. Tests are left out.
+"""
+import argparse
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+# What a line says of the training itself.
+BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
+Curves = dict[str, dict[int, float]]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Summarise and plot the logs of trainings')
+    parser.add_argument('logs', nargs='+', help='work dirs or scalars.json files')
+    parser.add_argument('--keys', nargs='+', metavar='KEY', help='what to show, loss or avsbench/M_J for example '
+                        '(default: all)')
+    parser.add_argument('--out', metavar='FILE', help='picture (.png, .pdf, .svg) with a panel for each key')
+    return parser.parse_args()
+
+
+def read_curves(log: str) -> Curves:
+    """{key: {step: value}} of a log file, or of all logs of a work dir."""
+    files = [Path(log)] if Path(log).is_file() else sorted(Path(log).glob('*/vis_data/scalars.json'))
+    if not files:
+        sys.exit(f'error: {log}: neither a scalars.json nor a work dir with */vis_data/scalars.json')
+    curves = defaultdict(dict)
+    for file in files:
+        lines = file.read_text().splitlines()
+        for number, line in enumerate(lines, 1):
+            try:
+                scalars = json.loads(line)
+                step = scalars['step']
+            except (ValueError, KeyError, TypeError):
+                if number == len(lines):
+                    continue  # the training was killed while it wrote the line
+                sys.exit(f'error: {file}: line {number} is no record of MMEngine with a step: {line[:60]!r}')
+            is_evaluation = 'loss' not in scalars
+            if is_evaluation and step == 0:
+                continue  # a test
+            for key, value in scalars.items():
+                if isinstance(value, int | float) and not (is_evaluation and key in BOOKKEEPING):
+                    curves[key][step] = value
+    return dict(curves)
+
+
+def summary(curves: Curves, keys: list[str], title: str) -> Table:
+    """First, last, smallest and largest value of each key, with the steps of the last two."""
+    table = Table(title=title)
+    table.add_column('key', no_wrap=True)
+    for heading in ('values', 'first', 'last', 'min', 'step', 'max', 'step'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    for key in keys:
+        curve = curves[key]
+        values = list(curve.values())
+        low, high = min(curve, key=curve.get), max(curve, key=curve.get)
+        table.add_row(key, str(len(curve)), f'{values[0]:.4g}', f'{values[-1]:.4g}', f'{curve[low]:.4g}', str(low),
+                      f'{curve[high]:.4g}', str(high))
+    if 'time' in curves:
+        table.caption = f"median of {median(curves['time'].values()):.3f} s for an iteration, of which " \
+                        f"{median(curves['data_time'].values()):.3f} s waiting for data"
+    return table
+
+
+def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
+    figure = Figure(figsize=(6.4, 2.6 * len(keys)), layout='constrained')
+    FigureCanvasAgg(figure)
+    for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys):
+        for name, curves in logs.items():
+            curve = curves.get(key, {})
+            axes.plot(list(curve), list(curve.values()), label=name, linewidth=1, marker='o' if len(curve) < 30 else '',
+                      markersize=3)
+        axes.set(xlabel='step', ylabel=key)
+        axes.grid(alpha=0.3)
+        axes.spines[['top', 'right']].set_visible(False)
+    if len(logs) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', frameon=False, fontsize=8)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+
+
+def main() -> None:
+    args = parse_args()
+    logs = {log: read_curves(log) for log in args.logs}
+    known = list(dict.fromkeys(key for curves in logs.values() for key in curves if key not in BOOKKEEPING))
+    keys = args.keys or known
+    for key in keys:
+        if not any(key in curves for curves in logs.values()):
+            sys.exit(f"error: {key} is in none of the logs, which have {', '.join(known)}")
+    console = Console()
+    for log, curves in logs.items():
+        console.print(summary(curves, [key for key in keys if key in curves], log))
+    if args.out:
+        plot(logs, keys, Path(args.out))
+        print(args.out)
+
+
+if __name__ == '__main__':
+    main()
