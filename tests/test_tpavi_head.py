@@ -19,6 +19,7 @@ from mmavs.models.losses import (
 from mmavs.structures import FrameTargets
 from mmavs.utils.config import load_config
 from mmavs.utils.converters import convert_tpavi
+from mmavs.utils.converters.tpavi import target_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs/tpavi'
 CHANNELS, AUDIO, DIMS = (4, 6, 8, 10), 12, 16
@@ -398,3 +399,11 @@ def test_configs_hold_the_published_recipe(backbone, subset, epochs, num_classes
         assert config.train_cfg.val_begin == 15
     else:
         assert config.test_evaluator.batch_size == 4
+
+
+def test_one_output_channel_needs_the_name_of_a_config():
+    weights = {'decode_head.decoder.output_conv.4.weight': torch.zeros(1, 32, 1, 1)}
+    with pytest.raises(ValueError, match=r'--config configs/tpavi/tpavi_pvt-v2-b5_s4.py or .*_ms3.py'):
+        target_config(weights)
+    weights['decode_head.decoder.output_conv.4.weight'] = torch.zeros(71, 32, 1, 1)
+    assert target_config(weights) == 'tpavi/tpavi_pvt-v2-b5_avss.py'

@@ -52,15 +52,18 @@ def convert_tpavi(weights: Mapping[str, Tensor]) -> Conversion:
 
 
 def target_config(weights: Mapping[str, Tensor]) -> str:
-    """The config, relative to ``configs/``, that converted weights belong to; S4 and MS3 share their architecture.
+    """The config, relative to ``configs/``, that converted weights belong to.
 
     Raises:
-        ValueError: The output fits no published subset.
+        ValueError: S4 and MS3, which share their architecture, or an output that fits no published subset.
     """
     num_outputs = len(weights.get('decode_head.decoder.output_conv.4.weight', ()))
-    subset = {1: 's4', 71: 'avss'}.get(num_outputs)
-    if subset is None:
+    backbone = 'r50' if 'backbone.layer1.0.conv1.weight' in weights else 'pvt-v2-b5'
+    name = f'tpavi/tpavi_{backbone}'
+    if num_outputs == 71:
+        return f'{name}_avss.py'
+    if num_outputs != 1:
         raise ValueError(f'tpavi: the checkpoint has {num_outputs} output channels, expected 1 (S4, MS3) or 71 (AVSS): '
                          'name the config that it was trained with')
-    backbone = 'r50' if 'backbone.layer1.0.conv1.weight' in weights else 'pvt-v2-b5'
-    return f'tpavi/tpavi_{backbone}_{subset}.py'
+    raise ValueError('tpavi: S4 and MS3 have the same model, so the weights do not say which of them the checkpoint was '
+                     f'trained on: name its config, --config configs/{name}_s4.py or configs/{name}_ms3.py')
