@@ -3,8 +3,6 @@
 import argparse
 import sys
 
-from rich.console import Console
-
 from mmavs.apis import list_models
 from mmavs.utils.errors import one_line_errors
 
@@ -25,7 +23,7 @@ def main() -> None:
     if args.names:
         print(*models, sep='\n')
     else:
-        Console().print(models.table())
+        print(models)
 
 
 if __name__ == '__main__':
