@@ -65,5 +65,5 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
     if num_outputs != 1:
         raise ValueError(f'tpavi: the checkpoint has {num_outputs} output channels, expected 1 (S4, MS3) or 71 (AVSS): '
                          'name the config that it was trained with')
-    raise ValueError('tpavi: S4 and MS3 have the same model, so the weights do not say which of them the checkpoint was '
-                     f'trained on: name its config, --config configs/{name}_s4.py or configs/{name}_ms3.py')
+    raise ValueError('tpavi: S4 and MS3 have the same model, so the weights do not say on which of them the checkpoint '
+                     f'was trained: name its config, --config configs/{name}_s4.py or configs/{name}_ms3.py')
