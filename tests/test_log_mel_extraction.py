@@ -2,6 +2,7 @@
 import os
 import pickle
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +45,8 @@ def ms3(synthetic, tmp_path):
 
 
 def list_clips(root, subset):
-    return [
-        clip for split in ('train', 'val', 'test')
-        for clip in DATASET_TYPES[subset](str(root), split=split, metainfo=METAINFO[subset], lazy_init=True).list_clips()
-    ]
+    build = partial(DATASET_TYPES[subset], str(root), metainfo=METAINFO[subset], lazy_init=True)
+    return [clip for split in ('train', 'val', 'test') for clip in build(split=split).list_clips()]
 
 
 def vggish():
