@@ -98,7 +98,7 @@ def main() -> None:
     for key in keys:
         if not any(key in curves for curves in logs.values()):
             sys.exit(f"error: {key} is in none of the logs, which have {', '.join(known)}")
-    console = Console()
+    console = Console(width=200)  # a narrower one would cut digits off
     for log, curves in logs.items():
         console.print(summary(curves, [key for key in keys if key in curves], log))
     if args.out:
