@@ -1,7 +1,7 @@
-# As tiny_synthetic.py, but shorter: for comparing methods.
+# As tiny_synthetic.py, but longer: masks that do not say what sounds teach more slowly.
 _base_ = './tiny_synthetic.py'
 
-max_iters = 600
+max_iters = 1500
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
