@@ -1,4 +1,4 @@
-"""Convert published checkpoints, checked against the model that they belong to."""
+"""Convert published checkpoints, checked against the model that they belong to, and give them back their names."""
 import os
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from torch import nn
 
 from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
-from mmavs.utils.converters import CONVERTERS, Conversion
+from mmavs.utils.converters import CONVERTERS, Conversion, export_weights
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
 from mmavs.utils.zoo import read_zoo, stated_sha256, zoo_root
 from mmavs.version import __version__
@@ -53,12 +53,38 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
     if hasattr(model, 'cfg'):
         meta[TRAINED_FOR] = training_settings(model.cfg)
-    dst = Path(dst)
+    _save(dict(state_dict=weights, meta=meta), Path(dst))
+    return conversion
+
+
+def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversion:
+    """Write a checkpoint of mmavs under the names of a published model, for its authors' code.
+
+    Args:
+        target: Whose names, a key of ``CONVERTERS``.
+        src: A checkpoint of mmavs that was trained or converted.
+        dst: File to write: a plain state dict, for ``vct`` and ``beats`` as ``model``, with what their authors' code
+            reads beside. It lacks the weights that converting drops, as mmavs does not keep them; so the authors' code
+            has to load it with ``strict=False``, as that of ``vct`` does.
+
+    Returns:
+        The exported weights and what became of each key.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is no checkpoint, or has a key without a counterpart in the published model.
+    """
+    conversion = export_weights(target, weights_of(read_checkpoint(src), str(src)))
+    _save(CONVERTERS[target].file(conversion.state_dict), Path(dst))
+    return conversion
+
+
+def _save(checkpoint: dict, dst: Path) -> None:
+    """Write a file, whole or not at all."""
     dst.parent.mkdir(parents=True, exist_ok=True)
     partial = dst.with_name(f'{dst.name}.partial')
-    torch.save(dict(state_dict=weights, meta=meta), partial)
+    torch.save(checkpoint, partial)
     os.replace(partial, dst)
-    return conversion
 
 
 def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:

@@ -1,5 +1,8 @@
 #!/usr/bin/env python
-"""Convert a published checkpoint: ``python tools/model_converters/convert.py --from vct SRC DST``."""
+"""Convert a published checkpoint, or one of mmavs back to the names of the authors.
+
+``python tools/model_converters/convert.py --from vct SRC DST``, ``... --to vct SRC DST``
+"""
 import argparse
 import re
 from collections import defaultdict
@@ -7,35 +10,41 @@ from collections import defaultdict
 from rich.console import Console
 from rich.table import Column, Table
 
-from mmavs.apis import convert_checkpoint
+from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.utils.converters import CONVERTERS, Conversion
 from mmavs.utils.errors import one_line_errors
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Convert a published checkpoint; every key is used, or dropped with a '
-                                     'reason')
-    parser.add_argument('--from', dest='source', required=True, choices=sorted(CONVERTERS), help='what SRC is')
-    parser.add_argument('--config', help='config that SRC was trained with (default: found by the weights)')
-    parser.add_argument('src', metavar='SRC', help='published file')
+    parser = argparse.ArgumentParser(description='Convert a published checkpoint, or one of mmavs back to the names '
+                                     'of the authors; every key is used, or dropped with a reason')
+    direction = parser.add_mutually_exclusive_group(required=True)
+    direction.add_argument('--from', dest='source', choices=sorted(CONVERTERS), help='what SRC is')
+    direction.add_argument('--to', dest='target', choices=sorted(CONVERTERS), help='whose names DST gets, '
+                           'for SRC of mmavs. What --from drops is not in DST: load it with strict=False')
+    parser.add_argument('--config', help='for --from: config that SRC was trained with (default: found by the weights)')
+    parser.add_argument('src', metavar='SRC', help='published file, or with --to one of mmavs')
     parser.add_argument('dst', metavar='DST', help='file to write')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.target and args.config:
+        parser.error('--config goes with --from; --to needs none')
+    return args
 
 
-def summary(conversion: Conversion) -> Table:
+def summary(conversion: Conversion, source: str, target: str) -> Table:
     """A row for each group of keys that share a destination or a reason; numbers within names become ``*``."""
     groups = defaultdict(int)
-    for key, target in conversion.used.items():
-        groups[_parent(key), _parent(target)] += 1
+    for key, name in conversion.used.items():
+        groups[_parent(key), _parent(name)] += 1
     for key, reason in conversion.dropped.items():
         groups[_parent(key), f'[yellow]dropped: {reason}'] += 1
     for key, origin in conversion.added.items():
         groups[f'[yellow]{origin}', _parent(key)] += 1
     counts = [f'{len(getattr(conversion, kind))} {kind}' for kind in ('used', 'dropped', 'added')]
-    names = (Column(header, overflow='fold') for header in ('source', 'mmavs'))
+    names = (Column(header, overflow='fold') for header in (source, target))
     table = Table(*names, 'keys', caption=', '.join(counts))
-    for (source, target), count in groups.items():
-        table.add_row(source, target, str(count))
+    for (old, new), count in groups.items():
+        table.add_row(old, new, str(count))
     return table
 
 
@@ -46,8 +55,11 @@ def _parent(key: str) -> str:
 @one_line_errors()
 def main() -> None:
     args = parse_args()
-    conversion = convert_checkpoint(args.source, args.src, args.dst, args.config)
-    Console().print(summary(conversion))
+    if args.target:
+        conversion = export_checkpoint(args.target, args.src, args.dst)
+    else:
+        conversion = convert_checkpoint(args.source, args.src, args.dst, args.config)
+    Console().print(summary(conversion, args.source or 'mmavs', args.target or 'mmavs'))
     print(f'wrote {args.dst}')
 
 

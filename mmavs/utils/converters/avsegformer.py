@@ -12,11 +12,12 @@ ATTENTION = r'(?:in_proj_|out_proj\.)(?:weight|bias)'
 DECODER_LAYER = r'head\.transformer\.decoder\.layers\.(\d)\.'
 GENERATOR_LAYER = r'head\.query_generator\.layers\.(\d)\.'
 
-AUDIO_RULES = [
+RULES = [
+    *pvt_v2_rules('backbone.', 'backbone.'),
+    *resnet_rules('backbone.', 'backbone.'),
+    # Audio branch
     Rename(r'vggish\.((?:features\.\d+|embeddings\.[024])\.\w+)', r'audio_backbone.\1'),
     Rename(r'audio_proj\.(\w+)', r'decode_head.audio_proj.\1'),
-]
-HEAD_RULES = [
     # Visual tokens
     Rename(r'head\.in_proj\.(\d)\.([01])\.(\w+)', r'decode_head.in_proj.\1.\2.\3'),
     Rename(r'head\.level_embed', r'decode_head.level_embed'),
@@ -34,33 +35,25 @@ HEAD_RULES = [
     # Masks
     Rename(r'head\.(lateral_conv|out_conv)\.([01])\.(\w+)', r'decode_head.\1.\2.\3'),
     Rename(r'head\.fusion_block\.((?:q_proj|kv_proj|proj)\.\w+)', r'decode_head.mixer.\1'),
-    Rename(r'head\.mlp\.layers\.([012])\.weight', r'decode_head.mask_mlp.layers.\1.weight', lambda x: x.flatten(1)),
+    Rename(r'head\.mlp\.layers\.([012])\.weight', r'decode_head.mask_mlp.layers.\1.weight', lambda x: x.flatten(1),
+           lambda x: x[..., None, None]),
     Rename(r'head\.mlp\.layers\.([012])\.bias', r'decode_head.mask_mlp.layers.\1.bias'),
     Rename(r'head\.fc\.([024])\.(\w+)', r'decode_head.mask_head.\1.\2'),
-]
-INTERMEDIATE_RULES = [
+    # Intermediate masks of the first version
     *(Rename(rf'head\.fpn\.up{i + 1}\.1\.(\w+)', rf'decode_head.intermediate_head.convs.{i}.\1') for i in range(3)),
     Rename(r'head\.attn_fc\.([024])\.(\w+)', r'decode_head.intermediate_head.mask_head.\1.\2'),
 ]
+# In the second version the weights of intermediate masks are there, but nothing uses them.
 UNUSED_RULES = [
     Drop(r'head\.fpn\.up[123]\.1\.\w+', 'pyramid of intermediate masks, which only the first public version uses'),
     Drop(r'head\.attn_fc\.[024]\.\w+', 'head of intermediate masks, which only the first public version uses'),
 ]
 
 
-def rules_for(weights: Mapping[str, Tensor]) -> list[Rename | Drop]:
-    """The table for a checkpoint of either version and backbone."""
-    is_pvt = any(key.startswith('backbone.patch_embed1.') for key in weights)
-    backbone = pvt_v2_rules if is_pvt else resnet_rules
-    return [
-        *backbone('backbone.', 'backbone.'), *AUDIO_RULES, *HEAD_RULES,
-        *(UNUSED_RULES if GENERATOR in weights else INTERMEDIATE_RULES)
-    ]
-
-
 def convert_avsegformer(weights: Mapping[str, Tensor]) -> Conversion:
     """State dict of the authors' model (either version and backbone) -> state dict of the model of its config."""
-    return apply_rules(weights, rules_for(weights), 'avsegformer')
+    unused = UNUSED_RULES if GENERATOR in weights else []
+    return apply_rules(weights, [*unused, *RULES], 'avsegformer')
 
 
 def target_config(weights: Mapping[str, Tensor]) -> str:

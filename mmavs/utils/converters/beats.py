@@ -40,6 +40,8 @@ FIXED = dict(
     deep_norm=True,
     relative_position_embedding=True,
     gru_rel_pos=True)
+# That of all published files; weights do not show it.
+MAX_DISTANCE = 800
 
 
 def convert_beats(weights: Mapping[str, Tensor]) -> Conversion:
@@ -65,6 +67,12 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
         num_buckets=len(weights[first + 'relative_attention_bias.weight']),
         conv_size=conv.shape[2],
         conv_groups=len(conv) // conv.shape[1])
+
+
+def published_file(weights: Mapping[str, Tensor]) -> dict[str, dict]:
+    """What the authors' code reads: exported weights as ``model``, with the ``cfg`` that they belong to."""
+    arguments = dict(target_config(weights), max_distance=MAX_DISTANCE)
+    return dict(cfg=FIXED | {key: arguments[name] for key, name in ARGUMENTS.items()}, model=dict(weights))
 
 
 def file_arguments(checkpoint: Any, name: str) -> dict[str, int]:

@@ -1,9 +1,13 @@
-"""Tables that say where each weight of a published checkpoint goes."""
+"""Tables that say where each weight of a published checkpoint goes; read backwards, where it came from."""
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from torch import Tensor
+
+# A capturing group of a pattern, with parentheses up to two deep inside.
+GROUP = re.compile(r'\((?!\?)(?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)')
 
 
 @dataclass(frozen=True)
@@ -11,13 +15,22 @@ class Rename:
     r"""Weights that are used.
 
     Attributes:
-        pattern: Regular expression for a whole key of the source.
-        target: Key in mmavs, with the groups of the pattern as ``\1``, ``\2``, ...
+        pattern: Regular expression for a whole key of the source; outside of its groups literal text.
+        target: Key in mmavs, with all groups of the pattern in their order, as ``\1``, ``\2``, ...
         convert: What is done to the tensor, where its layout differs.
+        restore: The inverse of ``convert``.
     """
     pattern: str
     target: str
     convert: Callable[[Tensor], Tensor] | None = None
+    restore: Callable[[Tensor], Tensor] | None = None
+
+    def reversed(self) -> 'Rename':
+        """The rule that leads from the key in mmavs back to that of the source."""
+        groups, numbers = GROUP.findall(self.pattern), count(1)
+        pattern = re.sub(r'\\\\(\d)', lambda match: groups[int(match[1]) - 1], re.escape(self.target))
+        target = GROUP.sub(lambda match: rf'\g<{next(numbers)}>', self.pattern).replace(r'\.', '.')
+        return Rename(pattern, target, self.restore, self.convert)
 
 
 @dataclass(frozen=True)
@@ -29,13 +42,13 @@ class Drop:
 
 @dataclass
 class Conversion:
-    """A converted state dict and the account of every key.
+    """A converted state dict and the account of every key, from a source to mmavs or back.
 
     Attributes:
-        state_dict: Weights under the names of mmavs.
-        used: Source key -> key in mmavs.
-        dropped: Source key -> reason.
-        added: Key in mmavs that the source does not have -> where its value comes from.
+        state_dict: Weights under their new names.
+        used: Old key -> new key.
+        dropped: Old key -> reason.
+        added: New key that the old state dict does not have -> where its value comes from.
     """
     state_dict: dict[str, Tensor] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
@@ -47,7 +60,7 @@ def apply_rules(weights: Mapping[str, Tensor], rules: Sequence[Rename | Drop], s
     """Send every key through the first rule whose pattern it matches.
 
     Args:
-        weights: State dict of the source.
+        weights: State dict.
         rules: The table.
         source: Name of the source, for errors.
 
@@ -71,6 +84,6 @@ def apply_rules(weights: Mapping[str, Tensor], rules: Sequence[Rename | Drop], s
             conversion.used[key] = target
     if unknown:
         raise ValueError(f'{source}: {len(unknown)} of {len(weights)} keys are not known ({", ".join(unknown[:5])}'
-                         f'{", ..." if len(unknown) > 5 else ""}): this is no checkpoint of {source}, or of a version '
-                         'that the converter does not cover')
+                         f'{", ..." if len(unknown) > 5 else ""}): this is the checkpoint of another model, or of a '
+                         'version that the converter does not cover')
     return conversion

@@ -10,6 +10,7 @@ from .rules import Conversion, Drop, Rename, apply_rules
 
 # What an ImageNet checkpoint lacks: the norms of the four outputs, and indices that the model computes.
 ABSENT = r'norm\d\.(weight|bias)|.*\.relative_position_index'
+POSITION_INDICES = Drop(r'.*\.relative_position_index', 'constant, computed from the window size')
 
 
 def merge_reduction(weight: Tensor) -> Tensor:
@@ -21,6 +22,17 @@ def merge_reduction(weight: Tensor) -> Tensor:
 def merge_norm(vector: Tensor) -> Tensor:
     """The like for the norm (4C,) before it."""
     return merge_reduction(vector[None])[0]
+
+
+def split_reduction(weight: Tensor) -> Tensor:
+    """The inverse of :func:`merge_reduction`."""
+    out, channels = weight.shape
+    return weight.view(out, channels // 4, 4).transpose(1, 2)[:, [0, 2, 1, 3]].reshape(out, channels)
+
+
+def split_norm(vector: Tensor) -> Tensor:
+    """The inverse of :func:`merge_norm`."""
+    return split_reduction(vector[None])[0]
 
 
 def swin_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
@@ -37,8 +49,9 @@ def swin_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
         Rename(block + r'attn\.(relative_position_bias_table|(?:qkv|proj)\.\w+)', ours + r'attn.w_msa.\3'),
         Rename(block + r'mlp\.fc1\.(\w+)', ours + r'ffn.layers.0.0.\3'),
         Rename(block + r'mlp\.fc2\.(\w+)', ours + r'ffn.layers.1.\3'),
-        Rename(downsample + r'reduction\.weight', target + r'stages.\1.downsample.reduction.weight', merge_reduction),
-        Rename(downsample + r'norm\.(\w+)', target + r'stages.\1.downsample.norm.\2', merge_norm),
+        Rename(downsample + r'reduction\.weight', target + r'stages.\1.downsample.reduction.weight', merge_reduction,
+               split_reduction),
+        Rename(downsample + r'norm\.(\w+)', target + r'stages.\1.downsample.norm.\2', merge_norm, split_norm),
         Rename(source + r'norm(\d)\.(\w+)', target + r'norm\1.\2'),
     ]
 

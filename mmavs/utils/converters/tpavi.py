@@ -9,11 +9,17 @@ from .rules import Conversion, Drop, Rename, apply_rules
 
 # AVSBench extracts the sound by a separate model; the converted checkpoint is completed by the published VGGish.
 ABSENT = r'audio_backbone\..*'
+LEFT_OUT = [Drop(ABSENT, 'AVSBench extracts the sound by a separate model')]
 
 
 def _matrix(kernel: Tensor) -> Tensor:
     """(out, in) from the weight (out, in, 1, 1, 1) of a 1x1x1 convolution."""
     return kernel.flatten(1)
+
+
+def _kernel(matrix: Tensor) -> Tensor:
+    """The inverse of :func:`_matrix`."""
+    return matrix[..., None, None, None]
 
 
 def _stage_rules(stage: int) -> list[Rename | Drop]:
@@ -23,9 +29,9 @@ def _stage_rules(stage: int) -> list[Rename | Drop]:
     return [
         Rename(rf'conv{stage}\.conv2d_list\.([0-3])\.(\w+)', rf'decode_head.fusion.{index}.\1.\2'),
         Rename(block + r'align_channel\.(\w+)', ours + r'align_channel.\1'),
-        Rename(block + r'(theta|phi|g)\.weight', ours + r'\1.weight', _matrix),
+        Rename(block + r'(theta|phi|g)\.weight', ours + r'\1.weight', _matrix, _kernel),
         Rename(block + r'(theta|phi|g)\.bias', ours + r'\1.bias'),
-        Rename(block + r'W_z\.0\.weight', ours + 'mu.weight', _matrix),
+        Rename(block + r'W_z\.0\.weight', ours + 'mu.weight', _matrix, _kernel),
         Rename(block + r'W_z\.0\.bias', ours + 'mu.bias'),
         Rename(block + r'W_z\.1\.(\w+)', ours + r'batch_norm.\1'),
         Rename(block + r'norm_layer\.(\w+)', ours + r'norm.\1'),

@@ -1,4 +1,5 @@
 """VCT (CVPR 2025): names of the authors' detectron2 model -> ``AudioVisualSegmentor`` with ``VCTHead``."""
+from collections import OrderedDict
 from collections.abc import Mapping
 from math import isqrt
 
@@ -7,7 +8,7 @@ from torch import Tensor
 from .pvt_v2 import pvt_v2_rules
 from .resnet import add_batch_counts, detectron2_resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
-from .swin import add_position_indices, swin_rules
+from .swin import POSITION_INDICES, add_position_indices, swin_rules
 
 HEAD = r'sem_seg_head\.'
 PIXEL_DECODER, PREDICTOR = HEAD + r'pixel_decoder\.', HEAD + r'predictor\.'
@@ -66,6 +67,10 @@ RULES = [
     Rename(r'criterion\.logit_scale', r'decode_head.pac_loss.logit_scale'),
     Drop(r'criterion\.empty_weight', 'constant, the class weights of the config'),
 ]
+LEFT_OUT = [
+    POSITION_INDICES,
+    Drop(r'(?:mask_prior\.)?backbone\..*\.num_batches_tracked', 'detectron2 keeps frozen statistics only'),
+]
 
 
 def convert_vct(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,6 +84,17 @@ def vct_conversion(weights: Mapping[str, Tensor]) -> Conversion:
     add_position_indices(conversion)
     add_batch_counts(conversion)
     return conversion
+
+
+def detectron2_file(weights: Mapping[str, Tensor]) -> dict[str, OrderedDict]:
+    """What detectron2 reads: exported weights as ``model``, with the versions of their modules.
+
+    Without versions the authors' head takes the file for one of an early MaskFormer, and loads nothing of the head but
+    its predictor.
+    """
+    model = OrderedDict(weights)
+    model._metadata = OrderedDict((name, dict(version=2)) for name in ('sem_seg_head', 'sem_seg_head.predictor'))
+    return dict(model=model)
 
 
 def target_config(weights: Mapping[str, Tensor]) -> str:
