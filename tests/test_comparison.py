@@ -33,6 +33,14 @@ def test_table_has_a_row_for_each_method(tmp_path):
     assert json.loads((tmp_path / 'comparison.json').read_text())['results'] == results
 
 
+def test_table_shows_frames_at_a_switch_where_they_are_scored():
+    runs = [scores_of(own) for own in (.4, .6)]
+    for run, late in zip(runs, (.1, .3)):
+        run['own'] |= {'switch/J_at_switch': late, 'switch/J_between': .5}
+    row, = comparison_table({'a': runs}, {'a': COST})
+    assert (row['J at switches'], row['J between']) == ('0.200 ± 0.141', '0.500 ± 0.000')
+
+
 @pytest.fixture(scope='module')
 def options(tmp_path_factory):
     root = tmp_path_factory.mktemp('clips')

@@ -86,7 +86,7 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> list[dict[str, str]]:
-    """One row for each method.
+    """One row for each method; those of :class:`SwitchMetric` only where it is among the metrics.
 
     Args:
         results: Name of the method -> the scores of every seed.
@@ -96,15 +96,22 @@ def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> 
     for name, runs in results.items():
         cost = costs[name]
 
-        def score(metric: str, sound: str, runs: list[dict] = runs) -> str:
-            return mean_and_spread([run[sound][f'avsbench/{metric}'] for run in runs])
+        def score(metric: str, sound: str, prefix: str = 'avsbench', runs: list[dict] = runs) -> str:
+            return mean_and_spread([run[sound][f'{prefix}/{metric}'] for run in runs])
 
+        switches = {}
+        if all('switch/J_at_switch' in run['own'] for run in runs):
+            switches = {
+                'J at switches': score('J_at_switch', 'own', 'switch'),
+                'J between': score('J_between', 'own', 'switch'),
+            }
         rows.append({
             'method': name,
             'M_J': score('M_J', 'own'),
             'M_F': score('M_F', 'own'),
             'M_J muted': score('M_J', 'muted'),
             'M_J swapped': score('M_J', 'swapped'),
+            **switches,
             'params (M)': f'{cost.params_m:.2f}',
             'GFLOPs': f'{cost.gflops:.2f}',
             's / clip': f'{cost.seconds_per_clip:.3f}',

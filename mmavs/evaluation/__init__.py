@@ -4,5 +4,6 @@ from .avss_metric import AVSSMetric
 from .dataset_metric import DatasetMetric
 from .robustness_metric import RobustnessMetric
 from .save_masks import SaveMasks
+from .switch_metric import SwitchMetric
 
-__all__ = ['AVSBenchMetric', 'AVSSMetric', 'DatasetMetric', 'RobustnessMetric', 'SaveMasks']
+__all__ = ['AVSBenchMetric', 'AVSSMetric', 'DatasetMetric', 'RobustnessMetric', 'SaveMasks', 'SwitchMetric']

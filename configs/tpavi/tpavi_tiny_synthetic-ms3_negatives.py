@@ -1,5 +1,5 @@
 # The small TPAVI, trained with wrong sounds as well: one clip in ten, for which nothing is to be marked.
-_base_ = './tpavi_tiny_synthetic.py'
+_base_ = './tpavi_tiny_synthetic-ms3.py'
 
 train_dataloader = dict(
     dataset=dict(

@@ -1,5 +1,5 @@
-# The small AVSegFormer, trained with wrong sounds as well: one clip in ten, for which nothing is to be marked.
-_base_ = './avsegformer_tiny_synthetic.py'
+# The small ACT, trained with wrong sounds as well: one clip in ten, for which nothing is to be marked.
+_base_ = './act_tiny_synthetic-ms3.py'
 
 train_dataloader = dict(
     dataset=dict(
