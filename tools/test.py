@@ -16,7 +16,7 @@ from mmavs.utils.errors import one_line_errors
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test split')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or name of a model of the zoo')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder of the logs (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--out', metavar='FILE', help='file for the metrics (.json) or the predicted masks (.npz)')

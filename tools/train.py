@@ -13,7 +13,7 @@ from mmavs.utils.errors import one_line_errors
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model')
-    parser.add_argument('config', help='config file')
+    parser.add_argument('config', help='config file, or name of a model of the zoo')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
     parser.add_argument(
         '--resume',

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PACKAGE = str(Path(__file__).parents[1])
 # What mmavs raises, with a message for the user, where data and configs enter.
-MISTAKES = (ValueError, TypeError, OSError, pickle.UnpicklingError)
+MISTAKES = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingError)
 # A file name and its line of code in a traceback; how the message behind a traceback begins.
 FRAME = re.compile(r'^\s*File "(.+)", line \d+, in .+\n\s*(.*)', re.MULTILINE)
 LAST = re.compile(r'^[\w.]+: ', re.MULTILINE)
@@ -17,10 +17,11 @@ LAST = re.compile(r'^[\w.]+: ', re.MULTILINE)
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Exit with ``error: MESSAGE`` for a ValueError, TypeError, OSError or UnpicklingError that mmavs itself raised.
+    """Exit with ``error: MESSAGE`` for a mistake (one of ``MISTAKES``) that mmavs itself raised.
 
-    Its messages name the file or key, what was found and what is expected; the traceback would bury them, above all
-    that of a worker of a data loader. So do the system's messages about files. All other errors keep their traceback.
+    Its messages name the file, key or library, what was found and what is expected; the traceback would bury them,
+    above all that of a worker of a data loader. So do the system's messages about files. All other errors keep their
+    traceback.
     """
     try:
         yield
