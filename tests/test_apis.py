@@ -87,6 +87,19 @@ def test_only_the_seconds_of_the_frames_are_heard(model):
     torch.testing.assert_close(inference_clip(model, clip(), short, 16000).seg_logits, padded)
 
 
+def test_what_is_missing_of_the_sound_is_known_where_the_pipeline_says_so(config_file, model):
+    config = Config.fromfile(config_file)
+    config.test_pipeline[3] = config.test_dataloader.dataset.pipeline[3] = dict(type='LoadAudio', mark_end=True)
+    marking = init_model(config)
+    marking.load_state_dict(model.state_dict())
+    short = sound(5)[:32000]  # two examples, and 0.08 s of the third
+    found, silent = (inference_clip(x, clip(), short, 16000).seg_logits for x in (marking, model))
+    torch.testing.assert_close(found[:2], silent[:2])
+    assert not torch.allclose(found[2], silent[2])
+    complete = inference_clip(marking, clip(), sound(), 16000).seg_logits
+    torch.testing.assert_close(complete, inference_clip(model, clip(), sound(), 16000).seg_logits)
+
+
 def test_other_rates_are_resampled(model):
     time = np.arange(3 * 48000) / 48000
     tone = 0.5 * np.sin(2 * np.pi * 300 * time)

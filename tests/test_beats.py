@@ -1,9 +1,11 @@
 """BEATs: its front-end, positions and masks, and the files that it reads."""
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torchaudio.compliance import kaldi
 
@@ -15,6 +17,7 @@ from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained
 from mmavs.utils.converters import CONVERTERS
 
+REPOSITORY = Path(__file__).parents[1]
 SMALL = dict(patch_dims=8, embed_dims=16, num_layers=2, num_heads=2, ffn_dims=24, conv_size=4, conv_groups=2)
 CFG = dict(
     input_patch_size=16, embed_dim=8, conv_bias=False, encoder_layers=2, encoder_embed_dim=16,
@@ -160,6 +163,17 @@ def test_a_waveform_that_ends_early_is_masked():
     padded = F.pad(waveform, (0, 48000 - 20000))
     torch.testing.assert_close(tokens, model(padded, 3, torch.tensor([20000])))
     assert tokens[0, 0].any() and not tokens[0, 2].any()
+
+
+HEARING = sorted({*REPOSITORY.glob('configs/*/*_beats_*.py'), *REPOSITORY.glob('configs/*/*_ast_*.py')})
+
+
+@pytest.mark.parametrize('path', HEARING, ids=lambda path: path.stem)
+def test_configs_say_where_short_sounds_end(path):
+    config = Config.fromfile(path)
+    for split in ('train', 'val', 'test'):
+        loader, = (x for x in config[f'{split}_dataloader'].dataset.pipeline if x.type == 'LoadAudio')
+        assert loader.mark_end
 
 
 @pytest.mark.parametrize('length', [0, 10, 80000])

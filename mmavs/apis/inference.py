@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import Compose
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor
@@ -30,8 +30,9 @@ def inference_clip(model: BaseModel,
     Args:
         model: A model of :func:`init_model`.
         frames: T frames in RGB, (T, H, W, 3) uint8 in [0, 255], one for each second of sound; any size.
-        waveform: The sound of the clip, (L,) or (L, channels): int16, int32, or floats in [-1, 1]. What is missing of T
-            seconds is silence, what is more is not used.
+        waveform: The sound of the clip, (L,) or (L, channels): int16, int32, or floats in [-1, 1]. What is more than T
+            seconds is not used; what is missing is silence, or known to be missing where the test pipeline says so
+            (``LoadAudio(mark_end=True)``).
         rate: Samples per second of ``waveform``.
         mask_prior: A rendered segmentation of each frame, like ``frames``, for models that have such a branch.
 
@@ -44,7 +45,14 @@ def inference_clip(model: BaseModel,
         ValueError: They have another shape or hold NaN, or the mask prior is missing or not wanted.
     """
     frames = _pictures(frames, 'frames')
-    results = dict(frames=frames, waveform=_mono_waveform(waveform, rate, len(frames)), ori_shape=frames[0].shape[:2])
+    transforms, num_seconds = _test_transforms(model), len(frames)
+    sound = _mono_waveform(waveform, rate)[:num_seconds * SAMPLE_RATE]
+    results = dict(
+        frames=frames,
+        waveform=np.pad(sound, (0, num_seconds * SAMPLE_RATE - len(sound))),
+        ori_shape=frames[0].shape[:2])
+    if any(getattr(transform, 'mark_end', False) for transform in transforms):
+        results['num_samples'] = len(sound)
     if mask_prior is not None:
         results['mask_prior'] = _pictures(mask_prior, 'mask_prior')
     _check_mask_prior(model, results)
@@ -55,7 +63,7 @@ def inference_clip(model: BaseModel,
         frame_paths=[None] * len(frames),
         valid=[True] * len(frames),
         labelled=[False] * len(frames))
-    packed = _clip_pipeline(model)(results)
+    packed = Compose([transform for transform in transforms if _works_in_memory(transform)])(results)
     training = model.training
     model.eval()
     try:
@@ -83,8 +91,8 @@ def _pictures(pictures: np.ndarray | Tensor | Sequence[np.ndarray], name: str) -
     return pictures
 
 
-def _mono_waveform(waveform: np.ndarray | Tensor, rate: int, num_seconds: int) -> np.ndarray:
-    """Float samples of one channel at 16 kHz, cut or zero-padded to ``num_seconds``."""
+def _mono_waveform(waveform: np.ndarray | Tensor, rate: int) -> np.ndarray:
+    """Float samples of one channel at 16 kHz."""
     samples = waveform.cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
     if samples.dtype in INTEGER_SCALES:
         samples = samples.astype(np.float32) / INTEGER_SCALES[samples.dtype]
@@ -99,8 +107,7 @@ def _mono_waveform(waveform: np.ndarray | Tensor, rate: int, num_seconds: int) -
     samples = samples.astype(np.float32, copy=False)
     check_samples(samples, 'waveform')
     mono = samples.mean(1) if samples.ndim == 2 else samples
-    mono = resample(mono.clip(-1, 1), int(rate), SAMPLE_RATE)[:num_seconds * SAMPLE_RATE]
-    return np.pad(mono, (0, num_seconds * SAMPLE_RATE - len(mono)))
+    return resample(mono.clip(-1, 1), int(rate), SAMPLE_RATE)
 
 
 def _check_mask_prior(model: BaseModel, results: dict) -> None:
@@ -115,8 +122,8 @@ def _check_mask_prior(model: BaseModel, results: dict) -> None:
                          f"{len(results['frames'])} frames")
 
 
-def _clip_pipeline(model: BaseModel) -> Compose:
-    """The test pipeline of the model's config without what reads files or makes targets."""
+def _test_transforms(model: BaseModel) -> list[BaseTransform]:
+    """The test pipeline of the model's config."""
     config = getattr(model, 'cfg', None)
     if config is None or 'test_dataloader' not in config:
         raise ValueError('the model has no config with a test_dataloader, whose pipeline is needed: make the model '
@@ -125,8 +132,8 @@ def _clip_pipeline(model: BaseModel) -> Compose:
     while 'pipeline' not in dataset and 'dataset' in dataset:
         dataset = dataset.dataset
     with DefaultScope.overwrite_default_scope('mmavs'):
-        transforms = [TRANSFORMS.build(dict(transform)) for transform in dataset.pipeline]
-        return Compose([
-            transform for transform in transforms
-            if not hasattr(transform, 'path_key') and type(transform).__name__ not in TARGET_TRANSFORMS
-        ])
+        return [TRANSFORMS.build(dict(transform)) for transform in dataset.pipeline]
+
+
+def _works_in_memory(transform: BaseTransform) -> bool:
+    return not hasattr(transform, 'path_key') and type(transform).__name__ not in TARGET_TRANSFORMS

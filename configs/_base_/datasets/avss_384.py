@@ -3,11 +3,12 @@
 data_root = 'data/AVSBench/AVSS'
 
 # Every picture draws its own colours; resize, crop and flip are those of the clip. Frames are RGB.
+# What follows the end of a short sound is missing, not silence: VGGish's log-mel is padded with zeros, as published.
 train_pipeline = [
     dict(type='LoadClipFrames'),
     dict(type='LoadClipMasks'),
     dict(type='LoadMaskPrior'),
-    dict(type='LoadAudio', source='waveform'),
+    dict(type='LoadAudio', source='waveform', mark_end=True),
     dict(type='ResizeToSquare'),
     dict(
         type='ClipBroadcaster',
@@ -37,7 +38,7 @@ test_pipeline = [
     dict(type='LoadClipFrames'),
     dict(type='LoadClipMasks'),
     dict(type='LoadMaskPrior'),
-    dict(type='LoadAudio', source='waveform'),
+    dict(type='LoadAudio', source='waveform', mark_end=True),
     dict(
         type='ClipBroadcaster',
         keys=('frames', ),

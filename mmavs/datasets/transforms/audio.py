@@ -27,8 +27,8 @@ class LoadAudio(BaseTransform):
         num_seconds: Length of the waveform; None: one second for each of the clip's T frames.
         short_log_mel: How to fill up fewer log-mel examples than frames: 'repeat' the last (S4, MS3) or 'zeros' (AVSS).
         mark_end: Tell the audio backbone where a waveform that is too short ends: what follows is then missing, not
-            silence. VGGish gives frames that have no complete second of sound examples of zeros, which is what the
-            released code of AVSBench and AVSegFormer does on AVSS.
+            silence. BEATs masks it; VGGish gives frames that have no complete second of sound examples of zeros, which
+            is what the released code of AVSBench, AVSegFormer and VCT does on AVSS.
 
     Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``. Added keys: ``waveform``, (L,) float32 in
     [-1, 1], mono, 16 kHz, too short ones followed by zeros, with ``mark_end`` also ``num_samples``, how many of the L
