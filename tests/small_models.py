@@ -106,7 +106,9 @@ def make_clip(model, num_frames, labelled=None, valid=None, sound='waveform') ->
     if model.mask_prior is not None:
         inputs['mask_prior'] = torch.randint(0, 256, (num_frames, 3, FRAME, FRAME), dtype=torch.uint8)
     if sound == 'waveform':
-        inputs['waveform'] = torch.randn(num_frames * 16000) * 0.1
+        ears = model.audio_backbone
+        seconds = num_frames * ears.examples_per_frame
+        inputs['waveform'] = torch.randn(*(2, ) * ears.stereo, seconds * 16000) * 0.1
     else:
         inputs['log_mel'] = torch.randn(num_frames, 1, 96, 64)
     sample = AVSDataSample(metainfo=dict(clip_id='clip', img_shape=(FRAME, FRAME), out_shape=(FRAME, FRAME)))

@@ -125,6 +125,43 @@ def test_frames_without_a_complete_example_get_zeros_where_the_end_is_known():
         torch.testing.assert_close(tokens[clip], model(log_mel, 4)[0])
 
 
+@pytest.mark.parametrize('output', ['embedding', 'conv'])
+def test_a_frame_that_hears_several_examples_has_the_tokens_of_all_in_their_order(output):
+    torch.manual_seed(0)
+    model = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=3)
+    one = VGGish(channels=SMALL, output=output, hidden_dims=6)
+    one.load_state_dict(model.state_dict())
+    waveform = sound(6, num_clips=2)
+    expected = one(waveform, 6)
+    for audio in (waveform, one.log_mel_examples(waveform)):
+        tokens = model(audio, 2)
+        assert tokens.shape == (2, 2, 3 * expected.shape[2], model.embed_dims)
+        torch.testing.assert_close(tokens.unflatten(2, (3, -1)).flatten(1, 2), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_one_frame_of_three_seconds_hears_all_but_the_last_tenth():
+    torch.manual_seed(0)
+    model, clip = VGGish(channels=SMALL, output='conv', frozen=False, examples_per_frame=3), sound(3).requires_grad_()
+    model(clip, 1).sum().backward()
+    heard = clip.grad[0] != 0
+    assert heard[:46320].float().mean() > 0.9 and heard[46000:46320].any() and not heard[46320:].any()
+
+
+@pytest.mark.parametrize(('output', 'width'), [('embedding', 128), ('conv', 6)])
+def test_stereo_is_left_and_right_side_by_side(output, width):
+    model = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=2, stereo=True)
+    one = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=2)
+    one.load_state_dict(model.state_dict())
+    assert model.embed_dims == 2 * width
+    stereo, ends = sound(4, num_clips=6).unflatten(0, (3, 2)), torch.tensor([64000, 16000, 40000])
+    for num_samples in (None, ends):
+        tokens = model(stereo, 2, num_samples)
+        sides = [one(stereo[:, side], 2, num_samples) for side in (0, 1)]
+        torch.testing.assert_close(tokens, torch.cat(sides, 3), rtol=1e-6, atol=1e-6)
+    with pytest.raises(ValueError, match=r"hears two channels, .* \(1, 16000\).*set audio_mode='stereo'"):
+        model(sound(1), 1)
+
+
 @pytest.mark.parametrize('length', [0, 10, 80000])
 def test_silence_of_any_length_is_finite(length):
     assert VGGish(channels=SMALL, output='conv')(torch.zeros(1, length), 5).isfinite().all()

@@ -311,7 +311,7 @@ def random_clips(model: BaseModel,
         model: The model.
         size: (H, W) of the frames.
         num_clips: Clips B.
-        num_frames: Frames T of each.
+        num_frames: Frames T of each, with a second of sound for each example that the model hears in a frame.
         num_labelled: The first frames of a clip have ground truth, so many; None for all of them.
         num_events: Audio events M, for heads with prototypes.
         out_size: (H, W) of the predictions.
@@ -319,12 +319,12 @@ def random_clips(model: BaseModel,
     Returns:
         ``dict(inputs=..., data_samples=...)`` as a data loader gives it.
     """
-    head = model.decode_head
+    head, ears = model.decode_head, model.audio_backbone
     inputs, samples = [], []
     for _ in range(num_clips):
         clip = dict(
             frames=torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8),
-            waveform=torch.rand(num_frames * SAMPLE_RATE) - 0.5)
+            waveform=torch.rand(*(2, ) * ears.stereo, num_frames * ears.examples_per_frame * SAMPLE_RATE) - 0.5)
         if getattr(model, 'mask_prior', None) is not None:
             clip['mask_prior'] = torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8)
         masks = torch.zeros(num_frames, *size, dtype=torch.uint8)

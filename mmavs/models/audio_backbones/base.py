@@ -17,24 +17,35 @@ class AudioBackbone(BaseModule):
     """Base of the audio backbones: from the sound of B clips to audio tokens of each frame.
 
     Frame t of a clip hears 96 rows of 10 ms, that is 0.96 t to 0.96 t + 0.975 s of the sound, as in AVSBench; what one
-    backbone hears in a frame, the others hear too. Frames know nothing of each other's sound.
+    backbone hears in a frame, the others hear too. Frames know nothing of each other's sound. That is one *example* for
+    each frame; where a frame has more sound, as in VPO, it hears several of them.
 
     A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and writes :meth:`tokens_of`.
 
     Args:
         frozen: Do not train the weights; no gradient is recorded either, and the backbone stays in evaluation mode.
         init_cfg: Initialization config of MMEngine.
+        examples_per_frame: Examples k that a frame hears: frame t those from k t to k t + k - 1, each encoded on its
+            own, the tokens of the first before those of the second.
+        stereo: Hear the two channels of a waveform, each on its own, with the same weights. Then half of the channels
+            of a token are of the left one, the others of the right one, so that their order survives a mean of tokens.
 
     Attributes:
-        embed_dims: Channels C of a token.
+        embed_dims: Channels C of a token, those of both sides.
     """
     embed_dims: int
     # What to set for pretrained weights.
     PRETRAINED = 'audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published weights'
 
-    def __init__(self, frozen: bool, init_cfg: dict | None) -> None:
+    def __init__(self,
+                 frozen: bool,
+                 init_cfg: dict | None,
+                 examples_per_frame: int = 1,
+                 stereo: bool = False) -> None:
         super().__init__(init_cfg)
         self.frozen = frozen
+        self.examples_per_frame = examples_per_frame
+        self.stereo = stereo
 
     def freeze(self) -> None:
         """Freeze the weights if the backbone is ``frozen``."""
@@ -46,18 +57,33 @@ class AudioBackbone(BaseModule):
         """Tokens of the first ``num_frames`` = T frames of each clip.
 
         Args:
-            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, or another form that the backbone names.
+            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, (B, 2, L) for a backbone that hears ``stereo``, or another
+                form that the backbone names.
             num_frames: Frames T in a clip.
             num_samples: How many of the L samples are sound, (B,); the rest is missing, not silent. None: all of them.
 
         Returns:
             Tokens (B, T, tokens, C).
-        """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return self.tokens_of(audio, num_frames, num_samples)
 
-    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
-        """What :meth:`forward` returns."""
+        Raises:
+            ValueError: The audio has another form, or another number of channels.
+        """
+        if self.stereo:
+            if audio.ndim != 3 or audio.shape[1] != 2:
+                raise ValueError(f'{type(self).__name__} hears two channels, the audio has shape {tuple(audio.shape)}, '
+                                 "expected waveforms (B, 2, L): set audio_mode='stereo' in the data set, or "
+                                 'audio_backbone.stereo=False')
+            audio = audio.flatten(0, 1)
+            num_samples = None if num_samples is None else num_samples.repeat_interleave(2)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens = self.tokens_of(audio, num_frames * self.examples_per_frame, num_samples)
+        tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)
+        if self.stereo:
+            tokens = torch.cat((tokens[::2], tokens[1::2]), dim=3)
+        return tokens
+
+    def tokens_of(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
+        """Tokens (B, examples, tokens, C) of the first examples; otherwise as :meth:`forward`, of one channel."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> 'AudioBackbone':

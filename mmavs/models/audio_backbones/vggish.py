@@ -23,12 +23,16 @@ class VGGish(AudioBackbone):
     Examples beyond the first T are not computed. Frames beyond the end of the sound get silence (waveform) or an
     example of zeros (log-mel, or a waveform of which the end is known), as AVSBench pads its semantic subset.
 
+    With ``examples_per_frame=3`` the one frame of a clip of VPO hears 2.895 of its 3 s.
+
     Args:
-        output: ``'embedding'``, one token of 128 channels, or ``'conv'``, the convolutional map as 24 tokens of
-            ``channels[-1]`` channels: 6 steps of time by 4 of frequency, frequency fastest.
+        output: ``'embedding'``, one token of 128 channels for each example, or ``'conv'``, the convolutional map as 24
+            tokens of ``channels[-1]`` channels: 6 steps of time by 4 of frequency, frequency fastest.
         frozen: Do not train the weights; no gradient is recorded either.
         channels: Width of the six convolutions; the published weights need the default.
         hidden_dims: Width of the two hidden layers of the embedding; likewise.
+        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
+        stereo: Hear two channels, see there; waveforms only.
         init_cfg: Initialization config of MMEngine; the file of torchvggish is loaded as it is.
 
     Attributes:
@@ -40,8 +44,10 @@ class VGGish(AudioBackbone):
                  frozen: bool = True,
                  channels: Sequence[int] = (64, 128, 256, 256, 512, 512),
                  hidden_dims: int = 4096,
+                 examples_per_frame: int = 1,
+                 stereo: bool = False,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(frozen, init_cfg)
+        super().__init__(frozen, init_cfg, examples_per_frame, stereo)
         if output not in ('embedding', 'conv'):
             raise ValueError(f"VGGish: output is {output!r}, expected 'embedding' or 'conv'")
         if len(channels) != 6:
@@ -51,23 +57,24 @@ class VGGish(AudioBackbone):
         self.register_buffer('mel_filters', mel_filters(), persistent=False)
         self.features = conv_stack(channels)
         if output == 'conv':
-            self.embed_dims = channels[-1]
+            width = channels[-1]
             self.register_load_state_dict_pre_hook(_drop_embeddings)
         else:
-            self.embed_dims = 128
+            width = 128
             self.embeddings = nn.Sequential(
                 nn.Linear(channels[-1] * 6 * 4, hidden_dims), nn.ReLU(inplace=True),
-                nn.Linear(hidden_dims, hidden_dims), nn.ReLU(inplace=True), nn.Linear(hidden_dims, self.embed_dims),
+                nn.Linear(hidden_dims, hidden_dims), nn.ReLU(inplace=True), nn.Linear(hidden_dims, width),
                 nn.ReLU(inplace=True))
+        self.embed_dims = 2 * width if stereo else width
         self.freeze()
 
-    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
-        """Tokens (B, T, tokens, C) of the first T examples of waveforms (B, L) or log-mel (B, n, 1, 96, 64).
+    def tokens_of(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
+        """Tokens (B, examples, tokens, C) of the first examples of waveforms (B, L) or log-mel (B, n, 1, 96, 64).
 
-        With ``num_samples``, frames without a complete example of sound get an example of zeros; without, silence at
-        the end is silence.
+        With ``num_samples``, examples that the sound does not fill are of zeros; without, silence at the end is
+        silence.
         """
-        return self._encode(self._examples(audio, num_frames, num_samples))
+        return self._encode(self._examples(audio, num_examples, num_samples))
 
     def log_mel_examples(self, waveform: Tensor) -> Tensor:
         """Log-mel examples of VGGish, always in float32.
@@ -92,23 +99,23 @@ class VGGish(AudioBackbone):
             log_mel = (magnitude @ self.mel_filters).add_(LOG_OFFSET).log_()
         return log_mel.view(num_clips, -1, *EXAMPLE_SHAPE)
 
-    def _examples(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
-        """Exactly T examples of each clip: (B, T, 1, 96, 64)."""
+    def _examples(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
+        """Exactly so many examples of each clip: (B, examples, 1, 96, 64)."""
         if audio.ndim == 2:
-            needed = samples_of(num_frames * ROWS_OF_FRAME)
+            needed = samples_of(num_examples * ROWS_OF_FRAME)
             audio = audio[:, :needed]
             examples = self.log_mel_examples(F.pad(audio, (0, needed - audio.shape[1])))
             if num_samples is not None:
-                frames = torch.arange(num_frames, device=examples.device)
-                missing = frames >= _complete_examples(num_samples.to(frames.device))[:, None]
+                indices = torch.arange(num_examples, device=examples.device)
+                missing = indices >= _complete_examples(num_samples.to(indices.device))[:, None]
                 examples = examples.masked_fill(missing[:, :, None, None, None], 0)
             return examples
         if audio.ndim == 3 and audio.shape[1] == 2:
             raise ValueError("VGGish hears one channel, the waveforms are stereo: set audio_mode='mono' in the data "
-                             'set, whose waveform is the sum of the two channels')
+                             'set, whose waveform is the sum of the two channels, or audio_backbone.stereo=True')
         if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
-            audio = audio[:, :num_frames]
-            return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_frames - audio.shape[1]))
+            audio = audio[:, :num_examples]
+            return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_examples - audio.shape[1]))
         raise ValueError(f'VGGish: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L) or log-mel '
                          f'examples (B, n, 1, {ROWS_OF_FRAME}, {NUM_MELS})')
 
