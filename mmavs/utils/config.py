@@ -14,8 +14,8 @@ from .zoo import config_path
 
 # Packages whose constructors take the arguments that configs state.
 CHECKED_PACKAGES = ('mmavs.', 'mmcv.transforms.', 'mmengine.', 'mmpretrain.', 'mmseg.', 'torch.optim.')
-# Keys that are read before the constructor is called, the last two by the constructor of the optimizer.
-CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg', 'constructor', 'paramwise_cfg'}
+# Keys that are read before the constructor is called: two by the constructor of the optimizer, one of schedulers.
+CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
 # What the runner reads of a data loader beside the arguments of torch's DataLoader.
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATALOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}

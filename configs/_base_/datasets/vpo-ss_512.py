@@ -31,6 +31,7 @@ train_pipeline = [
             dict(type='Pad', size=(512, 512), pad_val=dict(img=(124, 116, 104), seg=255)),
             dict(type='mmseg.RandomCrop', crop_size=(512, 512)),
         ]),
+    dict(type='GenerateEventLabels', num_events=22, source='masks'),
     dict(type='PackClipInputs'),
 ]
 test_pipeline = [
