@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from small_models import loss_of, make_clip, predict, small_config
+from test_every_config import wake_up
 from torchaudio.compliance import kaldi
 
 from mmavs.apis import convert_checkpoint
@@ -211,6 +213,32 @@ def test_log_mel_is_refused():
 def test_stereo_is_refused():
     with pytest.raises(ValueError, match='BEATs hears one channel'):
         small()(torch.zeros(1, 2, 16000), 1)
+
+
+METHODS = [
+    'vct/vct_r50_224_mask-prior_ms3', 'vct/act_swin-b_s4', 'avsegformer/avsegformer_r50_ms3',
+    'avsegformer/avsegformer-v1_r50_ms3', 'tpavi/tpavi_r50_ms3', 'ravs/ravs_pvt-v2-b5_ms3'
+]
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_hears_through_beats_and_trains_it(tmp_path, method):
+    configs = REPOSITORY / 'configs'
+    hears, grid = method.startswith('ravs'), method.startswith('vct')
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = ['{configs}/{method}.py', '{configs}/_base_/audio_backbones/beats.py']\n"
+        'model = dict(audio_backbone=dict(_delete_=True, frozen=False, **_base_.audio_backbone),'
+        f"{'backbone=dict(audio_channels=_base_.audio_channels),' * hears}"
+        f"decode_head=dict({'audio_grid=_base_.audio_grid,' * grid} audio_channels=_base_.audio_channels))\n")
+    torch.manual_seed(0)
+    model = MODELS.build(small_config(tmp_path / 'config.py'))
+    wake_up(model)
+    clip, sample = make_clip(model, 2)
+    ends = [(dict(clip, num_samples=32000), sample), (dict(clip, num_samples=8000), sample)]
+    loss_of(model.train(), ends).backward()
+    for name, parameter in model.audio_backbone.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+    assert predict(model, ends[1])[0].seg_logits.isfinite().all()
 
 
 # ---- files ----

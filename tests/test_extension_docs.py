@@ -76,5 +76,7 @@ def test_page_names_files_that_exist(path):
 
 
 def test_short_listings_are_those_of_the_files():
-    listing = re.search(r"```\n(_base_ = \['./vct_swin-b_avss.py'.*?)```", PAGE, re.DOTALL)[1]
-    assert listing in (REPOSITORY / 'configs/vct/vct_dinov2-b_avss.py').read_text()
+    listings = re.findall(r'`(configs/\S+\.py)` for example:\n\n```\n(.*?)```', PAGE, re.DOTALL)
+    assert len(listings) == 2
+    for path, listing in listings:
+        assert listing in (REPOSITORY / path).read_text()

@@ -1,9 +1,6 @@
-# VCT that hears through BEATs in place of VGGish: 48 tokens of a frame, 6 steps of time by 8 of frequency.
-_base_ = './vct_swin-b_avss.py'
+# VCT that hears through BEATs in place of VGGish.
+_base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/beats.py']
 
 model = dict(
-    audio_backbone=dict(
-        _delete_=True,
-        type='BEATs',
-        init_cfg=dict(type='Pretrained', checkpoint='pretrained/BEATs_iter3_plus_AS2M.pt')),
-    decode_head=dict(audio_channels=768, audio_grid=(6, 8)))
+    audio_backbone=dict(_delete_=True, **_base_.audio_backbone),
+    decode_head=dict(audio_channels=_base_.audio_channels, audio_grid=_base_.audio_grid))
