@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
@@ -51,6 +52,26 @@ def save(content, path, kind):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
     return path
+
+
+class Reaching:
+    """Unpickled freely, it is an attribute of anything that the file can name."""
+
+    def __init__(self, owner, name):
+        self.reach = getattr, (owner, name)
+
+    def __reduce__(self):
+        return self.reach
+
+
+@pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (HistoryBuffer, '_statistics_methods'),
+                                         (np.ndarray, 'tofile')])
+def test_a_file_reaches_no_attributes_but_the_statistics_of_a_training(tmp_path, owner, name):
+    good = save(dict(x=HistoryBuffer([1.0, 3.0], [1, 1])), tmp_path / 'good.pth', 'zip')
+    assert read_checkpoint(good)['x'].mean() == 2
+    path = save(dict(x=Reaching(owner, name)), tmp_path / 'bad.pth', 'zip')
+    with pytest.raises(pickle.UnpicklingError, match=r'bad.pth: refused, .* asks for builtins\.getattr'):
+        read_checkpoint(path)
 
 
 def weights_from(path):
