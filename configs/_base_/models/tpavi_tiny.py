@@ -7,6 +7,6 @@ model = dict(
         type='TPAVIHead',
         num_classes=9,
         in_channels=(16, 32, 64, 128),
-        embed_dims=64,
+        embed_dims=32,
         audio_bias=False,
         avm_loss=dict(type='AudioVisualMatchingLoss', reduction='mean')))

@@ -61,7 +61,7 @@ class ModalityAlignment(nn.Module):
         if merging:
             self.compact_norm = nn.LayerNorm(channels)
             self.compact_proj = nn.Linear(channels, channels)
-        self.apply(_init_small)
+        self._init_projections()
 
     def forward(self, visual_map: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """The map that knows the sound, (N, D, h, w), and the response of its pixels, (N, h, w).
@@ -94,6 +94,14 @@ class ModalityAlignment(nn.Module):
             # Map them back to the grid
             tokens = tokens + spread_groups(self.compact_proj(self.compact_norm(compact)), groups)
         return to_map(tokens, size), response.unflatten(1, size)
+
+    def _init_projections(self) -> None:
+        for linear in (module for module in self.children() if isinstance(module, nn.Linear)):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+        # What is added to the maps of a pretrained backbone begins small.
+        for linear in (self.token_proj, self.compact_proj) if self.merging else (self.token_proj, ):
+            nn.init.trunc_normal_(linear.weight, std=0.02)
 
     def _group(self, visual: Tensor) -> tuple[Tensor, int]:
         """The group of each token, (N, L), and how many groups there are."""
@@ -130,13 +138,6 @@ def update_compact_tokens(compact: Tensor, visual: Tensor, response: Tensor) -> 
 def _weigh_heads(x: Tensor, weights: Tensor) -> Tensor:
     """Tokens (N, L, D) whose heads are weighted by (N, L, heads)."""
     return (x.unflatten(2, (weights.shape[2], -1)) * weights.unsqueeze(3)).flatten(2)
-
-
-def _init_small(module: nn.Module) -> None:
-    """What is added to the maps of a pretrained backbone begins small."""
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
 
 
 @MODELS.register_module()
