@@ -1,0 +1,7 @@
+# A small RAVS on drawn clips in the manner of VPO: frames on their own, each with 3 s of sound.
+_base_ = [
+    '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-vpo_96.py',
+    '../_base_/schedules/tiny_synthetic.py', '../_base_/default_runtime.py'
+]
+
+model = dict(audio_backbone=dict(examples_per_frame=3), decode_head=dict(temporal=False))
