@@ -1,5 +1,5 @@
 # A small RAVS on drawn clips in which the same object is there twice, and one of the two sounds. Masks are binary: what
-# sounds is easy to tell here, which one is not. Without the contrast, which does harm here (docs/results.md).
+# sounds is easy to tell here, which one is not.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-twins_96.py',
     '../_base_/schedules/tiny_synthetic_binary.py', '../_base_/default_runtime.py'
@@ -9,4 +9,4 @@ model = dict(
     # Begins with knowing sounds. tools/analysis_tools/compare_methods.py makes the file.
     audio_backbone=dict(
         init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-sounds.pth')),
-    decode_head=dict(num_classes=1, contrast_loss=None))
+    decode_head=dict(num_classes=1))

@@ -1,4 +1,0 @@
-# With the contrast of strong and weak responses.
-_base_ = '../ravs_tiny_synthetic-twins.py'
-
-model = dict(decode_head=dict(contrast_loss=dict(_delete_=True, type='ResponseContrastLoss', embed_dims=64)))
