@@ -11,7 +11,7 @@ from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, Conversion, export_weights
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
-from mmavs.utils.zoo import read_zoo, stated_sha256, zoo_root
+from mmavs.utils.zoo import read_zoo, zoo_root
 from mmavs.version import __version__
 
 from .model import init_model
@@ -22,7 +22,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
 
     Args:
         source: Where it comes from, a key of ``CONVERTERS``.
-        src: The published file. Where a metafile states the SHA-256 of a file of this name, it has to have it.
+        src: The published file.
         dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
             whole model says what it was trained for, as the config has it.
         config: Config that the checkpoint was trained with, whose model the result has to fit; None finds out by the
@@ -37,7 +37,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
             several configs and none is named, or the result does not fit the model.
     """
     converter = CONVERTERS[source]
-    checkpoint = read_checkpoint(src, sha256=stated_sha256(source, src))
+    checkpoint = read_checkpoint(src)
     conversion = converter.convert(weights_of(checkpoint, str(src)))
     if config is None:
         target = converter.target(conversion.state_dict)

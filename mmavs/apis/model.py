@@ -9,7 +9,6 @@ from mmengine.registry import init_default_scope
 from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import load_weights
 from mmavs.utils.config import ConfigError, check_config, load_config
-from mmavs.utils.zoo import read_zoo
 
 
 def init_model(config: str | Path | Config,
@@ -20,8 +19,7 @@ def init_model(config: str | Path | Config,
 
     Args:
         config: The name of a model of the zoo, a config file, or a config that has been read.
-        checkpoint: Weights to load, all of them; None leaves them random. With a name of the zoo, a file of the name
-            that its metafile publishes has to have the SHA-256 that is stated there.
+        checkpoint: Weights to load, all of them; None leaves them random.
         device: Where the model goes.
         allow_other_settings: Accept a checkpoint that was trained for another input size or for other classes.
 
@@ -32,22 +30,20 @@ def init_model(config: str | Path | Config,
         ConfigError: There is no such model or file, the config cannot be read, or it names a component or an argument
             that does not exist; close matches are listed.
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The checkpoint is damaged, does not fit the model, or was trained for something else.
+        ValueError: The checkpoint is damaged, not the published one of its name, does not fit the model, or was
+            trained for something else.
     """
-    sha256 = None
     if isinstance(config, Config):
         init_default_scope(config.get('default_scope', 'mmavs'))
         problems = list(check_config(config))
         if problems:
             raise ConfigError('\n'.join(problems))
     else:
-        name, config = str(config), load_config(str(config))
-        if checkpoint is not None and name != config.filename and name in read_zoo():
-            sha256 = read_zoo()[name].sha256_of(checkpoint)
+        config = load_config(str(config))
     if 'model' not in config:
         raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        load_weights(model, checkpoint, None if allow_other_settings else config, sha256)
+        load_weights(model, checkpoint, None if allow_other_settings else config)
     model.cfg = config
     return model.to(device).eval()

@@ -28,7 +28,10 @@ class ModelList(list):
             'tools/model_converters/convert.py calls the authors\' checkpoints.')
         for column in table.columns[3:5]:
             column.justify = 'right'
-        table.columns[0].no_wrap = True
+        for column in table.columns:
+            column.overflow = 'fold'  # nothing is cut off
+        for column in table.columns[:3]:
+            column.no_wrap = True
         for name in self:
             table.add_row(*_row(find_model(name)))
         return table
@@ -62,8 +65,7 @@ def get_model(name: str,
 
     Args:
         name: A name of :func:`list_models`.
-        checkpoint: Weights to load, all of them; None leaves them random. A file of the name that the metafile
-            publishes has to have the SHA-256 that is stated there.
+        checkpoint: Weights to load, all of them; None leaves them random.
         device: Where the model goes.
         allow_other_settings: As for :func:`init_model`.
 

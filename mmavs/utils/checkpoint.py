@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from .safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
 from .training_settings import check_training_settings
+from .zoo import stated_sha256
 
 try:
     from numpy._core import multiarray
@@ -33,15 +34,14 @@ except ImportError:  # numpy 1
     from numpy.core import multiarray
 
 
-def read_checkpoint(path: str | Path,
-                    map_location: str | torch.device | Callable | None = 'cpu',
-                    sha256: str | None = None) -> Any:
+def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
     """Read a checkpoint file; the file can name tensors, arrays and MMEngine's training history, nothing else.
+
+    Where a metafile states the SHA-256 of a published file of this name, the file has to have it.
 
     Args:
         path: A file of ``torch.save``, or a plain pickle of tensors or arrays (detectron2's ``.pkl``).
         map_location: Where its tensors go, as in :func:`torch.load`.
-        sha256: The SHA-256 that its publisher states, in hexadecimal; None where none is stated.
 
     Returns:
         What the file holds, normally a dict.
@@ -55,20 +55,23 @@ def read_checkpoint(path: str | Path,
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     with path.open('rb') as file:
-        if sha256 is not None:
-            _verify(file, sha256, path)
+        _verify(file, path)
         return _read(file, path, map_location)
 
 
-def _verify(file: BinaryIO, sha256: str, name: str | Path) -> None:
+def _verify(file: BinaryIO, path: Path) -> None:
+    """Raise a ValueError if metafiles state another SHA-256 for the file."""
+    stated = stated_sha256(path)
+    if not stated:
+        return
     digest = hashlib.sha256()
     while block := file.read(2**20):
         digest.update(block)
     found = digest.hexdigest()
-    if found != sha256.lower():
-        raise ValueError(f'{name}: SHA-256 is {found}, the metafile states {sha256.lower()}. It is damaged or not '
-                         'the published one, and was not read: download it again from the place that the metafile '
-                         'names, or give a file of your own another name')
+    if found not in stated:
+        raise ValueError(f'{path}: SHA-256 is {found}, the metafile states {" or ".join(sorted(stated))}. It is '
+                         'damaged or not the published one, and was not read: download it again from the place that '
+                         'the metafile names, or give a file of your own another name')
     file.seek(0)
 
 
@@ -130,10 +133,7 @@ def weights_of(checkpoint: Any, name: str) -> dict[str, Tensor]:
     return weights
 
 
-def load_weights(model: nn.Module,
-                 path: str | Path,
-                 config: Config | None = None,
-                 sha256: str | None = None) -> dict:
+def load_weights(model: nn.Module, path: str | Path, config: Config | None = None) -> dict:
     """Load all weights of a model, strictly.
 
     Args:
@@ -141,7 +141,6 @@ def load_weights(model: nn.Module,
         path: A file, or a URL that MMEngine knows.
         config: The model's config, to compare its test pipeline and classes with what the checkpoint says that it was
             trained for; None accepts any.
-        sha256: The SHA-256 that its publisher states; None where none is stated.
 
     Returns:
         The meta information of the checkpoint, empty where it has none.
@@ -150,11 +149,7 @@ def load_weights(model: nn.Module,
         ValueError: The checkpoint does not fit; see :func:`check_state_dict` and
             :func:`mmavs.utils.training_settings.check_training_settings`. Also the errors of :func:`read_checkpoint`.
     """
-    if sha256 is None:
-        checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-    else:
-        is_url = str(path).startswith(('http://', 'https://'))
-        checkpoint = read_checkpoint(download(str(path)) if is_url else path, sha256=sha256)
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     weights = weights_of(checkpoint, str(path))
     check_state_dict(model, weights, str(path))
     meta = checkpoint.get('meta', {})

@@ -79,16 +79,6 @@ class ModelInfo:
     results: tuple[PublishedResult, ...]
     weights: tuple[PublishedWeights, ...]
 
-    def sha256_of(self, file: str | Path, converter: str | None = None) -> str | None:
-        """The SHA-256 that the metafile states for a published file, told by its name.
-
-        Args:
-            file: The file; its name counts.
-            converter: What it is converted by; None for a checkpoint of mmavs.
-        """
-        stated = (x.sha256 for x in self.weights if x.file == Path(file).name and x.converter == converter)
-        return next(stated, None)
-
 
 @cache
 def read_zoo() -> dict[str, ModelInfo]:
@@ -163,7 +153,7 @@ def config_path(config: str) -> str:
     return config if path.suffix or path.parent.name or path.exists() else str(find_model(config).config)
 
 
-def stated_sha256(converter: str, file: str | Path) -> str | None:
-    """The SHA-256 that any metafile states for a published file that a converter reads."""
-    stated = (info.sha256_of(file, converter) for info in read_zoo().values())
-    return next(filter(None, stated), None)
+def stated_sha256(file: str | Path) -> set[str]:
+    """The SHA-256 that metafiles state for published files of this name, in lower case; empty where none does."""
+    weights = (x for info in read_zoo().values() for x in info.weights)
+    return {x.sha256.lower() for x in weights if x.sha256 and x.file == Path(file).name}
