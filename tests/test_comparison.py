@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mmavs.apis.comparison import Cost, comparison_table, mean_and_spread, train_and_score, write_comparison
+from mmavs.apis.comparison import (
+    Cost,
+    comparison_table,
+    mean_and_spread,
+    measure_cost,
+    train_and_score,
+    write_comparison,
+)
 from mmavs.datasets.synthesis import synthesize_clips
 
 CONFIG = str(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
@@ -63,3 +70,9 @@ def test_what_was_trained_with_the_same_recipe_is_not_trained_again(options, tmp
     # Another seed is another recipe.
     train_and_score(CONFIG, 1, tmp_path, options)
     assert weights.stat().st_mtime_ns > written
+
+
+def test_costs_are_those_of_the_model_with_the_options():
+    without = {'model.decode_head.num_prototypes': None, 'model.decode_head.pac_loss': None}
+    full, plain = (measure_cost(CONFIG, (96, 96), options, num_frames=1, repeats=1) for options in ({}, without))
+    assert plain.params_m < full.params_m

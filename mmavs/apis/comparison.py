@@ -65,9 +65,13 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     return scores
 
 
-def measure_cost(config_file: str, size: tuple[int, int], num_frames: int = 5, repeats: int = 9) -> Cost:
-    """Parameters, FLOPs, time and memory of the model of a config, one clip at a time, on the CPU."""
-    config = load_config(config_file).model
+def measure_cost(config_file: str, size: tuple[int, int], options: dict | None = None, num_frames: int = 5,
+                 repeats: int = 9) -> Cost:
+    """Parameters, FLOPs, time and memory of the model of a config, one clip at a time, on the CPU.
+
+    ``options`` are values that replace those of the config, keyed by dotted names.
+    """
+    config = load_config(config_file, options).model
     drop_pretrained(config)
     model = MODELS.build(config)
     clips = random_clips(model, size, num_frames=num_frames, num_events=config.decode_head.get('num_prototypes'))

@@ -98,7 +98,7 @@ def main() -> None:
             console.print(f"{names[config]}, seed {seed}: M_J {scores[config, seed]['own']['avsbench/M_J']:.3f}")
 
     results = {names[config]: [scores[config, seed] for seed in args.seeds] for config in args.configs}
-    costs = {names[config]: measure_cost(config, FRAME_SIZE) for config in args.configs}
+    costs = {names[config]: measure_cost(config, FRAME_SIZE, args.cfg_options) for config in args.configs}
     height, width = FRAME_SIZE
     stamp = (
         f'Seeds {", ".join(map(str, args.seeds))}; {num_train} training and {num_test} test clips. Costs: one clip of '
