@@ -52,6 +52,7 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
         if not rows:
             continue
         table = Table(*rows[0], title=title)
+        table.columns[0].no_wrap = True
         for column in table.columns[1:]:
             column.justify = 'right'
         for row in rows:
