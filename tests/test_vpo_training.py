@@ -3,9 +3,12 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+import torch
 
+from mmavs.apis import inference_clip, init_model
 from mmavs.datasets.synthesis import synthesize_clips
 
 CONFIGS = Path(__file__).parents[1] / 'configs/ravs'
@@ -52,6 +55,29 @@ def test_vpo_clips_train_and_are_scored_with_own_and_wrong_sounds(config, clips,
     with open(tmp_path / 'robustness/manifest.csv') as file:
         rows = [row for row in csv.DictReader(file) if row['kind'] == 'off-screen']
     assert rows and all(row['labels'] == 'disjoint' for row in rows)
+
+
+@pytest.mark.parametrize('config', [MONO, STEREO], ids=['mono', 'stereo'])
+def test_a_picture_in_memory_is_heard_for_three_seconds_with_the_channels_of_the_model(config):
+    torch.manual_seed(0)
+    model = init_model(config, device='cpu')
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (1, 64, 80, 3), np.uint8)
+    sound = rng.uniform(-0.5, 0.5, (3 * 16000, 2)).astype(np.float32)
+
+    def scores(waveform):
+        return inference_clip(model, frames, waveform, 16000).seg_logits
+
+    own = scores(sound)
+    assert own.shape[0] == 1 and own.shape[2:] == (64, 80)
+    assert torch.equal(scores(np.concatenate((sound, sound))), own)
+    late = sound.copy()
+    late[2 * 16000:] = 0
+    assert not torch.equal(scores(late), own)
+    assert torch.equal(scores(sound[:, ::-1]), own) == (config == MONO)
+    if config == STEREO:
+        with pytest.raises(ValueError, match='expected .L, 2.: the model hears stereo'):
+            scores(sound[:, 0])
 
 
 def test_what_is_wrong_with_vpo_is_one_clear_error(run_tool, tmp_path):

@@ -29,10 +29,11 @@ def inference_clip(model: BaseModel,
 
     Args:
         model: A model of :func:`init_model`.
-        frames: T frames in RGB, (T, H, W, 3) uint8 in [0, 255], one for each second of sound; any size.
-        waveform: The sound of the clip, (L,) or (L, channels): int16, int32, or floats in [-1, 1]. What is more than T
-            seconds is not used; what is missing is silence, or known to be missing where the test pipeline says so
-            (``LoadAudio(mark_end=True)``).
+        frames: T frames in RGB, (T, H, W, 3) uint8 in [0, 255], one for each second of sound; any size. A model of VPO
+            hears three seconds for a frame (``audio_backbone.examples_per_frame``).
+        waveform: The sound of the clip, (L,) or (L, channels): int16, int32, or floats in [-1, 1]; channels are mixed
+            unless the model hears stereo. What is more than the seconds of the frames is not used; what is missing is
+            silence, or known to be missing where the test pipeline says so (``LoadAudio(mark_end=True)``).
         rate: Samples per second of ``waveform``.
         mask_prior: A rendered segmentation of each frame, like ``frames``, for models that have such a branch.
 
@@ -45,14 +46,16 @@ def inference_clip(model: BaseModel,
         ValueError: They have another shape or hold NaN, or the mask prior is missing or not wanted.
     """
     frames = _pictures(frames, 'frames')
-    transforms, num_seconds = _test_transforms(model), len(frames)
-    sound = _mono_waveform(waveform, rate)[:num_seconds * SAMPLE_RATE]
+    transforms = _test_transforms(model)
+    num_samples = len(frames) * model.audio_backbone.examples_per_frame * SAMPLE_RATE
+    sound = _waveform(waveform, rate, model.audio_backbone.stereo)[..., :num_samples]
+    missing = num_samples - sound.shape[-1]
     results = dict(
         frames=frames,
-        waveform=np.pad(sound, (0, num_seconds * SAMPLE_RATE - len(sound))),
+        waveform=np.pad(sound, [*[(0, 0)] * (sound.ndim - 1), (0, missing)]),
         ori_shape=frames[0].shape[:2])
     if any(getattr(transform, 'mark_end', False) for transform in transforms):
-        results['num_samples'] = len(sound)
+        results['num_samples'] = num_samples - missing
     if mask_prior is not None:
         results['mask_prior'] = _pictures(mask_prior, 'mask_prior')
     _check_mask_prior(model, results)
@@ -91,8 +94,8 @@ def _pictures(pictures: np.ndarray | Tensor | Sequence[np.ndarray], name: str) -
     return pictures
 
 
-def _mono_waveform(waveform: np.ndarray | Tensor, rate: int) -> np.ndarray:
-    """Float samples of one channel at 16 kHz."""
+def _waveform(waveform: np.ndarray | Tensor, rate: int, stereo: bool) -> np.ndarray:
+    """Float samples at 16 kHz, (L,) of one channel or (2, L) in stereo."""
     samples = waveform.cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
     if samples.dtype in INTEGER_SCALES:
         samples = samples.astype(np.float32) / INTEGER_SCALES[samples.dtype]
@@ -106,6 +109,10 @@ def _mono_waveform(waveform: np.ndarray | Tensor, rate: int) -> np.ndarray:
         raise ValueError(f'rate is {rate}, expected a positive whole number of samples per second')
     samples = samples.astype(np.float32, copy=False)
     check_samples(samples, 'waveform')
+    if stereo:
+        if samples.ndim != 2 or samples.shape[1] != 2:
+            raise ValueError(f'waveform has the shape {samples.shape}, expected (L, 2): the model hears stereo')
+        return np.stack([resample(channel.clip(-1, 1), int(rate), SAMPLE_RATE) for channel in samples.T])
     mono = samples.mean(1) if samples.ndim == 2 else samples
     return resample(mono.clip(-1, 1), int(rate), SAMPLE_RATE)
 
