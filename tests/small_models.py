@@ -11,9 +11,10 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 import mmavs.models  # noqa: F401
+from mmavs.models.layers import MultiScaleDeformableAttention
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -136,3 +137,14 @@ def loss_of(model, clips) -> Tensor:
 @torch.no_grad()
 def predict(model, *clips) -> list[AVSDataSample]:
     return model.eval()(**preprocess(model, clips), mode='predict')
+
+
+def wake_up(model: nn.Module) -> None:
+    """Give parts that begin as identity or constant something to do: else what is before them gets no gradient."""
+    for module in model.modules():
+        if isinstance(module, MultiScaleDeformableAttention):
+            # Fresh deformable attention does not look at its queries yet.
+            nn.init.normal_(module.sampling_offsets.weight, std=0.1)
+            nn.init.normal_(module.attention_weights.weight, std=0.1)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not module.weight.any():
+            nn.init.ones_(module.weight)

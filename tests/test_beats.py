@@ -7,8 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from small_models import loss_of, make_clip, predict, small_config
-from test_every_config import wake_up
+from small_models import loss_of, make_clip, predict, small_config, wake_up
 from torchaudio.compliance import kaldi
 
 from mmavs.apis import convert_checkpoint

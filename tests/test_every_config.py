@@ -4,27 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import FRAME, loss_of, make_clip, predict, small_config
+from small_models import FRAME, loss_of, make_clip, predict, small_config, wake_up
 from torch import nn
 
-from mmavs.models.layers import MultiScaleDeformableAttention
 from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.glob('*/**/*.py') if path.relative_to(CONFIGS).parts[0] != '_base_')
 # Parameters that take part in the loss without a gradient by design, by the reason.
 NO_GRADIENT: dict[str, str] = {}
-
-
-def wake_up(model: nn.Module) -> None:
-    """Give parts that begin as identity or constant something to do: else what is before them gets no gradient."""
-    for module in model.modules():
-        if isinstance(module, MultiScaleDeformableAttention):
-            # Fresh deformable attention does not look at its queries yet.
-            nn.init.normal_(module.sampling_offsets.weight, std=0.1)
-            nn.init.normal_(module.attention_weights.weight, std=0.1)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not module.weight.any():
-            nn.init.ones_(module.weight)
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:
