@@ -1,5 +1,4 @@
 """A small audio backbone that knows the drawn sounds, as the published VGGish knows those of AudioSet."""
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from mmavs.datasets.synthesis.scenes import CATEGORIES, SOUND_POOL, sound_instance
 from mmavs.datasets.synthesis.sounds import synthesize_sound
 from mmavs.registry import MODELS
+from mmavs.utils.files import written_whole
 
 
 def pretrain_audio_backbone(config: dict,
@@ -57,12 +57,9 @@ def pretrain_audio_backbone(config: dict,
         right.append(((logits > 0) == (present > 0)).float().mean().item())
 
     scale_outputs(backbone, draw_seconds(rng, batch_size)[0].to(device))
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f'{out.name}.partial')
     meta = dict(source='drawn sounds', steps=steps, seed=seed)
-    torch.save(dict(state_dict=backbone.state_dict(), meta=meta), partial)
-    os.replace(partial, out)
+    with written_whole(out) as partial:
+        torch.save(dict(state_dict=backbone.state_dict(), meta=meta), partial)
     return float(np.mean(right[-max(1, steps // 10):]))
 
 

@@ -1,5 +1,4 @@
 """Convert published checkpoints, checked against the model that they belong to, and give them back their names."""
-import os
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import nn
 from mmavs.registry import MODELS
 from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
 from mmavs.utils.converters import CONVERTERS, Conversion, export_weights
+from mmavs.utils.files import written_whole
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
 from mmavs.utils.zoo import read_zoo, zoo_root
 from mmavs.version import __version__
@@ -53,7 +53,8 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
     if hasattr(model, 'cfg'):
         meta[TRAINED_FOR] = training_settings(model.cfg)
-    _save(dict(state_dict=weights, meta=meta), Path(dst))
+    with written_whole(dst) as partial:
+        torch.save(dict(state_dict=weights, meta=meta), partial)
     return conversion
 
 
@@ -75,16 +76,9 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
         ValueError: The file is no checkpoint, or has a key without a counterpart in the published model.
     """
     conversion = export_weights(target, weights_of(read_checkpoint(src), str(src)))
-    _save(CONVERTERS[target].file(conversion.state_dict), Path(dst))
+    with written_whole(dst) as partial:
+        torch.save(CONVERTERS[target].file(conversion.state_dict), partial)
     return conversion
-
-
-def _save(checkpoint: dict, dst: Path) -> None:
-    """Write a file, whole or not at all."""
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    partial = dst.with_name(f'{dst.name}.partial')
-    torch.save(checkpoint, partial)
-    os.replace(partial, dst)
 
 
 def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from mmavs.datasets.check import DATASET_TYPES
 from mmavs.datasets.transforms.audio import LoadAudio, seconds_of
 from mmavs.models.audio_backbones.vggish import VGGish
+from mmavs.utils.files import written_whole
 
 # Examples in the published files of each subset. In AVSS those of clips of 5 frames are followed by zeros.
 NUM_EXAMPLES = dict(s4=5, ms3=5, avss=10)
@@ -80,7 +81,9 @@ def extract_log_mel(data_root: str | Path,
                 message = ' '.join(str(error).split())
                 done.problems.append(f"{clip['split']} {clip['clip_id']}: {message}")
             else:
-                _write(path, examples)
+                with written_whole(path) as partial_file:
+                    # A pickle holds the whole memory that a tensor is a view of: its own only.
+                    partial_file.write_bytes(pickle.dumps(examples.clone()))
                 done.written += 1
         elif exists:
             done.kept += 1
@@ -109,11 +112,3 @@ def examples_of(clip: dict, front_end: VGGish) -> Tensor:
     if clip['subset'] == 'avss':
         return F.pad(examples, (0, 0, 0, 0, 0, 0, 0, missing))
     return torch.cat([examples, examples[-1:].expand(missing, -1, -1, -1)])
-
-
-def _write(path: Path, examples: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = path.with_name(f'{path.name}.partial')
-    # A pickle holds the whole memory that a tensor is a view of: its own only.
-    partial_file.write_bytes(pickle.dumps(examples.clone()))
-    os.replace(partial_file, path)

@@ -5,8 +5,8 @@ from mmengine.evaluator import BaseMetric
 
 from mmavs.registry import METRICS
 
-from .functional import BinaryScores, binary_scores, max_f_score_by_batch, mean_iou_by_batch
-from .scored_frames import clip_name, scored_frames
+from .functional import BinaryScores, max_f_score_by_batch, mean_iou_by_batch
+from .scored_frames import score_foreground
 
 
 @METRICS.register_module()
@@ -43,11 +43,7 @@ class AVSBenchMetric(BaseMetric):
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the frame IoUs, the summed F-score curve and the number of sounding frames of each clip."""
         for sample in data_samples:
-            prob, gt = scored_frames(sample, 'foreground_prob')
-            try:
-                scores = binary_scores(prob, gt)
-            except ValueError as error:
-                raise ValueError(f'{clip_name(sample)}: {error}') from error
+            scores, _ = score_foreground(sample)
             self.results.append(self.record(scores))
 
     def record(self, scores: BinaryScores) -> dict:

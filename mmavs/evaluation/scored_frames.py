@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from .functional import BinaryScores, binary_scores
+
 
 def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False) -> tuple[Tensor, Tensor]:
     """Prediction and ground truth of the frames that exist and have ground truth.
@@ -37,6 +39,22 @@ def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False)
         raise ValueError(f'{clip}: a labelled frame holds unlabelled pixels (255); the avsbench protocol scores every '
                          'pixel: do not pad or crop masks at test time, or mark the frame as not labelled')
     return pred, gt
+
+
+def score_foreground(sample: dict) -> tuple[BinaryScores, Tensor]:
+    """Scores of ``foreground_prob`` in the frames that exist and have ground truth, and that ground truth.
+
+    Args:
+        sample: See :func:`scored_frames`.
+
+    Raises:
+        ValueError: See :func:`scored_frames` and :func:`binary_scores`; the message names the clip.
+    """
+    prob, gt = scored_frames(sample, 'foreground_prob')
+    try:
+        return binary_scores(prob, gt), gt
+    except ValueError as error:
+        raise ValueError(f'{clip_name(sample)}: {error}') from error
 
 
 def num_padded_frames(sample: dict) -> int:

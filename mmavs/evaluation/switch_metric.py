@@ -7,8 +7,7 @@ from torch import Tensor
 
 from mmavs.registry import METRICS
 
-from .functional import binary_scores
-from .scored_frames import clip_name, scored_frames
+from .scored_frames import score_foreground
 
 
 def frames_at_switch(gt: Tensor, max_overlap: float) -> Tensor:
@@ -56,12 +55,8 @@ class SwitchMetric(BaseMetric):
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the IoU of each scored frame, and whether it is at a switch."""
         for sample in data_samples:
-            prob, gt = scored_frames(sample, 'foreground_prob')
-            try:
-                iou = binary_scores(prob, gt).iou
-            except ValueError as error:
-                raise ValueError(f'{clip_name(sample)}: {error}') from error
-            self.results.append(dict(iou=iou, at_switch=frames_at_switch(gt, self.max_overlap).cpu()))
+            scores, gt = score_foreground(sample)
+            self.results.append(dict(iou=scores.iou, at_switch=frames_at_switch(gt, self.max_overlap).cpu()))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over the frames of all clips."""

@@ -7,9 +7,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
 from mmavs.registry import HOOKS
+from mmavs.utils.files import PARTIAL, written_whole
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
-
-PARTIAL = '.partial'
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -17,14 +16,10 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes; the file has its old content or the new one at any moment."""
-        filepath = Path(filepath)
-        filepath.parent.mkdir(parents=True, exist_ok=True)
-        partial = filepath.with_name(filepath.name + PARTIAL)
-        with open(partial, 'wb') as file:
+        with written_whole(filepath) as partial, open(partial, 'wb') as file:
             file.write(obj)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, filepath)
 
     def put_text(self, obj: str, filepath: str | os.PathLike, encoding: str = 'utf-8') -> None:
         """Write text likewise."""
