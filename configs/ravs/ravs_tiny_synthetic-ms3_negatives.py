@@ -1,10 +1,5 @@
-# The small RAVS, trained with wrong sounds as well: one clip in ten, for which nothing is to be marked.
-_base_ = './ravs_tiny_synthetic-ms3.py'
+# The small RAVS, trained with wrong sounds as well.
+_base_ = ['./ravs_tiny_synthetic-ms3.py', '../_base_/datasets/negatives.py']
 
 train_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='NegativeAudio',
-        share=0.1,
-        kinds=('silence', 'noise', 'off-screen'),
-        dataset={{_base_.train_dataloader.dataset}}))
+    dataset=dict(_delete_=True, **_base_.negatives, dataset=_base_.train_dataloader.dataset))

@@ -2,11 +2,10 @@
 # sounds is easy to tell here, which one is not.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-twins_96.py',
-    '../_base_/schedules/tiny_synthetic_binary.py', '../_base_/default_runtime.py'
+    '../_base_/audio_backbones/drawn_sounds.py', '../_base_/schedules/tiny_synthetic_binary.py',
+    '../_base_/default_runtime.py'
 ]
 
 model = dict(
-    # Begins with knowing sounds. tools/analysis_tools/compare_methods.py makes the file.
-    audio_backbone=dict(
-        init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-sounds.pth')),
+    audio_backbone=dict(init_cfg=dict(_delete_=True, **_base_.drawn_sounds)),
     decode_head=dict(num_classes=1))
