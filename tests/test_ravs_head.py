@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 
 from mmavs.models import EvidenceLoss, RAVSHead, ResponseContrastLoss
+from mmavs.models.decode_heads.ravs import lower_uncertain
 from mmavs.models.losses import frame_overlap_losses
 from mmavs.models.losses.evidence import dirichlet_cross_entropy, dirichlet_divergence_from_uniform
 from mmavs.structures import FrameTargets, GuidedPyramid
@@ -148,38 +149,68 @@ def test_the_order_of_frames_matters():
 
 
 @pytest.mark.parametrize('num_classes', [1, 2, 4])
-def test_uncertainty_lowers_the_probability_of_what_sounds(num_classes):
+def test_uncertainty_is_what_the_evidence_leaves(num_classes):
     head = build_head(num_classes=num_classes).eval()
-    inputs = make_inputs()
-    outputs = head(*inputs)
-    evidence, u = outputs['evidence'], outputs['uncertainty']
+    outputs = head(*make_inputs())
     channels = max(num_classes, 2)
+    evidence = outputs['evidence']
     assert evidence.shape == (4, channels, 16, 24) and (evidence > 0).all()
-    torch.testing.assert_close(u, channels / (evidence + 1).sum(1))
-    head.uncertainty_loss = None
-    plain = head(*inputs)['scores']
-    if num_classes == 1:
-        plain, lowered = (torch.cat((torch.zeros_like(x), x), 1).softmax(1) for x in (plain, outputs['scores']))
-    else:
-        plain, lowered = plain.softmax(1), outputs['scores'].softmax(1)
-    # (1 - u) p of each class but the background, made to sum to 1 again
-    expected = torch.cat((plain[:, :1], (1 - u[:, None]) * plain[:, 1:]), 1)
-    torch.testing.assert_close(lowered, expected / expected.sum(1, keepdim=True))
-    assert (lowered[:, 1:] < plain[:, 1:]).all()
+    torch.testing.assert_close(outputs['uncertainty'], channels / (evidence + 1).sum(1))
 
 
-def test_without_doubt_nothing_is_lowered_and_without_evidence_nothing_is_marked():
-    head = build_head(num_classes=1).eval()
-    inputs = make_inputs()
-    torch.nn.init.zeros_(head.uncertainty_head.weight)
-    lowered = []
-    for bias in (1e9, -1e9):
-        torch.nn.init.constant_(head.uncertainty_head.bias, bias)
-        lowered.append(head(*inputs)['scores'])
+def test_the_odds_of_doubtful_pixels_are_lowered():
+    # Marked are 0.9 and 0.6; the mean of their 1 - u is 0.6. Of the odds, 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6) are left.
+    probability = torch.tensor([[[[0.9, 0.6, 0.4]]]])
+    uncertainty = torch.tensor([[[0.2, 0.6, 0.1]]])
+    lowered = lower_uncertain(probability.logit(), uncertainty, 1)
+    torch.testing.assert_close(lowered.exp().flatten(), torch.tensor([12., 1., 2 / 3 * 0.9 / 0.6]))
+    torch.testing.assert_close(lower_uncertain(probability.logit(), uncertainty, 2).exp().flatten(),
+                               torch.tensor([16., 2 / 3, 2 / 3 * 2.25]))
+    torch.testing.assert_close(lower_uncertain(probability.logit(), uncertainty, 0), probability.logit())
+
+
+def test_odds_of_every_class_that_sounds_are_lowered_alike():
+    scores, uncertainty = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
+    lowered = lower_uncertain(scores, uncertainty, 2)
+    assert torch.equal(lowered[:, 0], scores[:, 0])
+    shift = lowered[:, 1:] - scores[:, 1:]
+    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
+    # Two classes are one logit.
+    two = lower_uncertain(scores[:, :2], uncertainty, 2)
+    one = lower_uncertain(scores[:, 1:2] - scores[:, :1], uncertainty, 2)
+    torch.testing.assert_close(two[:, 1:] - two[:, :1], one)
+
+
+@pytest.mark.parametrize('num_classes', [1, 3])
+def test_pixels_alike_in_doubt_stay_as_they_are(num_classes):
+    scores = torch.randn(2, num_classes, 5, 6)
+    torch.testing.assert_close(lower_uncertain(scores, torch.full((2, 5, 6), 0.7), 2), scores)
+
+
+def test_frames_that_mark_nothing_are_lowered_and_do_not_touch_others():
+    scores = torch.randn(3, 1, 5, 6)
+    scores[1] = -scores[1].abs() - 0.1
+    uncertainty = torch.rand(3, 5, 6).clamp(max=0.9)
+    uncertainty[2] = 1  # no evidence at all
+    lowered = lower_uncertain(scores, uncertainty, 1)
+    assert lowered.isfinite().all()
+    torch.testing.assert_close(lowered[1, 0], scores[1, 0] + (1 - uncertainty[1]).log())
+    for n in range(3):
+        torch.testing.assert_close(lowered[n:n + 1], lower_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
+
+
+@pytest.mark.parametrize('num_classes', [1, 3])
+def test_predictions_are_lowered_and_training_is_not(num_classes):
+    head = build_head(num_classes=num_classes).eval()
+    inputs, size = make_inputs(), (16, 24)
+    outputs = head(*inputs)
+    torch.testing.assert_close(head.predict(*inputs, size),
+                               lower_uncertain(outputs['scores'], outputs['uncertainty'], 2))
+    losses = head.loss(*inputs, make_targets())
     head.uncertainty_loss = None
-    plain = head(*inputs)['scores']
-    torch.testing.assert_close(lowered[0], plain)
-    torch.testing.assert_close(lowered[1], plain + math.log(1e-6))
+    torch.testing.assert_close(head.predict(*inputs, size), outputs['scores'])
+    for name, value in head.loss(*inputs, make_targets()).items():
+        torch.testing.assert_close(value, losses[name])
 
 
 def test_masks_do_not_train_the_uncertainty():
