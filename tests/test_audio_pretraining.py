@@ -25,6 +25,17 @@ def test_seconds_of_sound_are_labelled_with_what_is_in_them():
     assert level[present.sum(1) == 0].max() < 10**(-50 / 20) < 10**(-27 / 20) < level[present.sum(1) > 0].min()
 
 
+def test_a_sound_at_one_pitch_is_another_one_than_at_the_next():
+    alone = draw_seconds(np.random.default_rng(0), 64)[1]
+    waveforms, present = draw_seconds(np.random.default_rng(0), 64, pitches=(1., 0.5))
+    assert waveforms.shape == (64, 16000)
+    assert present.shape == (64, 16)
+    by_pitch = present.view(64, 8, 2)
+    assert set(by_pitch.sum(2).flatten().tolist()) == {0, 1}
+    assert 0.3 < by_pitch[..., 0].sum() / present.sum() < 0.7
+    assert set(alone.sum(1).tolist()) == set(present.sum(1).tolist())
+
+
 def test_same_seed_draws_the_same_seconds():
     for first, second in zip(draw_seconds(np.random.default_rng(3), 2), draw_seconds(np.random.default_rng(3), 2)):
         assert torch.equal(first, second)

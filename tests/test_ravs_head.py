@@ -159,7 +159,7 @@ def test_uncertainty_is_what_the_evidence_leaves(num_classes):
 
 
 def test_the_odds_of_doubtful_pixels_are_lowered():
-    # Marked are 0.9 and 0.6; the mean of their 1 - u is 0.6. Of the odds, 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6) are left.
+    # Marked are 0.9 and 0.6, whose mean 1 - u is 0.6: of their odds, 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6) are left.
     probability = torch.tensor([[[[0.9, 0.6, 0.4]]]])
     uncertainty = torch.tensor([[[0.2, 0.6, 0.1]]])
     lowered = lower_uncertain(probability.logit(), uncertainty, 1)

@@ -7,5 +7,6 @@ _base_ = [
 ]
 
 model = dict(
-    audio_backbone=dict(init_cfg=dict(_delete_=True, **_base_.drawn_sounds)),
+    # Frozen, as the published one: trained with the rest, it first forgets what it knows.
+    audio_backbone=dict(frozen=True, init_cfg=dict(_delete_=True, **_base_.drawn_pitches)),
     decode_head=dict(num_classes=1))

@@ -28,6 +28,7 @@ from mmavs.apis.comparison import comparison_table, measure_cost, train_and_scor
 from mmavs.apis.profiling import hardware_name
 from mmavs.datasets.synthesis import synthesize_clips
 from mmavs.datasets.synthesis.layouts import FOLDERS
+from mmavs.datasets.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import one_line_errors
 from mmavs.utils.training_settings import dataset_key
@@ -35,7 +36,11 @@ from mmavs.utils.training_settings import dataset_key
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
            'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py')
-AUDIO_WEIGHTS = 'pretrained/vggish_tiny_drawn-sounds.pth'
+# The audio backbones that the small configs begin with, and the pitches that they have heard.
+AUDIO_WEIGHTS = {
+    'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
+    'pretrained/vggish_tiny_drawn-pitches.pth': tuple(sorted(set(TWIN_PITCHES), reverse=True)),
+}
 SUBSETS = {folder: subset for subset, folder in FOLDERS.items()}
 FRAME_SIZE = (96, 96)
 
@@ -62,11 +67,11 @@ def data_roots(config: Config, data: Path) -> dict[str, str]:
 
 
 def make_audio_weights(backbone: dict) -> None:
-    """Train the audio backbone that the small configs begin with, unless it is there."""
-    init_cfg = backbone.get('init_cfg') or {}
-    if init_cfg.get('checkpoint') == AUDIO_WEIGHTS and not Path(AUDIO_WEIGHTS).exists():
-        accuracy = pretrain_audio_backbone(backbone | dict(output='embedding'), AUDIO_WEIGHTS)
-        Console().print(f'{AUDIO_WEIGHTS}: {accuracy:.1%} of the drawn sounds named right')
+    """Train the audio backbone that a small config begins with, unless it is there."""
+    weights = (backbone.get('init_cfg') or {}).get('checkpoint')
+    if weights in AUDIO_WEIGHTS and not Path(weights).exists():
+        accuracy = pretrain_audio_backbone(backbone | dict(output='embedding'), weights, pitches=AUDIO_WEIGHTS[weights])
+        Console().print(f'{weights}: {accuracy:.1%} of the drawn sounds named right')
 
 
 @one_line_errors()

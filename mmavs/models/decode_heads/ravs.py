@@ -81,8 +81,8 @@ class RAVSHead(BaseModule):
     It hears through its backbone only, which is an :class:`AudioGuidedBackbone`. Rows of the ablation that concern the
     head are the options ``contrast_loss`` and ``uncertainty_loss``. All numbers are inferred.
 
-    The masks are trained as they are, the uncertainty ``u = K / sum alpha`` by ``uncertainty_loss`` alone; the prediction
-    is what is left after :func:`lower_uncertain`.
+    The masks are trained as they are, the uncertainty ``u = K / sum alpha`` by ``uncertainty_loss`` alone; predicted is
+    what :func:`lower_uncertain` leaves of both.
 
     With K = 1 the logit of the foreground is the score of the second of two classes, the first of which has score 0.
 
