@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -129,6 +130,29 @@ def test_scores_pictures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, 
     masks = np.load(tmp_path / 'masks.npz')
     assert len(masks.files) == 3
     assert all(masks[name].shape == (5, 64, 64) and masks[name].dtype == np.uint8 for name in masks.files)
+
+
+# Tests like tools/test.py and says at last which threads are left.
+THREADS = f"""
+import atexit, pathlib, runpy, sys
+names = lambda: [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
+atexit.register(lambda: print('left:', *names()))
+sys.argv[0] = '{REPOSITORY}/tools/test.py'
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='threads are listed in /proc')
+def test_no_thread_of_gloo_outlives_the_tool(tmp_path, options, trained):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    alone = start([sys.executable, '-c', THREADS], CONFIG, trained / 'iter_8.pth', '--launcher', 'pytorch', '--work-dir',
+                  tmp_path, *options, CUDA_VISIBLE_DEVICES='', RANK='0', LOCAL_RANK='0', WORLD_SIZE='1',
+                  MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    assert alone.returncode == 0, alone.stderr
+    left = next(line for line in alone.stdout.splitlines() if line.startswith('left:'))
+    assert 'gloo' not in left
 
 
 def test_checkpoint_of_another_class_count_is_refused(tmp_path, run_tool, options, trained):

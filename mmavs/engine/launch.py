@@ -1,4 +1,6 @@
 """How the tools start a run: one process or several, with or without a GPU."""
+import atexit
+import gc
 import logging
 
 import torch
@@ -21,7 +23,18 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
     config.launcher = launcher
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
-    return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    if launcher != 'none':
+        atexit.register(_leave_process_group)
+    return runner
+
+
+def _leave_process_group() -> None:
+    """End the threads of gloo: one that frees the tensors of a finished broadcast as the interpreter goes aborts it."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    # What is left of the model's wrapper still holds the group.
+    gc.collect()
 
 
 def _prepare_for_cpu(config: Config) -> None:
