@@ -40,6 +40,17 @@ def saved(transformers, folder, **arch):
     return model.audio_spectrogram_transformer
 
 
+def test_a_frame_may_hear_several_examples_and_both_channels(transformers):
+    one, three, stereo = small(), small(examples_per_frame=3), small(examples_per_frame=3, stereo=True)
+    left, right = sound(3.2, num_clips=2).unsqueeze(1)
+    of_left, of_right = (one(side, 3).flatten(1, 2).unsqueeze(1) for side in (left, right))
+    assert of_left.shape == (1, 1, 3 * 108, 16)
+    torch.testing.assert_close(three(left, 1), of_left)
+    both = stereo(torch.stack((left, right), 1), 1)
+    assert both.shape[3] == stereo.embed_dims
+    torch.testing.assert_close(both, torch.cat((of_left, of_right), 3))
+
+
 def test_without_the_library_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'transformers', None)
     with pytest.raises(ImportError, match="pip install 'transformers>=5'"):

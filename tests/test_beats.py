@@ -52,6 +52,19 @@ def test_filter_bank_is_kaldis(window):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+def test_a_frame_may_hear_several_examples_and_both_channels():
+    one, three, stereo = small(), small(examples_per_frame=3), small(examples_per_frame=3, stereo=True)
+    left, right = sound(3.2, num_clips=2).unsqueeze(1)
+    ends = torch.tensor([20000])
+    for num_samples in (None, ends):
+        of_left, of_right = (one(side, 3, num_samples).flatten(1, 2).unsqueeze(1) for side in (left, right))
+        assert of_left.shape == (1, 1, 3 * 48, 16)
+        torch.testing.assert_close(three(left, 1, num_samples), of_left)
+        both = stereo(torch.stack((left, right), 1), 1, num_samples)
+        assert both.shape[3] == stereo.embed_dims
+        torch.testing.assert_close(both, torch.cat((of_left, of_right), 3))
+
+
 def test_mixed_precision_leaves_the_filter_bank_alone():
     model, waveform = small(), sound(1)
     with torch.autocast('cpu', torch.bfloat16):

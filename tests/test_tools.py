@@ -147,9 +147,9 @@ def test_no_thread_of_gloo_outlives_the_tool(tmp_path, options, trained):
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
-    alone = start([sys.executable, '-c', THREADS], CONFIG, trained / 'iter_8.pth', '--launcher', 'pytorch', '--work-dir',
-                  tmp_path, *options, CUDA_VISIBLE_DEVICES='', RANK='0', LOCAL_RANK='0', WORLD_SIZE='1',
-                  MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    alone = start([sys.executable, '-c', THREADS], CONFIG, trained / 'iter_8.pth', '--launcher', 'pytorch',
+                  '--work-dir', tmp_path, *options, CUDA_VISIBLE_DEVICES='', RANK='0', LOCAL_RANK='0',
+                  WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     assert alone.returncode == 0, alone.stderr
     left = next(line for line in alone.stdout.splitlines() if line.startswith('left:'))
     assert 'gloo' not in left

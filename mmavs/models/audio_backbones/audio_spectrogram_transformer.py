@@ -27,6 +27,8 @@ class AST(AudioBackbone):
         arch: Arguments of ``transformers.ASTConfig`` that differ from the published base model's.
         folder: Local folder with the pretrained model, ``config.json`` and ``model.safetensors``, as transformers saves
             it. It is read where weights are initialised, that is before training; nothing is downloaded.
+        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
+        stereo: Hear two channels, see there.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -36,8 +38,13 @@ class AST(AudioBackbone):
     """
     PRETRAINED = 'audio_backbone.folder to the folder of a pretrained AST'
 
-    def __init__(self, frozen: bool = True, arch: dict | None = None, folder: str | None = None) -> None:
-        super().__init__(frozen, init_cfg=None)
+    def __init__(self,
+                 frozen: bool = True,
+                 arch: dict | None = None,
+                 folder: str | None = None,
+                 examples_per_frame: int = 1,
+                 stereo: bool = False) -> None:
+        super().__init__(frozen, None, examples_per_frame, stereo)
         self.folder = folder
         try:
             from transformers import ASTConfig, ASTModel
@@ -45,7 +52,7 @@ class AST(AudioBackbone):
             raise ImportError(f'AST needs the library transformers ({error}): install it by "pip install '
                               '\'transformers>=5\'"') from error
         config = ASTConfig(**dict(arch or {}, max_length=ROWS_OF_FRAME, num_mel_bins=NUM_MELS))
-        self.embed_dims = config.hidden_size
+        self.embed_dims = 2 * config.hidden_size if stereo else config.hidden_size
         self.kaldi = KaldiFilterBank('hanning')
         self.transformer = ASTModel(config)
         self.freeze()

@@ -125,7 +125,7 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
     """
     if audio.ndim == 3 and audio.shape[1] == 2:
         raise ValueError(f"{name} hears one channel, the waveforms are stereo: set audio_mode='mono' in the data set, "
-                         'whose waveform is the sum of the two channels')
+                         'whose waveform is the sum of the two channels, or audio_backbone.stereo=True')
     if audio.ndim != 2:
         raise ValueError(f"{name}: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L); {name} does "
                          "not read VGGish's log-mel examples: set LoadAudio(source='waveform') in the pipelines")

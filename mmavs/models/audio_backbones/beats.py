@@ -34,7 +34,7 @@ class BEATs(AudioBackbone):
     Args:
         frozen: Do not train the weights; no gradient is recorded either.
         patch_dims: Channels of the patch embedding.
-        embed_dims: Channels C of the encoder and of a token.
+        embed_dims: Channels of the encoder.
         num_layers: Layers of the encoder.
         num_heads: Heads of its attentions.
         ffn_dims: Hidden channels of its feed-forward networks.
@@ -43,6 +43,8 @@ class BEATs(AudioBackbone):
         conv_size: Steps that the convolution for positions spans.
         conv_groups: Its groups.
         dropout: Dropout in the encoder, for training that is not frozen.
+        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
+        stereo: Hear two channels, see there.
         init_cfg: Initialization config of MMEngine; a published file is loaded as it is, its ``cfg`` has to agree with
             the arguments.
 
@@ -62,9 +64,11 @@ class BEATs(AudioBackbone):
                  conv_size: int = 128,
                  conv_groups: int = 16,
                  dropout: float = 0.1,
+                 examples_per_frame: int = 1,
+                 stereo: bool = False,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(frozen, init_cfg)
-        self.embed_dims = embed_dims
+        super().__init__(frozen, init_cfg, examples_per_frame, stereo)
+        self.embed_dims = 2 * embed_dims if stereo else embed_dims
         self.architecture = dict(
             patch_dims=patch_dims, embed_dims=embed_dims, num_layers=num_layers, num_heads=num_heads,
             ffn_dims=ffn_dims, num_buckets=num_buckets, max_distance=max_distance, conv_size=conv_size,
