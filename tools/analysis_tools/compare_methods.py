@@ -35,7 +35,7 @@ from mmavs.utils.training_settings import dataset_key
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
-           'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py')
+           'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py', 'ravs/ravs_tiny_synthetic-ms3.py')
 # The audio backbones that the small configs begin with, and the pitches that they have heard.
 AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
@@ -48,7 +48,7 @@ FRAME_SIZE = (96, 96)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train and score methods on drawn clips, with several seeds')
     parser.add_argument('configs', nargs='*', default=[str(CONFIGS / name) for name in DEFAULT],
-                        help='configs on drawn clips (default: the small TPAVI, AVSegFormer, ACT and VCT)')
+                        help='configs on drawn clips (default: the small TPAVI, AVSegFormer, ACT, VCT and RAVS)')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=1, help='trainings beside each other, one thread each')
     parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'))
