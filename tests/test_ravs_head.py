@@ -169,6 +169,15 @@ def test_the_odds_of_doubtful_pixels_are_lowered():
     torch.testing.assert_close(lower_uncertain(probability.logit(), uncertainty, 0), probability.logit())
 
 
+def test_sure_background_beside_a_doubtful_object_stays_background():
+    scores, uncertainty = torch.tensor([[[[3., -5., -0.5]]]]), torch.tensor([[[0.95, 0.05, 0.94]]])
+    lowered = lower_uncertain(scores, uncertainty, 2).flatten()
+    torch.testing.assert_close(lowered, torch.tensor([3., -4., -0.5 + 2 * math.log(0.06 / 0.05)]))
+    # Compared with no uncertainty at all, the object itself is in doubt.
+    alone = lower_uncertain(scores, uncertainty, 2, by_frame=False)
+    torch.testing.assert_close(alone, scores + 2 * (1 - uncertainty).log())
+
+
 def test_odds_of_every_class_that_sounds_are_lowered_alike():
     scores, uncertainty = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
     lowered = lower_uncertain(scores, uncertainty, 2)
@@ -200,12 +209,13 @@ def test_frames_that_mark_nothing_are_lowered_and_do_not_touch_others():
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
-def test_predictions_are_lowered_and_training_is_not(num_classes):
-    head = build_head(num_classes=num_classes).eval()
+@pytest.mark.parametrize('by_frame', [True, False])
+def test_predictions_are_lowered_and_training_is_not(num_classes, by_frame):
+    head = build_head(num_classes=num_classes, lower_by_frame=by_frame).eval()
     inputs, size = make_inputs(), (16, 24)
     outputs = head(*inputs)
     torch.testing.assert_close(head.predict(*inputs, size),
-                               lower_uncertain(outputs['scores'], outputs['uncertainty'], 2))
+                               lower_uncertain(outputs['scores'], outputs['uncertainty'], 2, by_frame))
     losses = head.loss(*inputs, make_targets())
     head.uncertainty_loss = None
     torch.testing.assert_close(head.predict(*inputs, size), outputs['scores'])
@@ -227,6 +237,16 @@ def test_a_backbone_that_does_not_hear_is_named():
 
 
 # Losses
+
+
+@pytest.mark.parametrize(('build', 'message'), [
+    (lambda: EvidenceLoss(0.1, ramp_steps=0), 'ramp_steps is 0, expected at least 1'),
+    (lambda: ResponseContrastLoss((4, ), 8, share=0.6), r'share is 0.6, expected a share in \(0, 0.5\]'),
+    (lambda: ResponseContrastLoss((4, ), 8, share=0.), r'share is 0.0, expected'),
+])
+def test_arguments_out_of_range_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
 
 
 def test_expected_cross_entropy_equals_hand_computed_cases():

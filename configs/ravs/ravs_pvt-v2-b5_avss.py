@@ -4,4 +4,7 @@ _base_ = [
     '../_base_/schedules/ravs_avss.py', '../_base_/default_runtime.py'
 ]
 
-model = dict(decode_head=dict(num_classes=71, uncertainty_loss=dict(ramp_steps=10630)))
+model = dict(
+    decode_head=dict(
+        num_classes=71,
+        uncertainty_loss=dict(ramp_steps=10630)))  # inferred: 10 epochs

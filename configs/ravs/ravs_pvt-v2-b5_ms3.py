@@ -4,4 +4,4 @@ _base_ = [
     '../_base_/schedules/ravs_ms3.py', '../_base_/default_runtime.py'
 ]
 
-model = dict(decode_head=dict(uncertainty_loss=dict(ramp_steps=370)))
+model = dict(decode_head=dict(uncertainty_loss=dict(ramp_steps=370)))  # inferred: 10 epochs

@@ -40,4 +40,6 @@ model = dict(
             type='EvidenceLoss',
             loss_weight=0.1,  # mu, inferred
             ramp_steps=4320),  # inferred: 10 epochs, those of S4 here
-        lowering=2.))  # inferred: what did best on validation clips of the small model on twins
+        mask_weights=(5., 5., 2.),  # inferred: those of DDESeg
+        lowering=2.,  # inferred: what did best on validation clips of the small model on twins
+        lower_by_frame=True))  # inferred

@@ -18,8 +18,8 @@ from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, GuidedPyramid
 
-# Weights of cross-entropy, dice and IoU: those of DDESeg (CVPR 2025).
-CE_WEIGHT, DICE_WEIGHT, IOU_WEIGHT = 5, 5, 2
+# How much the uncertainty may raise a score: odds grow at most e-fold, so that what is held for background stays so.
+MOST_RAISED = 1.
 
 
 class LevelFusion(nn.Module):
@@ -96,8 +96,10 @@ class RAVSHead(BaseModule):
         contrast_loss: Config of the :class:`ResponseContrastLoss`, or None; gets ``in_channels`` and
             ``audio_channels`` from the head.
         uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
+        mask_weights: Weights of cross-entropy, dice and IoU. The default is that of DDESeg (CVPR 2025).
         lowering: Exponent of :func:`lower_uncertain`; 0 leaves the prediction as it is. 2 did best on validation clips
             of the small model on twins.
+        lower_by_frame: Whether u is compared with that of what the frame marks, or with no uncertainty at all.
         init_cfg: Initialization config of MMEngine.
     """
 
@@ -110,14 +112,18 @@ class RAVSHead(BaseModule):
                  temporal: bool = True,
                  contrast_loss: dict | None = None,
                  uncertainty_loss: dict | None = None,
+                 mask_weights: tuple[float, float, float] = (5., 5., 2.),
                  lowering: float = 2.,
+                 lower_by_frame: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.fusion = LevelFusion(in_channels, embed_dims)
         self.temporal = TemporalAttention(embed_dims, num_heads) if temporal else None
         self.mask_head = nn.Linear(embed_dims, num_classes)
+        self.mask_weights = mask_weights
         self.lowering = lowering
+        self.lower_by_frame = lower_by_frame
         self.contrast_loss = self.uncertainty_loss = None
         if contrast_loss is not None:
             self.contrast_loss = MODELS.build(
@@ -182,10 +188,10 @@ class RAVSHead(BaseModule):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
             ce = frame_cross_entropy(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)
-        losses = dict(
-            loss_ce=CE_WEIGHT * mean_of_frames(ce, labelled),
-            loss_dice=DICE_WEIGHT * mean_of_frames(dice, labelled),
-            loss_iou=IOU_WEIGHT * mean_of_frames(iou, labelled))
+        losses = {
+            name: weight * mean_of_frames(loss, labelled)
+            for name, weight, loss in zip(('loss_ce', 'loss_dice', 'loss_iou'), self.mask_weights, (ce, dice, iou))
+        }
         if self.contrast_loss is not None:
             losses['loss_contrast'] = self.contrast_loss([f[frames] for f in features],
                                                          [r[frames] for r in features.responses], audio[frames],
@@ -207,28 +213,32 @@ class RAVSHead(BaseModule):
         outputs = self(features, audio, valid)
         scores = outputs['scores']
         if self.uncertainty_loss is not None:
-            scores = lower_uncertain(scores, outputs['uncertainty'], self.lowering)
+            scores = lower_uncertain(scores, outputs['uncertainty'], self.lowering, self.lower_by_frame)
         return F.interpolate(scores, input_shape, mode='bilinear', align_corners=False)
 
 
-def lower_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float) -> Tensor:
-    """Scores whose odds of sound are multiplied by ``((1 - u) / (1 - v))^exponent``, v the mean u of what is marked.
+def lower_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, by_frame: bool = True) -> Tensor:
+    """Scores whose odds of sound are multiplied by ``((1 - u) / (1 - v))^exponent``, but by e at most.
 
-    A pixel that is more in doubt than what its frame marks on average is lowered, one that is less so is raised: of two
-    objects that both seem to sound, the surer one stays. With v = 0 in all frames the surest pixels would be lowered
-    too, and less than what sounds would be marked: u is far from 0 at every object that might as well be silent. Where
-    a frame marks nothing, v is 0.
+    v is 0, or by frame the mean u of what is marked there: a pixel that is more in doubt than that is lowered, one that
+    is less so is raised a little. So of two objects that both seem to sound, the surer one stays. With v = 0 what is
+    rightly marked is lowered as well, since u is far from 0 at every object that might as well be silent. Where a frame
+    marks nothing, v is 0.
 
     Args:
         scores: (N, K, h, w) logits of the foreground (K = 1) or of classes with background.
         uncertainty: u (N, h, w) in (0, 1).
         exponent: At least 0.
+        by_frame: Which v.
     """
     certainty = (1 - uncertainty).clamp(min=1e-6)
-    marked = scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1) != 0
-    num_marked = marked.sum((1, 2))
-    reference = torch.where(num_marked > 0, (certainty * marked).sum((1, 2)) / num_marked, 1)
-    shift = exponent * (certainty / reference[:, None, None]).log().unsqueeze(1)
+    shift = certainty.log()
+    if by_frame:
+        marked = scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1) != 0
+        num_marked = marked.sum((1, 2))
+        reference = torch.where(num_marked > 0, (certainty * marked).sum((1, 2)) / num_marked, 1)
+        shift = shift - reference.log()[:, None, None]
+    shift = (exponent * shift).clamp(max=MOST_RAISED).unsqueeze(1)
     if scores.shape[1] == 1:
         return scores + shift
     return torch.cat((scores[:, :1].to(shift), scores[:, 1:] + shift), 1)

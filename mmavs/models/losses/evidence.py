@@ -41,11 +41,14 @@ class EvidenceLoss(nn.Module):
 
     Args:
         loss_weight: Weight mu of the sum.
-        ramp_steps: Training steps until the divergence has its full weight.
+        ramp_steps: Training steps until the divergence has its full weight, at least 1.
     """
 
     def __init__(self, loss_weight: float, ramp_steps: int) -> None:
         super().__init__()
+        if ramp_steps < 1:
+            raise ValueError(f'EvidenceLoss: ramp_steps is {ramp_steps}, expected at least 1, which is the full weight '
+                             'from the second step on')
         self.loss_weight = loss_weight
         self.ramp_steps = ramp_steps
         self.register_buffer('steps', torch.zeros((), dtype=torch.long))

@@ -22,7 +22,7 @@ class ResponseContrastLoss(nn.Module):
         in_channels: Channels of each level.
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
         embed_dims: Channels in which pixels and sound are compared.
-        share: Share of the pixels that is positive, and share that is negative.
+        share: Share of the pixels that is positive, and share that is negative, in (0, 0.5].
         temperature: tau.
         loss_weight: Weight lambda of the mean over the levels.
     """
@@ -35,6 +35,9 @@ class ResponseContrastLoss(nn.Module):
                  temperature: float = 0.1,
                  loss_weight: float = 0.1) -> None:
         super().__init__()
+        if not 0 < share <= 0.5:
+            raise ValueError(f'ResponseContrastLoss: share is {share}, expected a share in (0, 0.5], so that no pixel '
+                             'is both positive and negative')
         self.share = share
         self.temperature = temperature
         self.loss_weight = loss_weight
