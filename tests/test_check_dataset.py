@@ -1,6 +1,7 @@
 import os
 import pickle
 import runpy
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
-from mmavs.datasets import AVSBenchMS3Dataset
+from mmavs.datasets import AVSBenchMS3Dataset, VPODataset
 from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset, inspect_clips
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
 
@@ -157,3 +158,47 @@ def test_command_prints_lines_and_exits_with_1_if_there_are_any(tmp_path, capsys
     (root / 's4_meta_data.csv').write_text('name,split\nx,train\n')
     code, lines = run()
     assert code == 1 and len(lines) == 1 and "no column 'category'" in lines[0]
+
+
+def advised_lines(error, capsys, monkeypatch):
+    """What the command prints that an error advises."""
+    arguments = shlex.split(str(error.value).partition('For the whole list run ')[2])
+    monkeypatch.setattr(sys, 'argv', [*arguments, '--any-size'])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(TOOL), run_name='__main__')
+    return capsys.readouterr().out.splitlines()
+
+
+def test_the_advised_command_reports_what_is_missing_from_a_layout(tmp_path, capsys, monkeypatch):
+    root = tmp_path / 'my data'
+    write_image(root / 'a/frames/a.jpg', np.zeros((8, 8, 3), np.uint8))
+    write_image(root / 'a/labels_semantic/a.png', np.ones((8, 8), np.uint8))
+    write_wav(root / 'a/mono_audio.wav', 3)
+    write_csv(root / 'vpo_data_clean.csv', 'uid,f,m,c,split,type', [['a', 'a.jpg', 'a.png', '[1]', 'train', 'VPO-SS']])
+    with pytest.raises(FileNotFoundError) as error:
+        VPODataset(str(root), 'train', 'vpo-ss', layout='clean', audio_mode='stereo',
+                   metainfo=dict(classes=['background', 'snow blower']))
+    assert str(error.value).endswith("--layout clean --audio-mode stereo --classes background 'snow blower'")
+    line, = advised_lines(error, capsys, monkeypatch)
+    assert 'a/stereo_audio.wav is missing' in line
+
+
+def test_the_advised_command_reports_missing_mask_priors(tmp_path, capsys, monkeypatch):
+    root = write_ms3(tmp_path, mask_prior=True)
+    (root / 'ms3_data').rename(root / 'ms3_data_384')
+    data = root / 'ms3_data_384'
+    (data / 'visual_frames').rename(data / 'visual_frames_384')
+    for frame in data.glob('visual_frames_384/*/*.png'):
+        frame.rename(frame.with_name(frame.name.replace('.mp4', '')))
+    for split, size in (('train', 384), ('val', 224), ('test', 224)):
+        (data / f'gt_masks_{size}').mkdir(exist_ok=True)
+        (data / 'gt_masks' / split).rename(data / f'gt_masks_{size}' / split)
+    (root / 'ms3_data').mkdir()
+    for sounds in ('audio_wav', 'audio_log_mel'):
+        (data / sounds).rename(root / 'ms3_data' / sounds)
+    (root / 'priors/val_0/val_0_4_mask_color.png').unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        AVSBenchMS3Dataset(str(root), 'val', layout='384', data_prefix=dict(mask_prior='priors'))
+    assert str(error.value).endswith('--subset ms3 --layout 384 --mask-prior priors')
+    line, = advised_lines(error, capsys, monkeypatch)
+    assert 'val_0_4_mask_color.png is missing' in line

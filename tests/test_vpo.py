@@ -127,6 +127,26 @@ def test_msmi_takes_pictures_without_several_instances_from_ms(root):
     assert '/VPO/VPO-MSMI/' in own['frame_paths'][0] and own['audio_positions'] == [0, 1]
 
 
+def test_val_and_test_of_one_picture_are_both_test_and_numbers_are_compared_as_numbers(root):
+    rows = [row('dog', 9, split='val'), row('car', '9.0', sound='car_1', split='test')]
+    write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
+    clip, = clips_of(VPODataset(str(root), 'test', 'vpo-ms'))
+    assert clip['clip_id'] == '000000000009' and len(clip['audio_paths']) == 2
+
+
+def test_multi_instance_counts_in_msmi_only(root):
+    rows = [row('dog', 7, multi_instance=0), row('car', 7, sound='car_1', multi_instance=1)]
+    write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
+    assert len(VPODataset(str(root), 'train', 'vpo-ms')) == 1
+    write_csv(root / 'VPO/VPO-MSMI/vpo_msmi_data_stereo.csv', HEADER, rows)
+    with pytest.raises(ValueError, match="image 7 have different values in the column 'multi_instance': 0, 1"):
+        VPODataset(str(root), 'train', 'vpo-msmi')
+    rows[1] = row('car', 7, sound='car_1', multi_instance='0.0')
+    write_csv(root / 'VPO/VPO-MSMI/vpo_msmi_data_stereo.csv', HEADER, rows)
+    clip, = clips_of(VPODataset(str(root), 'train', 'vpo-msmi'))
+    assert '/VPO/VPO-MS/data/' in clip['frame_paths'][0]
+
+
 def test_repeated_rows_get_clip_ids_of_their_own(root):
     write_csv(root / 'VPO/VPO-SS/vpo_ss_data_stereo.csv', HEADER, [row('dog', 7, 11)] * 2)
     ids = [clip['clip_id'] for clip in clips_of(VPODataset(str(root), 'train', 'vpo-ss'))]
@@ -223,9 +243,9 @@ def test_horizontal_flip_moves_the_sounds_with_the_picture(root):
     plain, flipped = load(0.0), load(1.0)
     np.testing.assert_array_equal(flipped['masks'][0], plain['masks'][0][:, ::-1])
     np.testing.assert_array_equal(flipped['waveform'], plain['waveform'][::-1])
+    assert plain['audio_positions'] == [0.25, 0.75] and flipped['audio_positions'] == [0.75, 0.25]
     # The same as with mirrored positions.
-    clip = VPODataset(str(root), 'train', 'vpo-ms', audio_mode='stereo').get_data_info(0)
-    mirrored = LoadMixedAudio()(dict(clip, audio_positions=[1 - p for p in clip['audio_positions']]))['waveform']
+    mirrored = LoadMixedAudio()(dict(flipped))['waveform']
     np.testing.assert_allclose(flipped['waveform'], mirrored, atol=1e-6)
     np.testing.assert_array_equal(load(1.0, 'vertical')['waveform'], plain['waveform'])
     np.testing.assert_array_equal(load(1.0, audio_mode='mono')['waveform'], load(0.0, audio_mode='mono')['waveform'])
@@ -235,6 +255,12 @@ def test_one_flip_does_not_count_twice():
     stereo = np.stack([np.zeros(4, np.float32), np.ones(4, np.float32)])
     once = FlipAudio()(dict(waveform=stereo, flip=True, flip_direction='horizontal'))
     np.testing.assert_array_equal(FlipAudio()(once)['waveform'], stereo[::-1])
+
+
+def test_a_flip_before_the_sound_is_an_error_whether_it_flips_or_not(root):
+    for clip in (dict(flip=True, flip_direction='horizontal'), dict(flip=False)):
+        with pytest.raises(ValueError, match='no waveform to flip: put it after LoadMixedAudio'):
+            FlipAudio()(clip)
 
 
 def test_clips_batch_for_the_model_and_vggish_asks_for_mono(root):
@@ -273,6 +299,13 @@ def test_a_missing_column_is_named(root, subset, mode, column):
     path.write_text(path.read_text().replace(column, 'other', 1))
     with pytest.raises(ValueError, match=rf"{path.name}: no column '{column}', found"):
         VPODataset(str(root), 'train', subset, audio_mode=mode)
+
+
+def test_stereo_without_positions_says_what_to_do(root):
+    path = root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv'
+    path.write_text(path.read_text().replace('audio_pos', 'other'))
+    with pytest.raises(ValueError, match="no column 'audio_pos', found .*; add what is .* or use audio_mode='mono'"):
+        VPODataset(str(root), 'train', 'vpo-ms', audio_mode='stereo')
 
 
 def test_columns_that_are_not_needed_may_be_missing(root):
@@ -352,6 +385,11 @@ def test_clean_csv_errors(tmp_path):
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
     write_csv(root / 'vpo_data_clean.csv', 'uid,f,m,c,split,type', [['a', 'a.jpg', 'b.png', '[22]', 'train', 'VPO-SS']])
     with pytest.raises(ValueError, match='the class indices of a are .*below 22'):
+        VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
+    # As pandas writes it, with the number of the row.
+    write_csv(root / 'vpo_data_clean.csv', ',uid,f,m,c,split,type',
+              [[0, 'a', 'a.jpg', '3.png', '[9]', 'train', 'VPO-SS']])
+    with pytest.raises(ValueError, match="of 0 are '3.png', .* first four columns but split and type, found '', 'uid'"):
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
 
 

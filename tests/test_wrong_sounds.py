@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from avsbench_tree import write_avss, write_csv, write_ms3, write_s4, write_wav
+from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, WrongAudio
 from mmavs.datasets.samplers import SeededIndex
@@ -276,6 +276,24 @@ def test_negatives_have_empty_masks_in_labelled_frames_and_no_events(s4_root):
         assert torch.equal(clip['inputs']['frames'], plain[index]['inputs']['frames'])
         assert not torch.equal(waveform(clip), waveform(plain[index]))
     assert torch.equal(waveform(NegativeAudio(events_s4(s4_root), share=0.)[0]), waveform(plain[0]))
+
+
+def test_events_of_negatives_are_those_of_a_clip_in_which_nothing_sounds(tmp_path):
+    root = write_avss(tmp_path)
+    pipeline = [*FRAMES, dict(type='LoadAudio'),
+                dict(type='CachedTransforms',
+                     transforms=[dict(type='GenerateEventLabels', num_events=71, source='masks')]), *PACK]
+    own = AVSSDataset(str(root), 'train', num_frames=10, pipeline=pipeline)
+    negatives = list(NegativeAudio(own, share=1., kinds=['silence']))
+    assert own[0]['data_samples'].gt_events[0, 1:].any()
+    for path in root.rglob('labels_semantic/*.png'):
+        write_image(path, np.zeros((36, 60), np.uint8))
+    silent = AVSSDataset(str(root), 'train', num_frames=10, pipeline=pipeline)
+    for negative, clip in zip(negatives, silent, strict=True):
+        negative, clip = negative['data_samples'], clip['data_samples']
+        assert torch.equal(negative.gt_sem_seg, clip.gt_sem_seg) and torch.equal(negative.gt_events, clip.gt_events)
+        # Background is an event of labelled frames, others have none.
+        assert torch.equal(clip.gt_events[:, 0], clip.labelled.float())
 
 
 def test_unlabelled_pixels_of_negatives_stay_unlabelled(s4_root):

@@ -57,6 +57,10 @@ class AVSBenchObjectDataset(ClipDataset):
             test_mode=test_mode,
             lazy_init=lazy_init)
 
+    def check_flags(self) -> list[str]:
+        """See :class:`ClipDataset`."""
+        return ['--layout', self.layout, *super().check_flags()]
+
     def _describe(self, name: str, frames: str, in_split: str, labelled: list[bool]) -> dict:
         """The clip dict but for its id and category.
 
@@ -94,7 +98,8 @@ class AVSBenchObjectDataset(ClipDataset):
         header = list(rows[0])
         name = next((column for column in header if column in NAME_COLUMNS), header[0])
         if name in OTHER_COLUMNS:
-            raise ValueError(f"{self.ann_file}: no column 'name' (the clip, first column), found {', '.join(header)}")
+            raise ValueError(f"{self.ann_file}: no column 'name' (the clip, first column), found {', '.join(header)}; "
+                             'add it')
         return [{**row, 'name': row[name]} for row in rows]
 
 

@@ -2,6 +2,7 @@
 import csv
 import io
 import os
+import shlex
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -145,6 +146,17 @@ class ClipDataset(BaseDataset):
                 problems.append((kind, f'count is {count} in {folder}, expected {len(wanted)} for {num_frames} frames'))
         return problems
 
+    def check_flags(self) -> list[str]:
+        """The flags with which ``check_dataset.py`` looks at the files of this data set."""
+        flags = []
+        for key in ('classes', 'events'):
+            names = self._metainfo.get(key, ())
+            if list(names) != list(self.METAINFO.get(key, ())):
+                flags += [f'--{key}', *names]
+        if 'mask_prior' in self.data_prefix:
+            flags += ['--mask-prior', os.path.relpath(self.data_prefix['mask_prior'], self.data_root)]
+        return flags
+
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read; with none for sound, either kind of sound will do.
         read_keys = {loader.path_key for loader in loading_transforms(self.pipeline.transforms)}
@@ -165,18 +177,20 @@ class ClipDataset(BaseDataset):
                 first = first or f"clip {clip['clip_id']}: {' '.join(problems[0])}"
         if incomplete:
             kinds = ', '.join(f'{n} x {kind}' for kind, n in counts.items())
+            arguments = shlex.join([self.data_root, '--subset', self.SUBSET, *self.check_flags()])
             raise FileNotFoundError(
                 f'{self.ann_file}: {incomplete} of {len(clips)} clips of the split {self.split!r} are incomplete or '
                 f'inconsistent ({kinds}). First: {first}. For the whole list run tools/dataset_converters/'
-                f'check_dataset.py {self.data_root} --subset {self.SUBSET}')
+                f'check_dataset.py {arguments}')
 
 
-def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
+def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what is missing') -> list[dict]:
     """Read a CSV file with a header.
 
     Args:
         path: The file.
         columns: Columns that it must have.
+        advice: What to do where it lacks one.
 
     Returns:
         One dict per row, with the values stripped of blanks.
@@ -197,7 +211,8 @@ def read_csv(path: str | Path, columns: Iterable[str]) -> list[dict]:
         header = [name.strip() for name in next(reader, [])]
         missing = [name for name in columns if name not in header]
         if missing:
-            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(header) or 'none'}")
+            raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(header) or 'none'}; "
+                             f'{advice}')
         rows = []
         for values in reader:
             if not any(values):
@@ -217,13 +232,17 @@ def _named_objects(row: dict, clip: dict) -> dict:
     return dict(heard=tuple(dict.fromkeys(filter(None, heard))), visible=tuple(filter(None, visible)))
 
 
+def all_transforms(transforms: Iterable) -> Iterator:
+    """The transforms, and those within others."""
+    for transform in transforms:
+        yield transform
+        inner = getattr(transform, 'transforms', ())
+        yield from all_transforms(getattr(inner, 'transforms', inner))
+
+
 def loading_transforms(transforms: Iterable) -> Iterator:
     """The transforms that read files, which have a ``path_key`` and a method ``inspect``, also those within others."""
-    for transform in transforms:
-        if hasattr(transform, 'path_key'):
-            yield transform
-        inner = getattr(transform, 'transforms', ())
-        yield from loading_transforms(getattr(inner, 'transforms', inner))
+    return (transform for transform in all_transforms(transforms) if hasattr(transform, 'path_key'))
 
 
 def sound_files(clip: dict, key: str) -> list[str]:

@@ -2,12 +2,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from mmavs.registry import DATASETS
 from mmavs.utils.randomness import derive_seed
 
-from .clip_dataset import ClipDataset
+from .clip_dataset import ClipDataset, all_transforms
 from .clip_wrapper import ClipWrapper
+from .transforms.formatting import GenerateEventLabels
 from .transforms.loading import UNLABELLED
 from .wrong_sounds import SoundKind, WrongSounds
 
@@ -20,8 +22,9 @@ class NegativeAudio(ClipWrapper):
     """Give some of the clips that are drawn a wrong sound and the ground truth that goes with it: nothing sounds.
 
     A clip is negative with the probability ``share``, and then of each kind with the same probability. Its labelled
-    frames become background (pixels that are unlabelled stay so) and its audio events, if it has any, empty; its frames
-    are augmented as ever.
+    frames become background (pixels that are unlabelled stay so) and its audio events, if it has any, those of such
+    frames: none, or the background where :class:`GenerateEventLabels` takes them from masks. Its frames are augmented
+    as ever.
 
     With :class:`SeededInfiniteSampler` the draws depend on the run's seed and the position of the clip in the order of
     the run, so that a resumed run repeats them; else they come from NumPy's global generator, which MMEngine seeds in
@@ -60,8 +63,11 @@ class NegativeAudio(ClipWrapper):
         super().__init__(dataset, lazy_init)
 
     def choose(self, clips: list[dict]) -> None:
-        """Look up what is heard in the clips, if sounds of others are wanted."""
+        """Look up the events of silence and, if sounds of others are wanted, what is heard in the clips."""
         self._sounds = WrongSounds(self.dataset, self.kinds, self.absent_sounds)
+        steps = all_transforms(self.dataset.pipeline.transforms)
+        self._silent_events = next((step.silent for step in steps if isinstance(step, GenerateEventLabels)),
+                                   torch.zeros_like)
         if any(kind.needs_other_clip for kind in self.kinds):
             unknown = [clip['clip_id'] for i, clip in enumerate(clips) if not self._sounds.knows_labels(i)]
             if unknown:
@@ -91,5 +97,5 @@ class NegativeAudio(ClipWrapper):
             masks = sample.gt_sem_seg
             sample.gt_sem_seg = masks.masked_fill(masks != UNLABELLED, 0)
         if 'gt_events' in sample:
-            sample.gt_events = sample.gt_events.new_zeros(sample.gt_events.shape)
+            sample.gt_events = self._silent_events(sample.gt_events)
         return dict(packed, inputs=inputs, data_samples=sample)

@@ -101,8 +101,6 @@ class VPODataset(ClipDataset):
         clips = self._read_cavp() if self.layout == 'cavp' else self._read_clean()
         seen: dict[str, int] = {}
         for clip in clips:
-            if clip['split'] == 'val':
-                clip['split'] = 'test'
             times = seen[clip['clip_id']] = seen.get(clip['clip_id'], 0) + 1
             if times > 1:
                 clip['clip_id'] += f' ({times})'
@@ -133,32 +131,47 @@ class VPODataset(ClipDataset):
             num_classes=len(self._metainfo['classes']),
             **row['encoding'])
 
+    def check_flags(self) -> list[str]:
+        """See :class:`ClipDataset`."""
+        return ['--layout', self.layout, '--audio-mode', self.audio_mode, *super().check_flags()]
+
+    def _read_rows(self, columns: Sequence[str]) -> list[dict]:
+        """The rows of the CSV file, val as test."""
+        advice = 'add what is missing'
+        if 'audio_pos' in columns:
+            advice += ", or use audio_mode='mono', which needs no audio_pos"
+        rows = read_csv(self.ann_file, columns, advice)
+        return [{**row, 'split': 'test' if row['split'] == 'val' else row['split']} for row in rows]
+
     def _read_cavp(self) -> list[dict]:
         columns = ['cateName', 'cateId', 'img_Id', 'vgg_file', 'split']
         columns += dict(zip(SUBSETS, (['ann_Ids'], [], ['multi_instance'])))[self.SUBSET]
         columns += ['audio_pos'] * (self.audio_mode == 'stereo')
-        rows = read_csv(self.ann_file, columns)
+        rows = self._read_rows(columns)
         encoding = dict(mask_encoding='category', category_ids=self._category_ids(rows))
         # Every row of SS is a clip; in MS and MSMI the rows of a picture are one.
         grouped: dict[object, list[dict]] = {}
         for number, row in enumerate(rows):
-            grouped.setdefault(number if self.SUBSET == 'vpo-ss' else row['img_Id'], []).append(row)
+            image = self._number(row, 'img_Id')
+            grouped.setdefault(number if self.SUBSET == 'vpo-ss' else image, []).append(row)
         return [self._describe_cavp(rows, encoding) for rows in grouped.values()]
 
     def _describe_cavp(self, rows: list[dict], encoding: dict) -> dict:
         """One clip of the rows of its objects."""
         first = rows[0]
-        for column in ('split', 'multi_instance'):
-            values = sorted({row.get(column) for row in rows}, key=str)
+        shared = dict(split={row['split'] for row in rows})
+        if self.SUBSET == 'vpo-msmi':
+            shared['multi_instance'] = {int(self._number(row, 'multi_instance')) for row in rows}
+        for column, values in shared.items():
             if len(values) > 1:
                 raise ValueError(f"{self.ann_file}: the rows of the image {first['img_Id']} have different values in "
-                                 f"the column {column!r}: {', '.join(map(str, values))}")
+                                 f"the column {column!r}: {', '.join(map(str, sorted(values)))}")
         image = self._number(first, 'img_Id')
         folder, name = self.folder, image
         if self.SUBSET == 'vpo-ss':
             image = f"{first['cateName']}/{image}"
             name = f"{image}_{self._number(first, 'ann_Ids')}"
-        elif self.SUBSET == 'vpo-msmi' and int(self._number(first, 'multi_instance')) == 0:
+        elif shared.get('multi_instance') == {0}:
             folder = SUBSETS['vpo-ms']
         folder = os.path.join(self.data_prefix['vpo'], folder)
         positions = [self._position(row) for row in rows] if self.audio_mode == 'stereo' else None
@@ -211,7 +224,7 @@ class VPODataset(ClipDataset):
         return position
 
     def _read_clean(self) -> list[dict]:
-        rows = read_csv(self.ann_file, ('split', 'type'))
+        rows = self._read_rows(('split', 'type'))
         # The other columns are known by their order.
         names = [name for name in (rows[0] if rows else ()) if name not in ('split', 'type')]
         if rows and len(names) < 4:
@@ -227,9 +240,10 @@ class VPODataset(ClipDataset):
     def _describe_clean(self, row: dict, uid: str, frame: str, mask: str, indices: str) -> dict:
         classes = self._metainfo['classes']
         present = [int(index) for index in re.findall(r'\d+', indices)]
-        if not present or max(present) >= len(classes):
+        if not present or max(present) >= len(classes) or re.search('[A-Za-z]', indices):
             raise ValueError(f'{self.ann_file}: the class indices of {uid} are {indices!r}, expected a list of indices '
-                             f'below {len(classes)}')
+                             f'below {len(classes)}; clip, frame, mask and class indices are the first four columns '
+                             f"but split and type, found {', '.join(map(repr, row))}")
         folder = os.path.join(self.data_root, uid)
         return dict(
             split=row['split'],

@@ -136,17 +136,27 @@ class LoadMixedAudio(BaseTransform):
 class FlipAudio(BaseTransform):
     """Exchange left and right of a stereo sound where the pictures have been flipped horizontally.
 
-    It follows the :class:`ClipBroadcaster` whose RandomFlip flips the clip, and leaves mono sound alone. Exchanging the
-    channels is the same as mirroring the positions of all sounds.
+    It follows :class:`LoadMixedAudio` and the :class:`ClipBroadcaster` whose RandomFlip flips the clip, and leaves mono
+    sound alone. Exchanging the channels is the same as mirroring the positions of all sounds.
 
-    Modified keys: ``waveform``. Removed keys: ``flip`` and ``flip_direction``, so that no flip counts twice.
+    Modified keys: ``waveform``, ``audio_positions`` (p becomes 1 - p). Removed keys: ``flip`` and ``flip_direction``,
+    so that no flip counts twice.
+
+    Raises:
+        ValueError: There is no waveform yet.
     """
 
     def transform(self, results: dict) -> dict:
         """Flip the sound."""
+        if 'waveform' not in results:
+            raise ValueError('FlipAudio found no waveform to flip: put it after LoadMixedAudio in the pipeline')
         flip, direction = results.pop('flip', False), results.pop('flip_direction', None)
-        if flip and direction != 'vertical' and results['waveform'].ndim == 2:
+        if not flip or direction == 'vertical':
+            return results
+        if results['waveform'].ndim == 2:
             results['waveform'] = np.ascontiguousarray(results['waveform'][::-1])
+        if results.get('audio_positions') is not None:
+            results['audio_positions'] = [1 - position for position in results['audio_positions']]
         return results
 
 

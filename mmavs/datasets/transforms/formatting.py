@@ -2,6 +2,7 @@
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from torch import Tensor
 
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import AVSDataSample
@@ -45,6 +46,14 @@ class GenerateEventLabels(BaseTransform):
             row[present] = 1
         results['gt_events'] = labels
         return results
+
+    def silent(self, events: Tensor) -> Tensor:
+        """The events (T, M) that the frames of ``events`` would have if nothing sounded in them."""
+        silent = torch.zeros_like(events)
+        if self.source == 'masks':
+            # Frames that have a class have labelled pixels, which would all be background.
+            silent[:, 0] = events.any(1)
+        return silent
 
 
 @TRANSFORMS.register_module()
