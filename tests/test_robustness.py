@@ -2,6 +2,7 @@
 import csv
 import json
 import os
+from copy import deepcopy
 from math import isnan, sqrt
 
 import numpy as np
@@ -10,7 +11,15 @@ import torch
 from PIL import Image
 
 from mmavs.apis.listening import listening_test
-from mmavs.apis.robustness import RobustnessResult, g_score_table, robustness_test, score_table
+from mmavs.apis.robustness import (
+    RobustnessResult,
+    g_score_table,
+    group_by_name,
+    read_results,
+    robustness_test,
+    score_table,
+)
+from mmavs.datasets.wrong_sounds import SoundKind
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
 from mmavs.evaluation.functional import binary_scores
@@ -174,8 +183,90 @@ def test_tool_writes_numbers_manifest_and_figure_of_several_models(model, run_to
     assert picture.shape[1] > 1000 and picture.std() > 10
     printed = capsys.readouterr().out
     assert 'mute score S' in printed and 'G-mIoU' in printed and 'pooled' in printed
+    assert printed.count('warning: not all models were tested with the same kinds') == 1
     with pytest.raises(SystemExit, match="error: 'loud' is no kind of sound"):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'loud', '--cfg-options', *options)
+
+
+@pytest.fixture
+def forbid_tests(monkeypatch):
+    def run(loop):
+        raise AssertionError('a test has run')
+
+    monkeypatch.setattr('mmavs.apis.listening.TestLoop.run', run)
+
+
+def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path):
+    config, checkpoint, _ = model
+    with pytest.raises(FileNotFoundError, match='no sound file'):
+        robustness_test(config, checkpoint, ['silence', 'absent-class'], str(tmp_path / 'nowhere'))
+    with pytest.raises(ValueError, match="'absent-class' needs absent_sounds"):
+        robustness_test(config, checkpoint, ['silence', 'absent-class'])
+    config = deepcopy(config)
+    # Log-mel examples are refused in the same place.
+    config.test_dataloader.dataset.pipeline.pop(2)
+    with pytest.raises(ValueError, match='the pipeline loads no sound'):
+        robustness_test(config, checkpoint, ['silence'])
+
+
+def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, forbid_tests, tmp_path, capsys):
+    _, checkpoint, options = model
+    with pytest.raises(SystemExit, match='error: .*nowhere: no sound file'):
+        run_tool('robustness', CONFIG, checkpoint, '--kinds', 'silence', '--absent-sounds', tmp_path / 'nowhere',
+                 '--out', tmp_path, '--cfg-options', *options)
+    with pytest.raises(SystemExit):
+        run_tool('robustness', CONFIG, checkpoint, '--kinds', 'absent-class')
+    assert 'the kind absent-class needs --absent-sounds' in capsys.readouterr().err
+
+
+def test_tool_keeps_what_is_done_when_a_later_model_fails(model, run_tool, tmp_path, monkeypatch):
+    manifests = {'a.pth': 'x', 'b.pth': 'y', 'c.pth': 'z', 'd.pth': 'x'}
+
+    def test(config, checkpoint, kinds, absent_sounds, name, launcher):
+        if checkpoint not in manifests:
+            open(checkpoint)
+        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')
+        return result_of(name, .1, kinds=kinds), [row]
+
+    monkeypatch.setattr('mmavs.apis.robustness.robustness_test', test)
+    models = [value for checkpoint in (*manifests, 'missing.pth') for value in (CONFIG, checkpoint)]
+    with pytest.raises(SystemExit, match='error: .*missing.pth'):
+        run_tool('robustness', *models, '--kinds', 'silence', '--names', *['vct/s4'] * 5, '--out', tmp_path)
+    assert [result.name for result in read_results(tmp_path / 'robustness.json')] == ['vct/s4'] * 4
+    files = {path.name: path.read_text().splitlines()[1][0] for path in tmp_path.glob('*.csv')}
+    assert files == {'manifest.csv': 'x', 'manifest_2_vct_s4.csv': 'y', 'manifest_3_vct_s4.csv': 'z'}
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_runs_of_a_name_must_have_the_same_kinds(run_tool, forbid_tests, tmp_path):
+    same = [result_of('a', .1, kinds=kinds) for kinds in (('silence', 'noise'), ('noise', 'silence'))]
+    assert group_by_name(same) == {'a': same}
+    runs = [result_of('a', .1, kinds=('silence', )), result_of('b', .1), result_of('a', .2, kinds=('noise', ))]
+    message = r"the runs of 'a' have different kinds of sound: own, silence \(weights.pth\) and own, noise \(.*.pth\)"
+    with pytest.raises(ValueError, match=message):
+        group_by_name(runs)
+    file = tmp_path / 'runs.json'
+    file.write_text(json.dumps([run.to_dict() for run in runs]))
+    with pytest.raises(SystemExit, match=f'error: {message}'):
+        run_tool('robustness', '--add', file, '--out', tmp_path / 'out')
+    # Before the new model is tested.
+    file.write_text(json.dumps([runs[0].to_dict()]))
+    with pytest.raises(SystemExit, match=r'own, silence \(weights.pth\) and own, noise \(new.pth\)'):
+        run_tool('robustness', CONFIG, 'new.pth', '--names', 'a', '--kinds', 'noise', '--add', file)
+
+
+@pytest.mark.parametrize('text', ['{"name": "a"}', '[{"name": "a"}]', '[]', '3', 'M_J 0.7'])
+def test_tool_refuses_files_that_are_no_results(text, run_tool, tmp_path):
+    file = tmp_path / 'other.json'
+    file.write_text(text)
+    with pytest.raises(SystemExit, match='error: .*other.json: expected a robustness.json of tools/robustness.py'):
+        run_tool('robustness', '--add', file, '--out', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('text', ['noise:nan', 'noise:inf', 'noise:-1e400', 'mixture:nan', 'mixture:-inf'])
+def test_levels_are_finite(text):
+    with pytest.raises(ValueError, match='the level .* is no number'):
+        SoundKind.parse(text)
 
 
 def result_of(name, shift, kinds=('silence', 'noise', 'off-screen', 'mixture:0')):

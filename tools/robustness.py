@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Score checkpoints with wrong sounds: ``robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 
-Writes ``robustness.json`` (all numbers), ``manifest.csv`` (what each clip heard) and ``robustness.png`` to ``--out``.
-See docs/robustness.md.
+Writes ``robustness.json`` (all numbers), ``manifest.csv`` (what each clip heard) and ``robustness.png`` to ``--out``;
+the first two after every model, so that a mistake in a later one costs nothing that is done. See docs/robustness.md.
 """
 import argparse
 import json
@@ -14,21 +14,33 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from mmavs.apis.robustness import KINDS, RobustnessResult, g_score_table, group_by_name, robustness_test, score_table
+from mmavs.apis.robustness import (
+    KINDS,
+    OWN,
+    RobustnessResult,
+    check_kinds,
+    default_name,
+    g_score_table,
+    group_by_name,
+    read_results,
+    robustness_test,
+    score_table,
+)
 from mmavs.datasets.wrong_audio import write_manifest
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import one_line_errors
+from mmavs.utils.files import written_whole
 from mmavs.visualization.robustness_figure import draw_robustness
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Score checkpoints with own and wrong sounds')
     parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT', help='config and checkpoint of each model')
-    parser.add_argument('--kinds', nargs='+', metavar='KIND',
+    parser.add_argument('--kinds', nargs='+', default=list(KINDS), metavar='KIND',
                         help='silence, noise (as loud as the own sound), noise:-20 (dBFS), off-screen, absent-class, '
-                        f"mixture:0 (dB SNR); default: {' '.join(KINDS)}, and absent-class with --absent-sounds")
+                        f"mixture:0 (dB SNR); default: {' '.join(KINDS)}")
     parser.add_argument('--absent-sounds', metavar='DIR',
-                        help='sound files of classes that the data set does not have, for absent-class')
+                        help='sound files of classes that the data set does not have; adds absent-class to the kinds')
     parser.add_argument('--names', nargs='+', metavar='NAME',
                         help='names of the models (default: of the configs); models of one name are runs of it')
     parser.add_argument('--add', nargs='+', default=[], metavar='JSON',
@@ -43,7 +55,20 @@ def parse_args() -> argparse.Namespace:
         parser.error('expected a CONFIG and a CHECKPOINT for each model, or --add')
     if args.names and len(args.names) != len(args.models) // 2:
         parser.error(f'{len(args.names)} names for {len(args.models) // 2} models')
+    if args.absent_sounds and 'absent-class' not in args.kinds:
+        args.kinds.append('absent-class')
+    if 'absent-class' in args.kinds and args.models and not args.absent_sounds:
+        parser.error('the kind absent-class needs --absent-sounds')
     return args
+
+
+def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[dict]]) -> None:
+    """Write all that is done."""
+    with written_whole(out / 'robustness.json') as path:
+        path.write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
+    for file, manifest in manifests.items():
+        with written_whole(out / file) as path:
+            write_manifest(path, manifest)
 
 
 def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> None:
@@ -65,32 +90,37 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
 @one_line_errors()
 def main() -> None:
     args = parse_args()
-    kinds = args.kinds or [*KINDS, *(['absent-class'] if args.absent_sounds else [])]
-    results = [RobustnessResult(**run) for path in args.add for run in json.loads(Path(path).read_text())]
+    results = [result for path in args.add for result in read_results(path)]
     manifests: dict[str, list[dict]] = {}
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
-    names = args.names or [None] * len(pairs)
     configs = [load_config(file, args.cfg_options) for file, _ in pairs]
+    names = args.names or [default_name(config) for config in configs]
+    check_kinds([(result.name, result.checkpoint, result.scores) for result in results]
+                + [(name, checkpoint, [OWN, *args.kinds]) for name, (_, checkpoint) in zip(names, pairs)])
     for config, (file, checkpoint), name in zip(configs, pairs, names):
         config.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(file))[0])
-        result, manifest = robustness_test(config, checkpoint, kinds, args.absent_sounds, name, args.launcher)
+        result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_sounds, name, args.launcher)
         results.append(result)
         # Models that are tested on the same clips hear the same.
         if manifest not in manifests.values():
-            manifests['manifest.csv' if not manifests else f'manifest_{result.name}.csv'] = manifest
+            number = len(manifests) + 1
+            manifests['manifest.csv' if number == 1 else f"manifest_{number}_{name.replace('/', '_')}.csv"] = manifest
+        if is_main_process():
+            save(args.out, results, manifests)
     if not is_main_process():
         return
 
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / 'robustness.json').write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
-    for file, manifest in manifests.items():
-        write_manifest(args.out / file, manifest)
+    if not pairs:
+        save(args.out, results, manifests)
     groups = group_by_name(results)
     figure = draw_robustness({name: [run.to_dict() for run in runs] for name, runs in groups.items()})
     figure.savefig(args.out / 'robustness.png')
     console = Console()
     for name, runs in groups.items():
         print_tables(console, name, runs)
+    if len({frozenset(run.g_scores.get('per_kind', ())) for run in results}) > 1:
+        console.print('warning: not all models were tested with the same kinds of wrong sound; means over the kinds '
+                      '(mean, pooled) of such models are not comparable')
     for file in ('robustness.json', *manifests, 'robustness.png'):
         console.print(args.out / file)
 

@@ -43,10 +43,13 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
     """
     runner = build_runner(config, launcher)
     load_weights(getattr(runner.model, 'module', runner.model), checkpoint, config)
+    # All are built before the first runs: a data set that cannot be built costs no finished test.
+    loops = {name: TestLoop(runner, dataloader, deepcopy(evaluator)) for name, dataloader in dataloaders.items()}
     runner.call_hook('before_run')
     results = {}
-    for name, dataloader in dataloaders.items():
-        loop = TestLoop(runner, dataloader, deepcopy(evaluator))
+    for name in dataloaders:
+        # The workers of a loader end with its loop.
+        loop = loops.pop(name)
         results[name] = loop.run(), loop.dataloader.dataset
     runner.call_hook('after_run')
     return results

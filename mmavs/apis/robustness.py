@@ -1,8 +1,10 @@
 """What does a model mark when the sound is wrong? One test for each kind of sound, and one number for all."""
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from math import isnan
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -62,14 +64,16 @@ def robustness_test(config: Config,
         checkpoint: File with its weights.
         kinds: Kinds of sound, see :class:`mmavs.datasets.WrongAudio`.
         absent_sounds: Folder of sounds for the kind 'absent-class'.
-        name: Of the model; None: that of the config file.
+        name: Of the model; None: :func:`default_name`.
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
 
     Returns:
         The result, and the manifest: a dict for each clip and kind, which says what was heard.
 
     Raises:
-        ValueError: A kind is unknown or twice among the kinds, or the data do not load waveforms.
+        FileNotFoundError: ``absent_sounds`` holds no sound file.
+        ValueError: A kind is unknown or twice among the kinds, 'absent-class' has no folder, or the data do not load
+            waveforms. All are found before the first test.
     """
     parsed = {kind: SoundKind.parse(kind) for kind in kinds}
     if len(parsed) < len(kinds) or not kinds:
@@ -88,7 +92,7 @@ def robustness_test(config: Config,
         others[kind] = {key: value for key, value in metrics.items() if key not in own_names}
     negatives = {kind: scores[kind] for kind in kinds if parsed[kind].is_negative}
     result = RobustnessResult(
-        name=name or config.filename.rpartition('/')[2].removesuffix('.py'),
+        name=name or default_name(config),
         config=config.filename,
         checkpoint=str(checkpoint),
         clips={kind: len(dataset) for kind, (_, dataset) in results.items()},
@@ -107,8 +111,49 @@ def _evaluator(config: Config) -> list[dict]:
     return [*others, dict(type='RobustnessMetric', batch_size=(batch_sizes or [1])[0])]
 
 
+def default_name(config: Config) -> str:
+    """Name of a model that is given none: that of its config file."""
+    return Path(config.filename).stem
+
+
+def read_results(path: str | Path) -> list[RobustnessResult]:
+    """Read a ``robustness.json``.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no ``robustness.json``.
+    """
+    try:
+        results = [RobustnessResult(**run) for run in json.loads(Path(path).read_text())]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'{path}: expected a robustness.json of tools/robustness.py: {error}') from error
+    if not results:
+        raise ValueError(f'{path}: expected a robustness.json of tools/robustness.py, found no results')
+    return results
+
+
+def check_kinds(runs: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+    """Refuse runs of one model that were tested with different kinds of sound: they have no mean.
+
+    Args:
+        runs: Name, checkpoint and kinds ('own' among them) of each.
+
+    Raises:
+        ValueError: The kinds of two runs of a name differ, whatever their order.
+    """
+    first: dict[str, tuple[str, list[str]]] = {}
+    for name, checkpoint, kinds in runs:
+        kinds = list(kinds)
+        other, expected = first.setdefault(name, (checkpoint, kinds))
+        if set(kinds) != set(expected):
+            raise ValueError(f'the runs of {name!r} have different kinds of sound: {", ".join(expected)} ({other}) and '
+                             f'{", ".join(kinds)} ({checkpoint}); test them with the same kinds, or give them '
+                             'different names')
+
+
 def group_by_name(results: Sequence[RobustnessResult]) -> dict[str, list[RobustnessResult]]:
-    """Name -> its runs, in order."""
+    """Name -> its runs, in order; see :func:`check_kinds`."""
+    check_kinds((result.name, result.checkpoint, result.scores) for result in results)
     groups: dict[str, list[RobustnessResult]] = {}
     for result in results:
         groups.setdefault(result.name, []).append(result)

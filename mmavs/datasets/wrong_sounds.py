@@ -2,6 +2,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cache
+from math import isfinite, nan
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,9 +53,12 @@ class SoundKind(NamedTuple):
                 raise ValueError(f"{text!r}: {name} needs a level in {unit}, '{name}:0' for example")
             return cls(name)
         try:
-            return cls(name, float(level))
+            number = float(level)
         except ValueError:
-            raise ValueError(f'{text!r}: the level {level!r} is no number (of {unit})') from None
+            number = nan
+        if not isfinite(number):
+            raise ValueError(f'{text!r}: the level {level!r} is no number (of {unit})')
+        return cls(name, number)
 
     @property
     def is_negative(self) -> bool:
