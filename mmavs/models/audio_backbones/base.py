@@ -75,6 +75,10 @@ class AudioBackbone(BaseModule):
                                  'audio_backbone.stereo=False')
             audio = audio.flatten(0, 1)
             num_samples = None if num_samples is None else num_samples.repeat_interleave(2)
+        elif audio.ndim == 3 and audio.shape[1] == 2:
+            raise ValueError(f'{type(self).__name__} hears one channel, the waveforms are stereo: set '
+                             "audio_mode='mono' in the data set, whose waveform is the sum of the two channels, or "
+                             'audio_backbone.stereo=True')
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = self.tokens_of(audio, num_frames * self.examples_per_frame, num_samples)
         tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)
@@ -123,9 +127,6 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
     Raises:
         ValueError: These are no waveforms.
     """
-    if audio.ndim == 3 and audio.shape[1] == 2:
-        raise ValueError(f"{name} hears one channel, the waveforms are stereo: set audio_mode='mono' in the data set, "
-                         'whose waveform is the sum of the two channels, or audio_backbone.stereo=True')
     if audio.ndim != 2:
         raise ValueError(f"{name}: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L); {name} does "
                          "not read VGGish's log-mel examples: set LoadAudio(source='waveform') in the pipelines")

@@ -110,9 +110,6 @@ class VGGish(AudioBackbone):
                 missing = indices >= _complete_examples(num_samples.to(indices.device))[:, None]
                 examples = examples.masked_fill(missing[:, :, None, None, None], 0)
             return examples
-        if audio.ndim == 3 and audio.shape[1] == 2:
-            raise ValueError("VGGish hears one channel, the waveforms are stereo: set audio_mode='mono' in the data "
-                             'set, whose waveform is the sum of the two channels, or audio_backbone.stereo=True')
         if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
             audio = audio[:, :num_examples]
             return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_examples - audio.shape[1]))
