@@ -1,4 +1,4 @@
-"""Every example of docs/extension.md is run as it stands on the page."""
+"""Every example of docs/extend/index.md is run as it stands on the page."""
 import re
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mmavs.datasets.synthesis import synthesize_clips
 from mmavs.utils.checkpoint import read_checkpoint
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = (REPOSITORY / 'docs/extension.md').read_text()
+PAGE = (REPOSITORY / 'docs/extend/index.md').read_text()
 FILES = re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE, re.DOTALL)
 CONFIGS = re.findall(r'```bash\nPYTHONPATH=\. python tools/train\.py (\S+)\n```', PAGE)
 # A run of two steps in this process, with validation.
