@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure time, memory and FLOPs of the model of a config: ``python tools/analysis_tools/benchmark.py CONFIG``.
+"""Measure time, memory and FLOPs of the model of a config: ``python tools/benchmarks/benchmark.py CONFIG``.
 
 Random weights and random clips; measured are ``mode='predict'`` and one training step (loss and backward, without the
 optimizer), after one call of each to warm up. Every row of the CSV file says by what command, on what device and with

@@ -2,13 +2,13 @@
 # What has to be seen on a GPU: mmcv's ops compile, its deformable attention equals the PyTorch path, VCT trains in mixed
 # precision, and how fast and large it is. Needs nvcc of the CUDA release that PyTorch was built for.
 #
-#   tools/gpu_check.sh [OUT_DIR]        default: work_dirs/gpu_check
+#   tools/benchmarks/gpu_check.sh [OUT_DIR]        default: work_dirs/gpu_check
 #
 # Environment: PYTHON, STEPS (of each training), CONFIGS (names or files), REPEATS (of each measurement), FRAMES (of each
 # clip that is measured), JOBS (of the compiler). With DEVICE=cpu nothing is compiled: for trying the script out, with
 # CONFIGS=configs/vct/vct_tiny_synthetic.py.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 
 OUT=${1:-work_dirs/gpu_check}
 PYTHON=${PYTHON:-python}
@@ -51,7 +51,7 @@ fi
 step "3. Deformable attention: mmcv's op beside the PyTorch path, forward and backward, float32 and float16"
 size=384
 [ "$DEVICE" = cpu ] && size=96
-"$PYTHON" tools/analysis_tools/compare_deformable_attention.py --device "$DEVICE" --size $size | tee "$OUT/deformable.txt"
+"$PYTHON" tools/benchmarks/compare_deformable_attention.py --device "$DEVICE" --size $size | tee "$OUT/deformable.txt"
 "$PYTHON" -m pytest -q tests/test_deformable_attention.py
 
 step "4. $STEPS steps of training in mixed precision"
@@ -80,10 +80,10 @@ for config in $CONFIGS; do
     for variant in "${variants[@]}"; do
         # torch.compile or a precision may fail where the others work: the rest is measured all the same.
         # shellcheck disable=SC2086
-        "$PYTHON" tools/analysis_tools/benchmark.py "$config" --device "$DEVICE" --repeats "$REPEATS" --frames "$FRAMES" \
+        "$PYTHON" tools/benchmarks/benchmark.py "$config" --device "$DEVICE" --repeats "$REPEATS" --frames "$FRAMES" \
             $variant --out "$OUT/rows.csv" || echo "FAILED: $config $variant" | tee -a "$OUT/failed.txt"
     done
 done
-"$PYTHON" tools/analysis_tools/print_rows.py "$OUT/rows.csv" | tee "$OUT/rows.md"
+"$PYTHON" tools/benchmarks/print_rows.py "$OUT/rows.csv" | tee "$OUT/rows.md"
 
 step "Done: copy $OUT/rows.md to docs/benchmarks.md, with what $OUT/deformable.txt and $OUT/train_*.txt say"
