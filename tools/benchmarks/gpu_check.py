@@ -27,7 +27,7 @@ MINUTES = 9
 # early leaves its time to the later ones.
 LIMITS = dict(install=60, ops=150, deformable=60, parity=110, configs=110, training=100, batch_24gb=50, benchmark=180,
               inference=30)
-SHORTEST = 5  # seconds with which a step is still started
+SHORTEST = 5  # seconds that must be left for a step to be started
 LINES_OF_A_FAILURE = 12
 
 
@@ -63,11 +63,11 @@ def main() -> None:
     results.stamp(started=time.strftime('%Y-%m-%d %H:%M', time.gmtime()), device=args.device, minutes=args.minutes,
                   command=' '.join(['tools/benchmarks/gpu_check.sh', *sys.argv[1:]]))
     for name in args.steps:
-        limit = min(LIMITS[name] * args.minutes / MINUTES, deadline - time.monotonic())
-        if limit < SHORTEST:
+        left = deadline - time.monotonic()
+        if left < SHORTEST:
             results.update(name, status='not run', reason='no time was left')
         else:
-            supervise(name, limit, args, results)
+            supervise(name, min(LIMITS[name] * args.minutes / MINUTES, left), args, results)
         step = results.read()['steps'][name]
         print(f"{name:11} {step['status']:8} {step.get('seconds', 0):6.1f} s  {step.get('reason', '')}", flush=True)
     print(f"results: {results.file}")
