@@ -6,6 +6,7 @@ import ast
 import importlib
 import pydoc
 from collections import defaultdict
+from itertools import takewhile
 from pathlib import Path
 
 from docutils.nodes import Element
@@ -122,7 +123,7 @@ def write_zoo() -> None:
 
 
 def write_tools() -> None:
-    """Every tool with the first sentence of its docstring or leading comment."""
+    """Every tool with the summary of its docstring, or its leading comment."""
     lines = []
     for directory in sorted({path.parent for path in (ROOT / 'tools').rglob('*.*') if path.suffix in ('.py', '.sh')}):
         lines += [f'## {directory.relative_to(ROOT)}', '', '| tool | purpose |', '|---|---|']
@@ -133,16 +134,15 @@ def write_tools() -> None:
 
 
 def purpose_of(tool: Path) -> str:
-    """The summary of a Python tool's docstring, or of the comment at the top of a shell script."""
+    """The summary of a Python tool's docstring, or the comment at the top of a shell script."""
+    text = tool.read_text()
     if tool.suffix == '.py':
-        text = ast.get_docstring(ast.parse(tool.read_text())) or ''
+        text = ast.get_docstring(ast.parse(text)) or ''
         return ' '.join(text.split('\n\n')[0].split()).replace('``', '`').replace('|', r'\|')
-    comment = []
-    for line in tool.read_text().splitlines()[1:]:
-        if not line.startswith('#'):
-            break
-        comment.append(line.lstrip('# '))
-    return ' '.join(comment).split('. ')[0].split(': ')[0].replace('|', r'\|')
+    comment = [line.lstrip('# ') for line in takewhile(lambda line: line.startswith('# '), text.splitlines()[1:])]
+    if comment[0].startswith('Usage: '):
+        comment[0] = f"`{comment[0].removeprefix('Usage: ')}`."
+    return ' '.join(comment).replace('|', r'\|')
 
 
 def public_names(module: str) -> list[tuple[str, str]]:
