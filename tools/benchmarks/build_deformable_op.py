@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def build_op(package: Path, build: Path) -> dict[str, str]:
     os.environ.setdefault('MAX_JOBS', str(len(os.sched_getaffinity(0))))
     cpp_extension.CUDA_HOME = str(cuda_home())
     # Headers and libraries that the toolkit may lack lie in PyTorch's own CUDA packages.
-    packaged = Path(sysconfig.get_path('purelib'), 'nvidia', f'cu{torch.version.cuda.split(".")[0]}')
+    packaged = Path(torch.__file__).parents[1] / f'nvidia/cu{torch.version.cuda.split(".")[0]}'
     paths = [os.environ.get('CPLUS_INCLUDE_PATH'), str(packaged / 'include')]
     os.environ['CPLUS_INCLUDE_PATH'] = os.pathsep.join(filter(None, paths))
     shutil.rmtree(build, ignore_errors=True)

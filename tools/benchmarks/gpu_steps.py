@@ -42,6 +42,7 @@ from mmavs.apis import list_models
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
+from mmavs.utils.zoo import config_path
 
 Record = Callable[..., None]
 GIB = 2**30
@@ -79,7 +80,8 @@ class Extent:
 def extent_of(device: str) -> Extent:
     """Everything on a GPU; one small model of each method on a CPU, where the check is only tried out."""
     if device != 'cpu':
-        return Extent(configs=list(list_models()), workers=4, trained='vct_swin-b_avss', size=384, steps=100,
+        names = sorted(list_models(), key=lambda name: 'ablation' in config_path(name))  # ablations last
+        return Extent(configs=names, workers=6, trained='vct_swin-b_avss', size=384, steps=100,
                       measured=[f'{name}_s4' for name in ('vct_swin-b', 'tpavi_pvt-v2-b5', 'avsegformer_pvt-v2-b5',
                                                           'ravs_pvt-v2-b5', 'act_swin-b')],
                       batches=(1, 8), repeats=10, largest_batch=64)
@@ -176,11 +178,12 @@ def configs(args: Namespace, record: Record) -> None:
     """Let every published config take one training step and predict, with random weights and random clips."""
     extent = extent_of(args.device)
     found = {}
-    for _ in range(3):  # again in fresh processes what a broken process left over
+    # What is left over is tried again: a process has broken, or several together need more memory than there is.
+    for workers in (extent.workers, 1, 1):
         missing = [name for name in extent.configs if found.get(name, {}).get('status', 'left over') == 'left over']
         if not missing:
             break
-        with ProcessPoolExecutor(extent.workers, multiprocessing.get_context('spawn')) as pool:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn')) as pool:
             jobs = {pool.submit(try_config, name, args.device): name for name in missing}
             for job in as_completed(jobs):
                 try:
@@ -194,7 +197,7 @@ def configs(args: Namespace, record: Record) -> None:
 
 
 def try_config(name: str, device: str) -> dict:
-    """Result of a config; an error of CUDA leaves the later configs of this process to another one."""
+    """Result of a config; after an error of CUDA this process leaves its later configs to another one."""
     global _broken_by
     if _broken_by is not None:
         return dict(status='left over', error=f'{_broken_by} broke CUDA in the process')
@@ -205,7 +208,8 @@ def try_config(name: str, device: str) -> dict:
         traceback.print_exc()
         if 'CUDA error' in str(error):
             _broken_by = name
-        return dict(status='failed', error=one_line(error), seconds=round(time.perf_counter() - start, 1))
+        status = 'left over' if isinstance(error, torch.OutOfMemoryError) else 'failed'
+        return dict(status=status, error=one_line(error), seconds=round(time.perf_counter() - start, 1))
     finally:
         if device != 'cpu':
             torch.cuda.empty_cache()
@@ -347,7 +351,10 @@ def benchmark(args: Namespace, record: Record) -> None:
     """Measure the predictions of every method at both batches, in all precisions, then compiled."""
     extent = extent_of(args.device)
     record(onnx='not available: mmavs exports no ONNX yet')
-    plain = ('fp32', 'tf32', 'bf16') if args.device != 'cpu' else ('fp32', 'bf16')
+    plain = ('fp32', 'tf32', 'bf16')
+    if args.device == 'cpu':
+        plain = ('fp32', 'bf16')
+        torch.compiler.set_stance('force_eager')  # compiling takes minutes, more than trying the check out is worth
     variants = [(name, batch, precision, compiled)
                 for precisions, compiled in ((plain, False), (('bf16', ), True))
                 for name in extent.measured for batch in extent.batches for precision in precisions]
