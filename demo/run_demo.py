@@ -19,11 +19,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis import init_model
-from mmavs.apis.listening import listening_test
-from mmavs.datasets.synthesis import synthesize_clips
 from mmavs.engine.launch import build_runner
 from mmavs.registry import DATASETS
+from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
 from mmavs.visualization import AVSVisualizer
 
@@ -103,7 +103,7 @@ def main() -> None:
     checkpoint = train(config)
 
     CONSOLE.rule('3. test')
-    scores = listening_test(config, str(checkpoint))
+    scores = audio_ablation(config, str(checkpoint))
     print_scores(scores)
     report = Path(config.work_dir) / 'report.json'
     report.write_text(json.dumps(scores, indent=2) + '\n')

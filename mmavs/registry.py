@@ -9,7 +9,7 @@ import mmseg.registry  # noqa: F401
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-import mmavs.utils.checkpoint  # noqa: F401 (from here on MMEngine loads checkpoints through it)
+import mmavs.checkpoint.mmengine_schemes  # noqa: F401 (from here on MMEngine loads checkpoints through it)
 
 MODELS = Registry('model', parent=root.MODELS, scope='mmavs', locations=['mmavs.models'])
 TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, scope='mmavs', locations=['mmavs.models'])

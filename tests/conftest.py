@@ -22,7 +22,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope='session')
 def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few synthetic clips of 64x64 in the layouts of S4 (``Single-source``) and MS3 (``Multi-sources``)."""
-    from mmavs.datasets.synthesis import synthesize_clips
+    from mmavs.synthesis import synthesize_clips
     root = tmp_path_factory.mktemp('synthetic')
     for subset in ('s4', 'ms3'):
         synthesize_clips(str(root), subset, 6, 2, 3, seed=0, size=64)

@@ -17,14 +17,15 @@ def test_flops_of_an_outline_are_those_of_the_model():
     import torch
     from mmengine.registry import init_default_scope
 
-    from mmavs.apis.profiling import complexity_of, count_flops, count_parameters, random_clips
+    from mmavs.analysis.complexity import count_flops, count_parameters, model_complexity
+    from mmavs.analysis.random_clips import random_clips
     from mmavs.registry import MODELS
     from mmavs.utils.config import load_config
     config = load_config(str(TINY))
     init_default_scope('mmavs')
     torch.manual_seed(0)
     model = MODELS.build(config.model)
-    complexity = complexity_of(config, num_frames=2)
+    complexity = model_complexity(config, num_frames=2)
     assert complexity.size == (96, 96)
     assert complexity.parameters[''] == count_parameters(model)
     assert complexity.flops == count_flops(model, random_clips(model, (96, 96), num_frames=2))

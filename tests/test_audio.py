@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mmavs.utils.audio import read_waveform, resample
+from mmavs.audio.io import read_waveform
+from mmavs.audio.resampling import resample
 
 
 def sine(rate, seconds=1.0, frequency=440):

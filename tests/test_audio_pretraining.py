@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmavs.apis.audio_pretraining import draw_seconds, pretrain_audio_backbone, scale_outputs
 from mmavs.models.audio_backbones import VGGish
+from mmavs.synthesis.audio_pretraining import draw_seconds, pretrain_audio_backbone, scale_outputs
 
 SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
 

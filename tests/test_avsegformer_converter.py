@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmavs.apis import convert_checkpoint, init_model
+from mmavs.checkpoint.converters import CONVERTERS
+from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import read_checkpoint
-from mmavs.utils.converters import CONVERTERS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 CHANNELS = (8, 16, 32, 64)

@@ -179,7 +179,7 @@ def test_inference_in_pieces_is_that_in_one(monkeypatch):
     whole = head.predict(*inputs, (SIZE, SIZE))
     calls, segment = [], head._segment
     monkeypatch.setattr(head, '_segment', lambda features, audio: calls.append(len(audio)) or segment(features, audio))
-    monkeypatch.setattr(avsegformer, 'HIDDEN_AT_ONCE', 2 * 24 * (SIZE // 4)**2)
+    monkeypatch.setattr(avsegformer, 'MAX_HIDDEN_PER_CHUNK', 2 * 24 * (SIZE // 4)**2)
     torch.testing.assert_close(head.predict(*inputs, (SIZE, SIZE)), whole, atol=1e-5, rtol=1e-4)
     assert calls == [2, 2, 1]
 

@@ -11,12 +11,12 @@ from small_models import loss_of, make_clip, predict, small_config, wake_up
 from torchaudio.compliance import kaldi
 
 from mmavs.apis import convert_checkpoint
+from mmavs.checkpoint.compatibility import check_pretrained
+from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.models import BEATs
 from mmavs.models.audio_backbones.beats import relative_position_buckets
 from mmavs.models.audio_backbones.filter_bank import KaldiFilterBank
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import check_pretrained
-from mmavs.utils.converters import CONVERTERS
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = dict(patch_dims=8, embed_dims=16, num_layers=2, num_heads=2, ffn_dims=24, conv_size=4, conv_groups=2)
@@ -142,7 +142,7 @@ def test_tokens_are_ordered_by_time_then_frequency():
     rows = torch.randn(1, 96, 128)
     embedded = []
     model.layer_norm.register_forward_hook(lambda module, args, output: embedded.append(args[0]))
-    model.encode(rows)
+    model.encode_filter_bank(rows)
     weight = model.patch_embedding.weight.flatten(1)
     for time, frequency in ((0, 0), (0, 7), (2, 3), (5, 7)):
         patch = rows[0, 16 * time:16 * time + 16, 16 * frequency:16 * frequency + 16]
@@ -168,7 +168,7 @@ def test_masked_padding_equals_shorter_input():
     heard = torch.zeros(1, 48, dtype=torch.bool)
     heard[:, :24] = True
     rows_with_noise = torch.cat((rows[:, :48], 10 * torch.randn(1, 48, 128)), 1)
-    torch.testing.assert_close(model.encode(rows_with_noise, heard)[:, :24], model.encode(rows[:, :48]))
+    torch.testing.assert_close(model.encode_filter_bank(rows_with_noise, heard)[:, :24], model.encode(rows[:, :48]))
 
 
 def test_a_waveform_that_ends_early_is_masked():

@@ -12,7 +12,7 @@ import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
 from mmavs.datasets import AVSBenchMS3Dataset, VPODataset
-from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset, inspect_clips
+from mmavs.datasets.check import PUBLISHED_SIZES, check_clips, check_dataset
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
 
 TOOL = Path(__file__).parents[1] / 'tools/dataset_converters/check_dataset.py'
@@ -73,18 +73,18 @@ def test_quick_look_names_the_clip_and_the_file(tmp_path, path, damage, message)
     dataset = AVSBenchMS3Dataset(
         str(root), 'val', pipeline=[LoadClipFrames(), LoadClipMasks(), LoadAudio(source)])
     clips = [dataset.get_data_info(i) for i in range(len(dataset))]
-    assert inspect_clips(dataset, clips) == ([], [])
+    assert check_clips(dataset, clips) == ([], [])
     damage(root / 'ms3_data' / path)
-    (problem, ), remarks = inspect_clips(dataset, clips)
+    (problem, ), warnings = check_clips(dataset, clips)
     assert problem.startswith('val val_1: ') and str(root / 'ms3_data' / path) in problem and message in problem
-    assert remarks == []
+    assert warnings == []
 
 
 def test_quick_look_remarks_on_sound_shorter_than_the_frames(tmp_path):
     root = write_ms3(tmp_path)
     dataset = AVSBenchMS3Dataset(str(root), 'val', pipeline=[LoadAudio()])
     write_wav(root / 'ms3_data/audio_wav/val/val_1.wav', 2.0)
-    problems, (remark, ) = inspect_clips(dataset, [dataset.get_data_info(i) for i in range(2)])
+    problems, (remark, ) = check_clips(dataset, [dataset.get_data_info(i) for i in range(2)])
     assert problems == [] and remark.endswith('val_1.wav: 2 s of sound for 5 frames')
 
 

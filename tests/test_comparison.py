@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmavs.apis.comparison import (
+from mmavs.analysis.method_comparison import (
     Cost,
     comparison_table,
     mean_and_spread,
@@ -12,7 +12,7 @@ from mmavs.apis.comparison import (
     train_and_score,
     write_comparison,
 )
-from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.synthesis import synthesize_clips
 
 CONFIG = str(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
 COST = Cost(params_m=1.5, gflops=2., seconds_per_clip=.25, peak_mib=30., train_seconds_per_clip=.5, train_peak_mib=60.)

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
-from mmavs.engine import IndependentRulesConstructor
+from mmavs.engine import ParamRulesOptimWrapperConstructor
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
@@ -112,7 +112,7 @@ def published_rule(name: str, module: nn.Module) -> tuple[float, float]:
 def test_vct_optimizer_follows_the_published_rules(path):
     config = load_config(str(REPOSITORY / path))
     model = MODELS.build(shrink(config.model.to_dict()))
-    rules = IndependentRulesConstructor(
+    rules = ParamRulesOptimWrapperConstructor(
         dict(optimizer=config.optim_wrapper.optimizer), config.optim_wrapper.paramwise_cfg)
     groups = rules.parameter_groups(model)
     found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
@@ -131,7 +131,7 @@ def test_vct_optimizer_follows_the_published_rules(path):
 def test_full_vct_has_the_published_number_of_tensors_in_each_group():
     config = load_config(str(REPOSITORY / 'configs/vct/vct_swin-b_mask-prior_s4.py'))
     wrapper = config.optim_wrapper
-    rules = IndependentRulesConstructor(dict(optimizer=wrapper.optimizer), wrapper.paramwise_cfg)
+    rules = ParamRulesOptimWrapperConstructor(dict(optimizer=wrapper.optimizer), wrapper.paramwise_cfg)
     groups = rules.parameter_groups(MODELS.build(config.model))
     counts = {(group['lr'], group['weight_decay']): len(group['params']) for group in groups}
     assert counts == {(1e-5, 0.05): 394, (1e-5, 0.0): 272, (1e-4, 0.05): 248, (1e-4, 0.0): 96}

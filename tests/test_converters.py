@@ -15,9 +15,10 @@ from mmseg.models.backbones.swin import PatchMerging, WindowMSA
 from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
+from mmavs.checkpoint.compatibility import check_state_dict, load_weights
+from mmavs.checkpoint.converters import CONVERTERS, convert_vct
+from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import check_state_dict, load_weights, read_checkpoint, weights_of
-from mmavs.utils.converters import CONVERTERS, convert_vct
 
 CONVERT = Path(__file__).parents[1] / 'tools/model_converters/convert.py'
 
@@ -422,7 +423,7 @@ def test_a_malicious_checkpoint_is_refused_and_nothing_runs(tmp_path, kind, load
 def test_arrays_and_plain_pickles_are_read(tmp_path):
     content = dict(model={'a': np.ones((2, 3), np.float32), 'b': torch.ones(2)}, matching_heuristics=True)
     (tmp_path / 'x.pkl').write_bytes(pickle.dumps(content))
-    weights = weights_of(read_checkpoint(tmp_path / 'x.pkl'), 'x.pkl')
+    weights = extract_state_dict(read_checkpoint(tmp_path / 'x.pkl'), 'x.pkl')
     assert weights['a'].shape == (2, 3) and weights['b'].shape == (2, )
 
 

@@ -12,8 +12,8 @@ from mmengine.evaluator import Evaluator
 
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, DatasetMetric
-from mmavs.evaluation.class_table import class_table
-from mmavs.evaluation.confusion import ClassScores, class_scores, confusion_matrix, dataset_averages
+from mmavs.evaluation.functional.dataset import ClassScores, class_scores, confusion_matrix, dataset_averages
+from mmavs.evaluation.metrics.class_table import class_table
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import load_config
 

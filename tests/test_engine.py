@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmavs.datasets import SeededInfiniteSampler
-from mmavs.engine import AtomicCheckpointHook, IndependentRulesConstructor, IterationSeedHook, MeanLossHook
+from mmavs.engine import AtomicCheckpointHook, IterationSeedHook, MeanLossHook, ParamRulesOptimWrapperConstructor
 from mmavs.engine.hooks import atomic_checkpoint, mean_loss
 from mmavs.engine.hooks.atomic_checkpoint import AtomicLocalBackend
 from mmavs.engine.hooks.iteration_seed import SameNoiseForAllSamples
@@ -43,7 +43,7 @@ RULES = dict(
 
 
 def constructor(**rules):
-    return IndependentRulesConstructor(dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05)), rules)
+    return ParamRulesOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05)), rules)
 
 
 def test_learning_rate_and_decay_rules_do_not_disturb_each_other():

@@ -14,11 +14,11 @@ from test_converters import linear, norm, randoms, swin_shapes, vct_shapes, vggi
 from test_parity import FOLDERS
 
 from mmavs.apis import convert_checkpoint, export_checkpoint
+from mmavs.checkpoint.converters import CONVERTERS, Rename, export_weights
+from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.models import PVTv2
 from mmavs.models.decode_heads.tpavi import TPAVIHead
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import read_checkpoint, weights_of
-from mmavs.utils.converters import CONVERTERS, Rename, export_weights
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 
@@ -113,7 +113,7 @@ def test_a_trained_model_returns_as_it_was(tmp_path, config):
     export_checkpoint(name, tmp_path / 'epoch_1.pth', tmp_path / 'theirs.pth')
     if name == 'tpavi':  # AVSBench has a model of its own for the sound
         trained = {key: x for key, x in trained.items() if not key.startswith('audio_backbone.')}
-    published = weights_of(read_checkpoint(tmp_path / 'theirs.pth'), 'theirs.pth')
+    published = extract_state_dict(read_checkpoint(tmp_path / 'theirs.pth'), 'theirs.pth')
     assert_equal(CONVERTERS[name].convert(published).state_dict, trained)
 
 

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from mmavs.datasets.synthesis import synthesize_clips
-from mmavs.utils.checkpoint import read_checkpoint
+from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.synthesis import synthesize_clips
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = '\n'.join(path.read_text() for path in sorted((REPOSITORY / 'docs/extend').glob('*.md')))

@@ -48,7 +48,7 @@ def train(work_dir, wrap=None, **options):
         train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
         optim_wrapper=dict(
             optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.1),
-            constructor='IndependentRulesConstructor',
+            constructor='ParamRulesOptimWrapperConstructor',
             paramwise_cfg=rules),
         default_hooks=dict(logger=None, timer=None, checkpoint=dict(type='AtomicCheckpointHook', interval=1)),
         experiment_name=f'{work_dir.name}_{id(model)}',

@@ -12,13 +12,13 @@ import torch
 from avsbench_tree import write_wav
 from small_models import FRAME, small_config
 
-from mmavs.apis.log_mel import extract_log_mel
 from mmavs.datasets.check import DATASET_TYPES
-from mmavs.datasets.synthesis import synthesize_clips
-from mmavs.datasets.synthesis.scenes import CATEGORIES
+from mmavs.datasets.log_mel_extraction import extract_log_mel
 from mmavs.datasets.transforms import LoadAudio, PackClipInputs
 from mmavs.models import VGGish
 from mmavs.registry import MODELS
+from mmavs.synthesis import synthesize_clips
+from mmavs.synthesis.scenes import CATEGORIES
 from mmavs.utils.safe_pickle import load_tensor
 
 REPOSITORY = Path(__file__).parents[1]

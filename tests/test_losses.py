@@ -126,7 +126,7 @@ def test_result_does_not_depend_on_how_many_values_are_held_at_once(criterion, f
     predictions, targets = make_predictions(), make_targets()
     expected = criterion(predictions, targets)
     for module in (matching, set_criterion):
-        monkeypatch.setattr(module, 'values_at_once', lambda device: 1)
+        monkeypatch.setattr(module, 'chunk_size', lambda device: 1)
     for name, value in criterion(predictions, targets).items():
         torch.testing.assert_close(value, expected[name], rtol=1e-6, atol=0)
 

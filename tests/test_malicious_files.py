@@ -15,10 +15,10 @@ from mmengine.model import BaseModule
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
-import mmavs.utils.checkpoint
+import mmavs.checkpoint.reading
 from mmavs.apis import convert_checkpoint, init_model
+from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.engine.launch import build_runner
-from mmavs.utils.checkpoint import read_checkpoint
 from mmavs.utils.config import load_config
 from mmavs.utils.safe_pickle import load_tensor
 
@@ -185,7 +185,7 @@ def test_a_malicious_log_mel_is_refused_by_the_pipeline_and_nothing_runs(tmp_pat
 def test_a_stated_sha256_is_compared_before_anything_is_read(tmp_path, marker, monkeypatch):
     good = save(dict(state_dict={'x': torch.ones(2)}), tmp_path / 'good.pth', 'zip')
     digest = hashlib.sha256(good.read_bytes()).hexdigest()
-    monkeypatch.setattr(mmavs.utils.checkpoint, 'stated_sha256', lambda path: {'0' * 64, digest})
+    monkeypatch.setattr(mmavs.checkpoint.reading, 'stated_sha256', lambda path: {'0' * 64, digest})
     assert read_checkpoint(good)['state_dict']['x'].tolist() == [1, 1]
     bad = save(Malicious(marker), tmp_path / 'bad.pth', 'pickle')
     with pytest.raises(ValueError, match=f'bad.pth: SHA-256 is .* states 0+ or {digest}.*download it again'):
@@ -215,5 +215,5 @@ def test_nothing_else_unpickles():
                     found.add(str(path.relative_to(REPOSITORY)))
                 if isinstance(node, ast.ImportFrom) and node.module == 'pickle':
                     found.add(str(path.relative_to(REPOSITORY)))
-    assert found <= {'mmavs/utils/checkpoint.py', 'mmavs/utils/safe_pickle.py'}
+    assert found <= {'mmavs/checkpoint/reading.py', 'mmavs/utils/safe_pickle.py'}
     assert np.lib.format.read_array.__defaults__[0] is False  # allow_pickle of numpy.load

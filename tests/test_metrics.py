@@ -7,8 +7,7 @@ import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric
-from mmavs.evaluation.class_table import class_table
-from mmavs.evaluation.functional import (
+from mmavs.evaluation.functional.avsbench import (
     binary_scores,
     class_areas,
     class_averages,
@@ -18,6 +17,7 @@ from mmavs.evaluation.functional import (
     mean_iou_by_batch,
     padding_score_sums,
 )
+from mmavs.evaluation.metrics.class_table import class_table
 from mmavs.structures import AVSDataSample
 
 

@@ -6,7 +6,9 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mmavs.apis.profiling import count_flops, count_parameters, drop_pretrained, measure_model, random_clips
+from mmavs.analysis.complexity import count_flops, count_parameters, drop_pretrained
+from mmavs.analysis.random_clips import random_clips
+from mmavs.analysis.timing import measure_model
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 

@@ -8,10 +8,10 @@ from torch import nn
 
 import mmavs.models  # noqa: F401
 from mmavs.apis import convert_checkpoint
+from mmavs.checkpoint.converters import apply_rules, resnet_rules
 from mmavs.models.backbones import PVTv2
 from mmavs.models.backbones.pvt_v2 import SpatialReductionAttention
 from mmavs.registry import MODELS
-from mmavs.utils.converters import apply_rules, resnet_rules
 
 SMALL = dict(embed_dims=(8, 16, 20, 32), depths=(2, 1, 2, 1), mlp_ratios=(4, 2, 2, 4), num_heads=(1, 2, 5, 8))
 

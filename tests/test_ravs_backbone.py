@@ -76,10 +76,10 @@ def test_equal_tokens_are_grouped_in_their_order():
     assert group_by_density_peaks(tokens, 4, 3).tolist() == [density_peaks_by_loops(tokens[0], 4, 3)]
 
 
-@pytest.mark.parametrize('distances_at_once', [1, 100, 333, 2000])
-def test_grouping_by_blocks_equals_grouping_at_once(distances_at_once):
+@pytest.mark.parametrize('max_chunk', [1, 100, 333, 2000])
+def test_grouping_by_blocks_equals_grouping_at_once(max_chunk):
     tokens = torch.randn(3, 37, 5)
-    torch.testing.assert_close(group_by_density_peaks(tokens, 6, distances_at_once=distances_at_once),
+    torch.testing.assert_close(group_by_density_peaks(tokens, 6, max_chunk=max_chunk),
                                group_by_density_peaks(tokens, 6))
 
 
@@ -278,4 +278,4 @@ def test_unsuitable_backbones_and_groups_are_named():
         build_backbone(dict(type='SwinTransformer', embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)))
     with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of four stages'):
         build_backbone(num_groups=(9, 6))
-    assert MODELS.get('AudioGuidedBackbone').hears
+    assert MODELS.get('AudioGuidedBackbone').uses_audio

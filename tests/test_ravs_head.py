@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 
 from mmavs.models import EvidenceLoss, RAVSHead, ResponseContrastLoss
-from mmavs.models.decode_heads.ravs import lower_uncertain
+from mmavs.models.decode_heads.ravs import suppress_uncertain
 from mmavs.models.losses import frame_overlap_losses
 from mmavs.models.losses.evidence import dirichlet_cross_entropy, dirichlet_divergence_from_uniform
-from mmavs.structures import FrameTargets, GuidedPyramid
+from mmavs.structures import AudioGuidedPyramid, FrameTargets
 
 CHANNELS = (4, 8, 12, 16)
 INPUT_SIZE = (64, 96)
@@ -47,7 +47,8 @@ def make_inputs(num=4, clips=2, dtype=torch.float32):
     sizes = [(INPUT_SIZE[0] // s, INPUT_SIZE[1] // s) for s in (4, 8, 16, 32)]
     maps = [torch.randn(num, c, *size, dtype=dtype, requires_grad=True) for c, size in zip(CHANNELS, sizes)]
     responses = [torch.randn(num, *size, dtype=dtype) for size in sizes]
-    return GuidedPyramid(maps, responses), torch.randn(num, 2, 8), torch.ones(clips, num // clips, dtype=torch.bool)
+    valid = torch.ones(clips, num // clips, dtype=torch.bool)
+    return AudioGuidedPyramid(maps, responses), torch.randn(num, 2, 8), valid
 
 
 def make_targets(num=4):
@@ -97,7 +98,7 @@ def test_losses_are_those_of_labelled_frames():
     targets.labelled[1:] = False
     losses = head.loss(*inputs, targets)
     features, audio, _ = inputs
-    first = GuidedPyramid([x[:1] for x in features], [r[:1] for r in features.responses])
+    first = AudioGuidedPyramid([x[:1] for x in features], [r[:1] for r in features.responses])
     alone = head.eval().loss(first, audio[:1], torch.ones(1, 1, dtype=torch.bool),
                              FrameTargets(masks=targets.masks[:1], labelled=targets.labelled[:1]))
     head.uncertainty_loss.steps.zero_()
@@ -121,7 +122,7 @@ def test_padding_frames_change_nothing(options):
     torch.testing.assert_close(after[exists], before[exists], rtol=0, atol=0)
 
     # The first clip without its padding
-    shorter = GuidedPyramid([x[:2] for x in features], [r[:2] for r in features.responses])
+    shorter = AudioGuidedPyramid([x[:2] for x in features], [r[:2] for r in features.responses])
     alone = head.predict(shorter, audio[:2], torch.ones(1, 2, dtype=torch.bool), INPUT_SIZE)
     torch.testing.assert_close(alone, before[:2], rtol=1e-5, atol=1e-5)
 
@@ -162,38 +163,38 @@ def test_the_odds_of_doubtful_pixels_are_lowered():
     # Marked are 0.9 and 0.6, whose mean 1 - u is 0.6: of their odds, 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6) are left.
     probability = torch.tensor([[[[0.9, 0.6, 0.4]]]])
     uncertainty = torch.tensor([[[0.2, 0.6, 0.1]]])
-    lowered = lower_uncertain(probability.logit(), uncertainty, 1)
+    lowered = suppress_uncertain(probability.logit(), uncertainty, 1)
     torch.testing.assert_close(lowered.exp().flatten(), torch.tensor([12., 1., 2 / 3 * 0.9 / 0.6]))
-    torch.testing.assert_close(lower_uncertain(probability.logit(), uncertainty, 2).exp().flatten(),
+    torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 2).exp().flatten(),
                                torch.tensor([16., 2 / 3, 2 / 3 * 2.25]))
-    torch.testing.assert_close(lower_uncertain(probability.logit(), uncertainty, 0), probability.logit())
+    torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 0), probability.logit())
 
 
 def test_sure_background_beside_a_doubtful_object_stays_background():
     scores, uncertainty = torch.tensor([[[[3., -5., -0.5]]]]), torch.tensor([[[0.95, 0.05, 0.94]]])
-    lowered = lower_uncertain(scores, uncertainty, 2).flatten()
+    lowered = suppress_uncertain(scores, uncertainty, 2).flatten()
     torch.testing.assert_close(lowered, torch.tensor([3., -4., -0.5 + 2 * math.log(0.06 / 0.05)]))
     # Compared with no uncertainty at all, the object itself is in doubt.
-    alone = lower_uncertain(scores, uncertainty, 2, by_frame=False)
+    alone = suppress_uncertain(scores, uncertainty, 2, by_frame=False)
     torch.testing.assert_close(alone, scores + 2 * (1 - uncertainty).log())
 
 
 def test_odds_of_every_class_that_sounds_are_lowered_alike():
     scores, uncertainty = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
-    lowered = lower_uncertain(scores, uncertainty, 2)
+    lowered = suppress_uncertain(scores, uncertainty, 2)
     assert torch.equal(lowered[:, 0], scores[:, 0])
     shift = lowered[:, 1:] - scores[:, 1:]
     torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
     # Two classes are one logit.
-    two = lower_uncertain(scores[:, :2], uncertainty, 2)
-    one = lower_uncertain(scores[:, 1:2] - scores[:, :1], uncertainty, 2)
+    two = suppress_uncertain(scores[:, :2], uncertainty, 2)
+    one = suppress_uncertain(scores[:, 1:2] - scores[:, :1], uncertainty, 2)
     torch.testing.assert_close(two[:, 1:] - two[:, :1], one)
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
 def test_pixels_alike_in_doubt_stay_as_they_are(num_classes):
     scores = torch.randn(2, num_classes, 5, 6)
-    torch.testing.assert_close(lower_uncertain(scores, torch.full((2, 5, 6), 0.7), 2), scores)
+    torch.testing.assert_close(suppress_uncertain(scores, torch.full((2, 5, 6), 0.7), 2), scores)
 
 
 def test_frames_that_mark_nothing_are_lowered_and_do_not_touch_others():
@@ -201,21 +202,21 @@ def test_frames_that_mark_nothing_are_lowered_and_do_not_touch_others():
     scores[1] = -scores[1].abs() - 0.1
     uncertainty = torch.rand(3, 5, 6).clamp(max=0.9)
     uncertainty[2] = 1  # no evidence at all
-    lowered = lower_uncertain(scores, uncertainty, 1)
+    lowered = suppress_uncertain(scores, uncertainty, 1)
     assert lowered.isfinite().all()
     torch.testing.assert_close(lowered[1, 0], scores[1, 0] + (1 - uncertainty[1]).log())
     for n in range(3):
-        torch.testing.assert_close(lowered[n:n + 1], lower_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
+        torch.testing.assert_close(lowered[n:n + 1], suppress_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
 @pytest.mark.parametrize('by_frame', [True, False])
 def test_predictions_are_lowered_and_training_is_not(num_classes, by_frame):
-    head = build_head(num_classes=num_classes, lower_by_frame=by_frame).eval()
+    head = build_head(num_classes=num_classes, relative_uncertainty=by_frame).eval()
     inputs, size = make_inputs(), (16, 24)
     outputs = head(*inputs)
     torch.testing.assert_close(head.predict(*inputs, size),
-                               lower_uncertain(outputs['scores'], outputs['uncertainty'], 2, by_frame))
+                               suppress_uncertain(outputs['scores'], outputs['uncertainty'], 2, by_frame))
     losses = head.loss(*inputs, make_targets())
     head.uncertainty_loss = None
     torch.testing.assert_close(head.predict(*inputs, size), outputs['scores'])

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmavs.apis.listening import listening_test
-from mmavs.apis.robustness import (
+from mmavs.analysis.audio_ablation import audio_ablation
+from mmavs.analysis.robustness import (
     RobustnessResult,
     g_score_table,
     group_by_name,
@@ -19,11 +19,11 @@ from mmavs.apis.robustness import (
     robustness_test,
     score_table,
 )
-from mmavs.datasets.wrong_sounds import SoundKind
+from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
-from mmavs.evaluation.functional import binary_scores
-from mmavs.evaluation.robustness import area_averages, g_scores, harmonic_mean, summarise_g_scores
+from mmavs.evaluation.functional.avsbench import binary_scores
+from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarise_g_scores
 from mmavs.utils.config import load_config
 from mmavs.visualization.robustness_figure import draw_robustness
 
@@ -106,7 +106,7 @@ def test_frames_that_do_not_exist_or_have_no_ground_truth_do_not_count():
     assert scores['robustness/foreground_share'] == scores['robustness/nonempty_rate'] == 0
 
 
-OWN = dict(mIoU=.8, F=.9, M_J=.7, M_F=.6, pixel_FPR=.1)
+ORIGINAL = dict(mIoU=.8, F=.9, M_J=.7, M_F=.6, pixel_FPR=.1)
 
 
 def scores_of(marked):
@@ -114,7 +114,7 @@ def scores_of(marked):
 
 
 def test_g_scores_by_hand():
-    scores = g_scores(OWN, scores_of(.4))
+    scores = g_scores(ORIGINAL, scores_of(.4))
     assert scores == pytest.approx({
         'G-mIoU': 2 * .8 * .6 / 1.4, 'G-F': 2 * .9 * .6 / 1.5, 'G-M_J': 2 * .7 * .6 / 1.3, 'G-M_F': .6,
         'G-FPR(ours)': 2 * .9 * .6 / 1.5})
@@ -124,7 +124,7 @@ def test_g_scores_by_hand():
 
 def test_levels_of_a_kind_count_as_one_in_the_averages():
     wrong = {'silence': scores_of(0), 'noise': scores_of(.2), 'noise:-20': scores_of(.6), 'off-screen': scores_of(.8)}
-    summary = summarise_g_scores(OWN, wrong)
+    summary = summarise_g_scores(ORIGINAL, wrong)
     assert list(summary['per_kind']) == list(wrong)
     single = {kind: harmonic_mean(.8, 1 - marked) for kind, marked in
               (('silence', 0), ('noise', .2), ('noise:-20', .6), ('off-screen', .8))}
@@ -149,7 +149,7 @@ def model(tmp_path_factory, synthetic_root):
 
 def test_silence_and_own_sound_score_as_in_the_listening_test(model):
     config, checkpoint, _ = model
-    listening = listening_test(config, checkpoint)
+    listening = audio_ablation(config, checkpoint)
     result, manifest = robustness_test(config, checkpoint, ['silence', 'off-screen', 'mixture:0'], name='untrained')
     for kind, sound in (('own', 'own'), ('silence', 'muted')):
         assert result.scores[kind]['M_J'] == pytest.approx(listening[sound]['avsbench/M_J'], abs=1e-6)
@@ -193,7 +193,7 @@ def forbid_tests(monkeypatch):
     def run(loop):
         raise AssertionError('a test has run')
 
-    monkeypatch.setattr('mmavs.apis.listening.TestLoop.run', run)
+    monkeypatch.setattr('mmavs.engine.testing.TestLoop.run', run)
 
 
 def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path):
@@ -228,7 +228,7 @@ def test_tool_keeps_what_is_done_when_a_later_model_fails(model, run_tool, tmp_p
         row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')
         return result_of(name, .1, kinds=kinds), [row]
 
-    monkeypatch.setattr('mmavs.apis.robustness.robustness_test', test)
+    monkeypatch.setattr('mmavs.analysis.robustness.robustness_test', test)
     models = [value for checkpoint in (*manifests, 'missing.pth') for value in (CONFIG, checkpoint)]
     with pytest.raises(SystemExit, match='error: .*missing.pth'):
         run_tool('robustness', *models, '--kinds', 'silence', '--names', *['vct/s4'] * 5, '--out', tmp_path)
@@ -266,11 +266,11 @@ def test_tool_refuses_files_that_are_no_results(text, run_tool, tmp_path):
 @pytest.mark.parametrize('text', ['noise:nan', 'noise:inf', 'noise:-1e400', 'mixture:nan', 'mixture:-inf'])
 def test_levels_are_finite(text):
     with pytest.raises(ValueError, match='the level .* is no number'):
-        SoundKind.parse(text)
+        AudioCondition.parse(text)
 
 
 def result_of(name, shift, kinds=('silence', 'noise', 'off-screen', 'mixture:0')):
-    own = dict(OWN, foreground_share=.2, nonempty_rate=1., S=.4)
+    own = dict(ORIGINAL, foreground_share=.2, nonempty_rate=1., S=.4)
     scores = {'own': own} | {
         kind: dict(scores_of(min(.1 * i + shift, 1)), pixel_FPR=.1, nonempty_rate=.5, S=.3)
         for i, kind in enumerate(kinds)}
@@ -301,4 +301,4 @@ def test_figure_shows_every_model_and_kind(count):
     assert len(figure.legends[0].get_texts()) == count
     marks = [line for line in panels[0].lines if len(line.get_xdata()) == 1]
     assert len(marks) == 5 * count
-    assert marks[0].get_xdata()[0] == OWN['M_J'] and marks[1].get_xdata()[0] == pytest.approx(0)
+    assert marks[0].get_xdata()[0] == ORIGINAL['M_J'] and marks[1].get_xdata()[0] == pytest.approx(0)

@@ -6,7 +6,7 @@ import torch
 from mmengine.evaluator import Evaluator
 
 from mmavs.evaluation import SwitchMetric
-from mmavs.evaluation.switch_metric import frames_at_switch
+from mmavs.evaluation.metrics.switch_metric import frames_at_switch
 from mmavs.structures import AVSDataSample
 
 LEFT, RIGHT, NOTHING = (slice(0, 4), slice(0, 4)), (slice(0, 4), slice(4, 8)), None

@@ -13,11 +13,12 @@ import pytest
 import soundfile
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset
-from mmavs.datasets.synthesis import compose_clips, synthesize_clips
-from mmavs.datasets.synthesis.composition import cut_pauses
-from mmavs.datasets.synthesis.objects import OBJECTS
-from mmavs.datasets.synthesis.rendering import render_frames
-from mmavs.datasets.synthesis.scenes import (
+from mmavs.models.audio_backbones.vggish import VGGish
+from mmavs.synthesis import compose_clips, synthesize_clips
+from mmavs.synthesis.composition import cut_pauses
+from mmavs.synthesis.objects import OBJECTS
+from mmavs.synthesis.rendering import render_frames
+from mmavs.synthesis.scenes import (
     CATEGORIES,
     SPLITS,
     object_instance,
@@ -26,9 +27,8 @@ from mmavs.datasets.synthesis.scenes import (
     scene_stream,
     sound_instance,
 )
-from mmavs.datasets.synthesis.sounds import SOUNDS, gate, synthesize_sound
-from mmavs.datasets.synthesis.synthesize import _sample, make_clip, visible_objects
-from mmavs.models.audio_backbones.vggish import VGGish
+from mmavs.synthesis.sounds import SOUNDS, gate, synthesize_sound
+from mmavs.synthesis.synthesize import _sample, make_clip, visible_objects
 
 ROOT = Path(__file__).parents[1]
 SIZE = 64
@@ -413,7 +413,7 @@ def test_predictors_that_hear_nothing_are_scored_on_the_clips_as_they_are_writte
     objects, masks = visible_objects(*clip), make_clip(*clip).masks
     assert objects.shape == masks.shape and set(np.unique(objects)) >= {0, 1, 2}
     assert (objects[masks > 0] > 0).all() and ((objects > 0) & (masks == 0)).any()
-    run_tool('analysis_tools/score_without_hearing', '--clips', 2, '--size', 48)
+    run_tool('analysis_tools/visual_only_baselines', '--clips', 2, '--size', 48)
     rows = [line.split('│')[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith('│')]
     assert [row[0].strip() for row in rows] == ['all visible objects', 'the largest object', 'nothing']
     assert all(0 <= float(value) < 0.9 for row in rows for value in row[1:])

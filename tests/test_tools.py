@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mmavs.utils.checkpoint import read_checkpoint
-from mmavs.utils.errors import one_line_errors
+from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
 
 REPOSITORY = Path(__file__).parents[1]
@@ -204,7 +204,7 @@ def test_damage_that_a_worker_meets_in_training_ends_in_one_line(tmp_path, run_t
 
 
 def test_error_of_the_program_keeps_its_traceback():
-    with pytest.raises(ValueError), one_line_errors():
+    with pytest.raises(ValueError), cli_errors():
         derive_seed('not a number')
 
 

@@ -9,6 +9,8 @@ from mmengine.config import Config
 from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
+from mmavs.checkpoint.converters import convert_tpavi
+from mmavs.checkpoint.converters.tpavi import target_config
 from mmavs.models.decode_heads.tpavi import TPAVI, FrameGroups, ResidualConvUnit, TPAVIHead
 from mmavs.models.losses import (
     AudioVisualMatchingLoss,
@@ -18,8 +20,6 @@ from mmavs.models.losses import (
 )
 from mmavs.structures import FrameTargets
 from mmavs.utils.config import load_config
-from mmavs.utils.converters import convert_tpavi
-from mmavs.utils.converters.tpavi import target_config
 
 CONFIGS = Path(__file__).parents[1] / 'configs/tpavi'
 CHANNELS, AUDIO, DIMS = (4, 6, 8, 10), 12, 16

@@ -6,9 +6,9 @@ import torch
 from mmengine.config import Config
 
 from mmavs.apis import init_model
-from mmavs.utils.checkpoint import read_checkpoint
+from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.checkpoint.training_settings import check_training_settings, training_settings
 from mmavs.utils.config import load_config
-from mmavs.utils.training_settings import check_training_settings, training_settings
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = REPOSITORY / 'configs'

@@ -152,7 +152,7 @@ def test_scores_add_up_the_queries(monkeypatch):
     masks = torch.nn.functional.interpolate(outputs['mask_logits'], INPUT_SIZE, mode='bilinear').sigmoid()
     expected = torch.einsum('nqc,nqhw->nchw', outputs['class_logits'].softmax(-1)[..., :NUM_CLASSES], masks)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
-    monkeypatch.setattr('mmavs.models.decode_heads.vct.SCORED_AT_ONCE', 1)
+    monkeypatch.setattr('mmavs.models.decode_heads.vct.MAX_SCORES_PER_CHUNK', 1)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
 
 

@@ -13,11 +13,11 @@ from mmpretrain.models import ViTEVA02 as MMPretrainViTEVA02
 from small_models import small_config
 from torch import nn
 
-from mmavs.engine import FreezeBackboneHook, IndependentRulesConstructor
+from mmavs.checkpoint.compatibility import check_pretrained
+from mmavs.engine import FreezeBackboneHook, ParamRulesOptimWrapperConstructor
 from mmavs.models.backbones import SimpleFeaturePyramid, ViTEVA02
 from mmavs.models.backbones.eva02 import rotary_turns, rotate
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import check_pretrained
 from mmavs.utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
@@ -193,7 +193,7 @@ def rates(name: str) -> tuple[dict, nn.Module]:
     config.mask_prior = dict(type='MaskPriorBranch', channels=(64, ) * 4, backbone=config.backbone)
     model = MODELS.build(config)
     wrapper = load_config(str(VCT / f'vct_{name}_avss.py')).optim_wrapper
-    groups = IndependentRulesConstructor(dict(optimizer=wrapper.optimizer),
+    groups = ParamRulesOptimWrapperConstructor(dict(optimizer=wrapper.optimizer),
                                          wrapper.paramwise_cfg).parameter_groups(model)
     assert groups[0]['lr'] == 1e-4
     found = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
@@ -225,7 +225,8 @@ def test_layers_decay_on_top_of_a_lower_rate_for_the_backbone():
                                        out_indices=(0, 1, 2, 3), gap_before_final_norm=False))
     model.head = nn.Linear(2, 2)
     rules = dict(lr_mult={'backbone': 0.1}, layer_decay=0.5)
-    groups = IndependentRulesConstructor(dict(optimizer=dict(lr=1.0, weight_decay=0.05)), rules).parameter_groups(model)
+    optim_wrapper = dict(optimizer=dict(lr=1.0, weight_decay=0.05))
+    groups = ParamRulesOptimWrapperConstructor(optim_wrapper, rules).parameter_groups(model)
     found = {id(p): group['lr'] for group in groups for p in group['params']}
     lr = {key: found[id(p)] for key, p in model.named_parameters()}
     # Of ConvNeXt's 6 depths: the stem is 0, the first stages 1 and 2, three blocks of the third one depth, the last 6.
@@ -237,7 +238,7 @@ def test_layers_decay_on_top_of_a_lower_rate_for_the_backbone():
 
 
 def test_layer_decay_needs_a_backbone_that_tells_the_depth_of_its_layers():
-    rules = IndependentRulesConstructor(dict(optimizer=dict(lr=1.0, weight_decay=0.)), dict(layer_decay=0.5))
+    rules = ParamRulesOptimWrapperConstructor(dict(optimizer=dict(lr=1.0, weight_decay=0.)), dict(layer_decay=0.5))
     with pytest.raises(ValueError, match='layer_decay is set, but no part of the Linear tells the depth'):
         rules.parameter_groups(nn.Linear(2, 2))
 

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmavs.datasets import ClipDataset, SwapAudio, VPODataset
-from mmavs.datasets.check import check_dataset, inspect_clips
+from mmavs.datasets.check import check_clips, check_dataset
 from mmavs.datasets.transforms import (
     CachedTransforms,
     ClipBroadcaster,
@@ -357,7 +357,7 @@ def test_stereo_asked_of_mono_files_is_an_error_that_says_so(tmp_path):
     message = r"stereo_audio\.wav: the sound has 1 channel\(s\), expected 2 for stereo; with audio_mode='mono'"
     with pytest.raises(ValueError, match=message):
         dataset[0]
-    (problem, ), _ = inspect_clips(dataset, clips_of(dataset))
+    (problem, ), _ = check_clips(dataset, clips_of(dataset))
     assert 'expected 2 for stereo' in problem
     assert check_dataset(root, 'vpo-ss', layout='clean') == []
     lines = check_dataset(root, 'vpo-ss', layout='clean', audio_mode='stereo')
@@ -410,7 +410,7 @@ def test_every_damage_is_reported_in_one_line(root):
     for wanted in ('plane_1.wav is missing', 'mask value 99 is the id of no class', 'the frame cannot be decoded'):
         assert sum(wanted in line for line in lines) == 1, wanted
     dataset = VPODataset(str(root), 'test', 'vpo-ms', pipeline=[LoadClipFrames()])
-    assert isinstance(dataset, ClipDataset) and len(inspect_clips(dataset, clips_of(dataset))[0]) == 1
+    assert isinstance(dataset, ClipDataset) and len(check_clips(dataset, clips_of(dataset))[0]) == 1
 
 
 def test_waveforms_are_tensors_that_own_their_memory(root):

@@ -12,10 +12,10 @@ from test_synthesis import compose, pictures, same_trees, write_csv  # noqa: F40
 
 from mmavs.datasets import VPODataset
 from mmavs.datasets.check import check_dataset
-from mmavs.datasets.synthesis import compose_clips, synthesize_clips
-from mmavs.datasets.synthesis.scenes import CATEGORIES
-from mmavs.datasets.synthesis.synthesize import make_clip
 from mmavs.datasets.transforms import LoadClipMasks, LoadMixedAudio
+from mmavs.synthesis import compose_clips, synthesize_clips
+from mmavs.synthesis.scenes import CATEGORIES
+from mmavs.synthesis.synthesize import make_clip
 
 SUBSETS = ('vpo-ss', 'vpo-ms', 'vpo-msmi')
 METAINFO = dict(classes=('background', *CATEGORIES))

@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from mmavs.apis import inference_clip, init_model
-from mmavs.datasets.synthesis import synthesize_clips
+from mmavs.synthesis import synthesize_clips
 
 CONFIGS = Path(__file__).parents[1] / 'configs/ravs'
 MONO, STEREO = (str(CONFIGS / f'ravs_tiny_synthetic-vpo{suffix}.py') for suffix in ('', '_stereo'))

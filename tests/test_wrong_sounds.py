@@ -8,14 +8,14 @@ import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
-from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, WrongAudio
+from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, ReplaceAudio
 from mmavs.datasets.samplers import SeededIndex
-from mmavs.datasets.synthesis import synthesize_clips
-from mmavs.datasets.synthesis.scenes import CATEGORIES
-from mmavs.datasets.synthesis.synthesize import _sample
-from mmavs.datasets.wrong_audio import write_manifest
-from mmavs.datasets.wrong_sounds import SoundKind, heard_classes, mix_at_snr
+from mmavs.datasets.wrappers.audio_replacement import AudioCondition, heard_classes, mix_at_snr
+from mmavs.datasets.wrappers.replace_audio import write_manifest
 from mmavs.engine.launch import build_runner
+from mmavs.synthesis import synthesize_clips
+from mmavs.synthesis.scenes import CATEGORIES
+from mmavs.synthesis.synthesize import _sample
 from mmavs.utils.config import load_config
 
 FRAMES = [dict(type='LoadClipFrames'), dict(type='LoadClipMasks')]
@@ -54,7 +54,7 @@ def s4(s4_root):
     ('mixture:2.5', ('mixture', 2.5), '2.5 dB SNR'),
 ])
 def test_kinds_are_written_with_their_level(text, kind, level):
-    assert SoundKind.parse(text) == kind and SoundKind.parse(text).level_text == level
+    assert AudioCondition.parse(text) == kind and AudioCondition.parse(text).level_text == level
 
 
 @pytest.mark.parametrize('text,message', [
@@ -65,13 +65,13 @@ def test_kinds_are_written_with_their_level(text, kind, level):
 ])
 def test_misspelt_kinds_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        SoundKind.parse(text)
+        AudioCondition.parse(text)
 
 
 def test_only_the_sound_changes(s4):
     plain = s4
     for kind in ('silence', 'noise', 'noise:-20', 'off-screen', 'mixture:0'):
-        wrong = WrongAudio(s4, kind)
+        wrong = ReplaceAudio(s4, kind)
         assert len(wrong) == len(plain) and wrong.metainfo == plain.metainfo
         for own, other in zip(plain, wrong):
             assert waveform(other).shape == waveform(own).shape and waveform(other).dtype == torch.float32
@@ -82,24 +82,24 @@ def test_only_the_sound_changes(s4):
 
 
 def test_noise_is_as_loud_as_the_clip_or_as_stated(s4):
-    plain, matched, fixed = s4, WrongAudio(s4, 'noise'), WrongAudio(s4, 'noise:-20')
+    plain, matched, fixed = s4, ReplaceAudio(s4, 'noise'), ReplaceAudio(s4, 'noise:-20')
     for own, same, other in zip(plain, matched, fixed):
         assert rms(waveform(same)) == pytest.approx(rms(waveform(own)), rel=0.01)
         assert rms(waveform(other)) == pytest.approx(0.1, rel=0.01)
         # White: neighbours are uncorrelated, all samples can be stored with 16 bit.
         assert abs((waveform(other)[1:] * waveform(other)[:-1]).mean() / 0.01) < 0.02
-    loud = WrongAudio(s4, 'noise:0')[0]
+    loud = ReplaceAudio(s4, 'noise:0')[0]
     assert waveform(loud).min() == -1 and waveform(loud).max() == 1 - 2**-15
-    assert not any(waveform(clip).any() for clip in WrongAudio(s4, 'silence'))
+    assert not any(waveform(clip).any() for clip in ReplaceAudio(s4, 'silence'))
 
 
 def test_what_a_clip_hears_does_not_depend_on_the_clips_around_it(s4, s4_root):
     for kind in ('noise', 'off-screen', 'mixture:0'):
-        everything, again = WrongAudio(s4, kind), WrongAudio(s4, kind)
+        everything, again = ReplaceAudio(s4, kind), ReplaceAudio(s4, kind)
         assert everything.manifest == again.manifest
         assert torch.equal(waveform(everything[3]), waveform(again[3]))
-    alone = WrongAudio(AVSBenchS4Dataset(str(s4_root), 'test', pipeline=PIPELINE, indices=[3]), 'noise')
-    assert torch.equal(waveform(alone[0]), waveform(WrongAudio(s4, 'noise')[3]))
+    alone = ReplaceAudio(AVSBenchS4Dataset(str(s4_root), 'test', pipeline=PIPELINE, indices=[3]), 'noise')
+    assert torch.equal(waveform(alone[0]), waveform(ReplaceAudio(s4, 'noise')[3]))
     # The order of the CSV file does not matter either.
     with open(s4_root / 's4_meta_data.csv') as file:
         header, *rows = csv.reader(file)
@@ -108,13 +108,13 @@ def test_what_a_clip_hears_does_not_depend_on_the_clips_around_it(s4, s4_root):
     class Reversed(AVSBenchS4Dataset):
         ANN_FILE = 'reversed.csv'
 
-    turned = WrongAudio(Reversed(str(s4_root), 'test', pipeline=PIPELINE), 'off-screen')
-    forward = WrongAudio(s4, 'off-screen')
+    turned = ReplaceAudio(Reversed(str(s4_root), 'test', pipeline=PIPELINE), 'off-screen')
+    forward = ReplaceAudio(s4, 'off-screen')
     assert turned.manifest == forward.manifest[::-1] and turned.manifest != forward.manifest
 
 
 def test_off_screen_sound_is_that_of_a_clip_of_another_category(s4):
-    plain, wrong = s4, WrongAudio(s4, 'off-screen')
+    plain, wrong = s4, ReplaceAudio(s4, 'off-screen')
     own = {clip['data_samples'].clip_id: waveform(clip) for clip in plain}
     for clip, row in zip(wrong, wrong.manifest):
         assert row['clip'] == clip['data_samples'].clip_id
@@ -134,7 +134,7 @@ def write_labelled_ms3(root, labels):
 
 def test_off_screen_sound_is_neither_heard_nor_seen_in_the_clip(tmp_path, caplog):
     dataset = write_labelled_ms3(tmp_path, [('dog', 'dog_cat'), ('cat', ''), ('dog_horn', ''), ('horn', 'cat')])
-    wrong = WrongAudio(dataset, 'off-screen')
+    wrong = ReplaceAudio(dataset, 'off-screen')
     # Of clip 0, cat is seen; of clip 3, cat too, and 2 has its horn. 2 may hear the cat only.
     assert {row['clip']: row['source'] for row in wrong.manifest} == {
         'test_0': 'test_3', 'test_1': wrong.manifest[1]['source'], 'test_2': 'test_1', 'test_3': 'test_0'}
@@ -143,16 +143,16 @@ def test_off_screen_sound_is_neither_heard_nor_seen_in_the_clip(tmp_path, caplog
 
 def test_clips_without_such_a_sound_are_left_out(tmp_path):
     dataset = write_labelled_ms3(tmp_path, [('dog', ''), ('dog', 'cat'), ('cat', '')])
-    wrong = WrongAudio(dataset, 'off-screen')
+    wrong = ReplaceAudio(dataset, 'off-screen')
     assert [clip['data_samples'].clip_id for clip in wrong] == ['test_0', 'test_2'] and len(wrong) == 2
     alike = write_labelled_ms3(tmp_path / 'alike', [('dog', ''), ('dog', '')])
     with pytest.raises(ValueError, match="no clip of the split 'test' has another one that sounds of other classes"):
-        WrongAudio(alike, 'off-screen')
+        ReplaceAudio(alike, 'off-screen')
 
 
 def test_where_labels_are_missing_tests_say_so_and_training_refuses(tmp_path):
     dataset = AVSBenchMS3Dataset(str(write_ms3(tmp_path, clips=3)), 'test', pipeline=PIPELINE)
-    wrong = WrongAudio(dataset, 'off-screen')
+    wrong = ReplaceAudio(dataset, 'off-screen')
     assert [row['labels'] for row in wrong.manifest] == ['unknown'] * 3
     assert all(row['clip'] != row['source'] for row in wrong.manifest)
     with pytest.raises(ValueError, match=r'not known what is heard in 3 of 3 clips \(test_0, ...\).*column a_obj'):
@@ -167,17 +167,17 @@ def test_classes_are_read_off_the_masks_of_avss_and_clips_have_as_many_frames(tm
     assert heard[0] == {'dog', *dataset.metainfo['classes'][5:10]}
     assert heard[2] == {'dog', *dataset.metainfo['classes'][5:15]}
     with pytest.raises(ValueError, match='as many frames'):
-        WrongAudio(dataset, 'off-screen')
+        ReplaceAudio(dataset, 'off-screen')
 
 
 def test_mixture_has_the_stated_ratio(s4):
-    plain, wrong = s4, WrongAudio(s4, 'mixture:6')
+    plain, wrong = s4, ReplaceAudio(s4, 'mixture:6')
     for own, mixed in zip(plain, wrong):
         added = waveform(mixed) - waveform(own)
         assert 20 * np.log10(rms(waveform(own)) / rms(added)) == pytest.approx(6, abs=0.01)
     # The same distractor as without the clip's own sound.
     assert [row['source'] for row in wrong.manifest] == [
-        row['source'] for row in WrongAudio(s4, 'off-screen').manifest]
+        row['source'] for row in ReplaceAudio(s4, 'off-screen').manifest]
     assert wrong.manifest[0]['level'] == '6 dB SNR'
 
 
@@ -193,7 +193,7 @@ def test_mixture_stays_within_full_scale_and_means_nothing_in_silence():
 def test_sounds_of_absent_classes_come_from_a_folder(s4, tmp_path):
     write_wav(tmp_path / 'thunder/a.wav', seconds=1.5)
     write_wav(tmp_path / 'cow.flac', seconds=7, rate=44100, channels=2)
-    wrong = WrongAudio(s4, 'absent-class', str(tmp_path))
+    wrong = ReplaceAudio(s4, 'absent-class', str(tmp_path))
     files = {os.path.basename(row['source']) for row in wrong.manifest}
     assert files == {'a.wav', 'cow.flac'}
     short = next(i for i, row in enumerate(wrong.manifest) if row['source'].endswith('a.wav'))
@@ -201,9 +201,9 @@ def test_sounds_of_absent_classes_come_from_a_folder(s4, tmp_path):
     # Repeated, so that no silence gives it away.
     assert sound.shape == (80000, ) and torch.equal(sound[:24000], sound[24000:48000]) and sound[-100:].any()
     with pytest.raises(ValueError, match="'absent-class' needs absent_sounds, a folder"):
-        WrongAudio(s4, 'absent-class')
+        ReplaceAudio(s4, 'absent-class')
     with pytest.raises(FileNotFoundError, match='no sound file'):
-        WrongAudio(s4, 'absent-class', str(tmp_path / 'none'))
+        ReplaceAudio(s4, 'absent-class', str(tmp_path / 'none'))
 
 
 def test_wrong_sounds_end_where_the_own_sound_ends(tmp_path):
@@ -213,24 +213,24 @@ def test_wrong_sounds_end_where_the_own_sound_ends(tmp_path):
     pipeline = [*FRAMES, dict(type='LoadAudio', mark_end=True), *PACK]
     dataset = AVSBenchS4Dataset(str(root), 'test', pipeline=pipeline)
     for kind in ('noise', 'off-screen', 'mixture:0'):
-        inputs = WrongAudio(dataset, kind)[0]['inputs']
+        inputs = ReplaceAudio(dataset, kind)[0]['inputs']
         assert inputs['num_samples'] == 48000
         assert inputs['waveform'][47900:48000].any() and not inputs['waveform'][48000:].any()
     # A shorter sound is marked as such.
-    assert WrongAudio(dataset, 'off-screen')[1]['inputs']['num_samples'] == 48000
-    assert WrongAudio(dataset, 'silence')[0]['inputs']['num_samples'] == 48000
+    assert ReplaceAudio(dataset, 'off-screen')[1]['inputs']['num_samples'] == 48000
+    assert ReplaceAudio(dataset, 'silence')[0]['inputs']['num_samples'] == 48000
 
 
 def test_data_without_waveforms_are_refused(s4_root):
     for load, found in (([dict(type='LoadAudio', source='log_mel')], 'log-mel examples'), ([], 'no sound')):
         dataset = AVSBenchS4Dataset(str(s4_root), 'test', pipeline=[*FRAMES, *load, *PACK])
-        for wrapper, options in ((WrongAudio, dict(kind='noise')), (NegativeAudio, {})):
+        for wrapper, options in ((ReplaceAudio, dict(kind='noise')), (NegativeAudio, {})):
             with pytest.raises(ValueError, match=rf"s4_meta_data\.csv: the pipeline loads {found}.*source='waveform'"):
                 wrapper(dataset, **options)
 
 
 def test_manifest_is_a_csv_file(s4, tmp_path):
-    wrong = WrongAudio(s4, 'off-screen')
+    wrong = ReplaceAudio(s4, 'off-screen')
     write_manifest(tmp_path / 'manifest.csv', wrong.manifest)
     with open(tmp_path / 'manifest.csv') as file:
         rows = list(csv.DictReader(file))

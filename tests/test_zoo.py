@@ -8,12 +8,12 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from modelindex.load_model_index import load
 
+from mmavs.analysis.complexity import build_outline, count_parameters, model_complexity
 from mmavs.apis import get_model, init_model, list_models
-from mmavs.apis.profiling import build_outline, complexity_of, count_parameters
+from mmavs.checkpoint.converters import CONVERTERS
+from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.utils import zoo
-from mmavs.utils.checkpoint import read_checkpoint
 from mmavs.utils.config import ConfigError, load_config
-from mmavs.utils.converters import CONVERTERS
 from mmavs.utils.zoo import read_yaml, read_zoo, zoo_root
 
 REPOSITORY = Path(__file__).parents[1]
@@ -128,7 +128,7 @@ def test_entries_state_the_parameters_of_their_configs(metafile):
 
 @pytest.mark.parametrize('name', ['vct_swin-b_224_mask-prior_s4', 'tpavi_r50_avss'])
 def test_entries_state_the_flops_of_their_configs(name):
-    assert read_zoo()[name].flops == complexity_of(load_config(name)).flops['']
+    assert read_zoo()[name].flops == model_complexity(load_config(name)).flops['']
 
 
 # ---- models by name ----

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from mmavs.apis import list_models
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     models = list_models(args.pattern)

@@ -14,9 +14,9 @@ from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
 
-from mmavs.apis.robustness import (
+from mmavs.analysis.robustness import (
     KINDS,
-    OWN,
+    ORIGINAL,
     RobustnessResult,
     check_kinds,
     default_name,
@@ -26,10 +26,10 @@ from mmavs.apis.robustness import (
     robustness_test,
     score_table,
 )
-from mmavs.datasets.wrong_audio import write_manifest
+from mmavs.datasets.wrappers.replace_audio import write_manifest
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
-from mmavs.utils.files import written_whole
+from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import atomic_write
 from mmavs.visualization.robustness_figure import draw_robustness
 
 
@@ -64,10 +64,10 @@ def parse_args() -> argparse.Namespace:
 
 def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[dict]]) -> None:
     """Write all that is done."""
-    with written_whole(out / 'robustness.json') as path:
+    with atomic_write(out / 'robustness.json') as path:
         path.write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
     for file, manifest in manifests.items():
-        with written_whole(out / file) as path:
+        with atomic_write(out / file) as path:
             write_manifest(path, manifest)
 
 
@@ -87,7 +87,7 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
         console.print('mute score S:', ', '.join(f'{run.mute_score:.3f}' for run in runs))
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     results = [result for path in args.add for result in read_results(path)]
@@ -96,7 +96,7 @@ def main() -> None:
     configs = [load_config(file, args.cfg_options) for file, _ in pairs]
     names = args.names or [default_name(config) for config in configs]
     check_kinds([(result.name, result.checkpoint, result.scores) for result in results]
-                + [(name, checkpoint, [OWN, *args.kinds]) for name, (_, checkpoint) in zip(names, pairs)])
+                + [(name, checkpoint, [ORIGINAL, *args.kinds]) for name, (_, checkpoint) in zip(names, pairs)])
     for config, (file, checkpoint), name in zip(configs, pairs, names):
         config.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(file))[0])
         result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_sounds, name, args.launcher)

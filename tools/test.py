@@ -8,10 +8,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
+from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
-from mmavs.utils.checkpoint import load_weights
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
@@ -53,7 +53,8 @@ def main() -> None:
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         config.test_evaluator = [*evaluators, dict(type='SaveMasks', path=args.out)]
     if args.show_dir:
-        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='DrawClipsHook', out_dir=args.show_dir)]
+        hook = dict(type='ClipVisualizationHook', out_dir=args.show_dir)
+        config.custom_hooks = [*config.get('custom_hooks', []), hook]
 
     # The checkpoint named here counts, not that of the config.
     config.load_from, config.resume = None, False

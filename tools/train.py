@@ -8,7 +8,7 @@ from mmengine.config import DictAction
 
 from mmavs.engine.launch import build_runner
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)

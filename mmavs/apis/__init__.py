@@ -1,7 +1,6 @@
 """What a Python user imports."""
 from .conversion import convert_checkpoint, export_checkpoint
 from .inference import inference_clip
-from .model import init_model
-from .zoo import get_model, list_models
+from .model import get_model, init_model, list_models
 
 __all__ = ['convert_checkpoint', 'export_checkpoint', 'get_model', 'inference_clip', 'init_model', 'list_models']

@@ -6,11 +6,12 @@ import torch
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmavs.checkpoint.compatibility import check_pretrained, check_state_dict
+from mmavs.checkpoint.converters import CONVERTERS, Conversion, export_weights
+from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
+from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
 from mmavs.registry import MODELS
-from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_checkpoint, weights_of
-from mmavs.utils.converters import CONVERTERS, Conversion, export_weights
-from mmavs.utils.files import written_whole
-from mmavs.utils.training_settings import TRAINED_FOR, training_settings
+from mmavs.utils.files import atomic_write
 from mmavs.utils.zoo import read_zoo, zoo_root
 from mmavs.version import __version__
 
@@ -38,7 +39,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     """
     converter = CONVERTERS[source]
     checkpoint = read_checkpoint(src)
-    conversion = converter.convert(weights_of(checkpoint, str(src)))
+    conversion = converter.convert(extract_state_dict(checkpoint, str(src)))
     if config is None:
         target = converter.target(conversion.state_dict)
         arguments = converter.arguments(checkpoint, str(src))
@@ -53,7 +54,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
     if hasattr(model, 'cfg'):
         meta[TRAINED_FOR] = training_settings(model.cfg)
-    with written_whole(dst) as partial:
+    with atomic_write(dst) as partial:
         torch.save(dict(state_dict=weights, meta=meta), partial)
     return conversion
 
@@ -75,8 +76,8 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
         FileNotFoundError: There is no such file.
         ValueError: The file is no checkpoint, or has a key without a counterpart in the published model.
     """
-    conversion = export_weights(target, weights_of(read_checkpoint(src), str(src)))
-    with written_whole(dst) as partial:
+    conversion = export_weights(target, extract_state_dict(read_checkpoint(src), str(src)))
+    with atomic_write(dst) as partial:
         torch.save(CONVERTERS[target].file(conversion.state_dict), partial)
     return conversion
 

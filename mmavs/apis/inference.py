@@ -8,9 +8,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor
 
+from mmavs.audio.io import check_samples
+from mmavs.audio.resampling import resample
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import AVSDataSample
-from mmavs.utils.audio import check_samples, resample
 
 SAMPLE_RATE = 16000
 INTEGER_SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}

@@ -1,15 +1,13 @@
-"""Data sets of clips and their transforms."""
+"""Clip datasets, their transforms and wrappers."""
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
 from .clip_dataset import ClipDataset
-from .negative_audio import NegativeAudio
 from .samplers import SeededInfiniteSampler
-from .swap_audio import SwapAudio
 from .transforms import *  # noqa: F401,F403
 from .vpo import VPODataset
-from .wrong_audio import WrongAudio
+from .wrappers import NegativeAudio, ReplaceAudio, SwapAudio
 
 __all__ = [
-    'AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'NegativeAudio', 'SeededInfiniteSampler',
-    'SwapAudio', 'VPODataset', 'WrongAudio'
+    'AVSBenchMS3Dataset', 'AVSBenchS4Dataset', 'AVSSDataset', 'ClipDataset', 'NegativeAudio', 'ReplaceAudio',
+    'SeededInfiniteSampler', 'SwapAudio', 'VPODataset'
 ]

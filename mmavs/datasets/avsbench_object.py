@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 from mmavs.registry import DATASETS
 
-from .clip_dataset import ClipDataset, read_csv
+from .clip_dataset import ClipDataset
+from .file_listing import read_csv
 
 # The columns of the published CSV files that are not the name of the clip, which is the first column under any header.
 NAME_COLUMNS = ('name', 'video_id', 'video_name', 'vid')

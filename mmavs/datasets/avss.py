@@ -7,7 +7,8 @@ from pathlib import Path
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
 
-from .clip_dataset import ClipDataset, read_csv
+from .clip_dataset import ClipDataset
+from .file_listing import read_csv
 
 # Frames that exist in the clips of each part.
 NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)

@@ -11,22 +11,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mmavs.utils.audio import read_waveform, require_stereo
+from mmavs.audio.io import read_waveform, require_stereo
+from mmavs.audio.log_mel import SAMPLE_RATE, min_seconds
+from mmavs.datasets.transforms.audio import read_log_mel
+from mmavs.datasets.transforms.loading import read_image, read_mask
 
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
-from .clip_dataset import (
-    SOUND_KEYS,
-    ClipDataset,
-    Listing,
-    exists,
-    list_folder,
-    loading_transforms,
-    read_csv,
-    sound_files,
-)
-from .transforms.audio import SAMPLE_RATE, read_log_mel, seconds_of
-from .transforms.loading import read_image, read_mask
+from .clip_dataset import ClipDataset, loading_transforms
+from .file_listing import SOUND_KEYS, Listing, exists, list_folder, read_csv, sound_files
 from .vpo import SUBSETS, VPODataset
 
 DATASET_TYPES = dict(
@@ -106,7 +99,7 @@ def check_dataset(data_root: str | Path,
     return problems
 
 
-def inspect_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int = 4) -> tuple[list[str], list[str]]:
+def check_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int = 4) -> tuple[list[str], list[str]]:
     """Look through the files that a data set's pipeline is going to read, decoding no more than it takes.
 
     Found are truncated pictures, sounds and log-mel files, mask values that are no class, sizes that differ within a
@@ -122,17 +115,17 @@ def inspect_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int 
         the file.
     """
     loaders = list(loading_transforms(dataset.pipeline.transforms))
-    problems, remarks = [], []
+    problems, warnings = [], []
 
-    def inspect(clip: dict) -> None:
+    def check_files(clip: dict) -> None:
         try:
-            remarks.extend(filter(None, [loader.inspect(clip) for loader in loaders]))
+            warnings.extend(filter(None, [loader.check_files(clip) for loader in loaders]))
         except (ValueError, OSError, pickle.UnpicklingError) as error:
             problems.append(f"{clip['split']} {clip['clip_id']}: {_one_line(error)}")
 
     with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(inspect, clips))
-    return sorted(problems), sorted(remarks)
+        list(pool.map(check_files, clips))
+    return sorted(problems), sorted(warnings)
 
 
 def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str]:
@@ -237,7 +230,7 @@ def _check_waveform(clip: dict, path: str) -> str | None:
     if problem:
         return problem
     seconds = len(waveform) / SAMPLE_RATE
-    needed = seconds_of(sum(clip['valid']))
+    needed = min_seconds(sum(clip['valid']))
     if seconds < needed:
         return f"{path}: {seconds:.2f} s of sound, expected {needed:.3f} s for {sum(clip['valid'])} frames"
     return None

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
 
-from .clip_dataset import ClipDataset, read_csv
+from .clip_dataset import ClipDataset
+from .file_listing import read_csv
 
 #: Class -> value in the masks: ids of COCO, and 92 to 94 for VPO's division of COCO's person.
 CATEGORY_IDS = {

@@ -1,6 +1,5 @@
 """Training and testing: hooks, optimizer rules, and how the tools start a run."""
-from . import hooks
 from .hooks import *  # noqa: F403
-from .optimizers import IndependentRulesConstructor
+from .optimizers import ParamRulesOptimWrapperConstructor
 
-__all__ = [*hooks.__all__, 'IndependentRulesConstructor']  # noqa: F405
+__all__ = [*hooks.__all__, 'ParamRulesOptimWrapperConstructor']  # noqa: F405

@@ -1,5 +1,5 @@
 """Data structures that pass between datasets, models and metrics."""
+from .audio_guided_pyramid import AudioGuidedPyramid
 from .avs_data_sample import AVSDataSample, FrameTargets
-from .guided_pyramid import GuidedPyramid
 
-__all__ = ['AVSDataSample', 'FrameTargets', 'GuidedPyramid']
+__all__ = ['AVSDataSample', 'FrameTargets', 'AudioGuidedPyramid']

@@ -1,6 +1,6 @@
 """Reading configs, with mistakes found before anything is built."""
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -144,3 +144,19 @@ def _known_names() -> list[str]:
         with registry.switch_scope_and_registry(None) as scoped:
             names.update(scoped.module_dict, registry.module_dict)
     return sorted(names)
+
+
+def dataset_key(config: Config, split: str) -> str:
+    """Dotted name of the data set of clips of a data loader, inside its wrappers: 'train_dataloader.dataset'."""
+    key, dataset = f'{split}_dataloader.dataset', config[f'{split}_dataloader'].dataset
+    while 'pipeline' not in dataset and 'dataset' in dataset:
+        key, dataset = f'{key}.dataset', dataset.dataset
+    return key
+
+
+def _dataset(config: Config, split: str) -> Mapping:
+    """Config of the data set of clips inside its wrappers, empty where there is none."""
+    dataset = (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
+    while 'pipeline' not in dataset and ('dataset' in dataset or dataset.get('datasets')):
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset

@@ -16,7 +16,7 @@ LAST = re.compile(r'^[\w.]+: ', re.MULTILINE)
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def cli_errors() -> Iterator[None]:
     """Exit with ``error: MESSAGE`` for a mistake (one of ``MISTAKES``) that mmavs itself raised.
 
     Its messages name the file, key or library, what was found and what is expected; the traceback would bury them,

@@ -8,7 +8,7 @@ PARTIAL = '.partial'
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file so that under its name lies the old content or the new one at any moment.
 
     Yields:

@@ -9,12 +9,13 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from mmavs.evaluation.functional import binary_scores
+from mmavs.audio.log_mel import log_mel_image
+from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.registry import VISUALIZERS
 from mmavs.structures import AVSDataSample
 from mmavs.utils.palette import voc_palette
 
-from .figures import LOG_OFFSET, draw_contact_sheet, draw_video_stills, log_mel_picture
+from .figures import LOG_OFFSET, draw_contact_sheet, draw_video_stills
 from .overlay import UNLABELLED, overlay_masks
 from .video import play_stills, write_video
 
@@ -196,7 +197,7 @@ def _iou_captions(pred: np.ndarray, gt: np.ndarray) -> list[str]:
 def _sound_picture(waveform: np.ndarray | Tensor | None, log_mel: np.ndarray | Tensor | None, seconds: float,
                    num_frames: int) -> np.ndarray | None:
     if waveform is not None:
-        return log_mel_picture(_fit_waveform(waveform, seconds))
+        return log_mel_image(_fit_waveform(waveform, seconds))
     if log_mel is not None:
         # An example lasts 0.96 s, a column 10 ms.
         picture = _to_numpy(log_mel)[:num_frames].reshape(-1, 64).T

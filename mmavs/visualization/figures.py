@@ -2,29 +2,18 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mmavs.models.audio_backbones.vggish import FFT_SIZE, HOP, LOG_OFFSET, MEL_RANGE, WINDOW, mel_filters
+from mmavs.audio.log_mel import LOG_OFFSET, MEL_RANGE
 
 DPI = 120
 INK, FAINT = '#1b1f24', '#6b7480'
 Legend = Sequence[tuple[str, Sequence[int]]]
 
 
-def log_mel_picture(waveform: np.ndarray) -> np.ndarray:
-    """The sound as VGGish hears it: log-mel energies (64 bands, one column for every 10 ms), low bands first.
-
-    Args:
-        waveform: (L,) float in [-1, 1] at 16 kHz.
-    """
-    samples = torch.from_numpy(np.ascontiguousarray(waveform, np.float32))
-    samples = torch.nn.functional.pad(samples, (0, WINDOW - HOP))
-    rows = samples.unfold(0, WINDOW, HOP) * torch.hann_window(WINDOW)
-    return ((torch.fft.rfft(rows, FFT_SIZE).abs() @ mel_filters()) + LOG_OFFSET).log().T.numpy()
 
 
 def draw_contact_sheet(title: str,

@@ -25,7 +25,7 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     """Draw the results of one or more models.
 
     Args:
-        groups: Name of a model -> its runs, each :class:`mmavs.apis.robustness.RobustnessResult` as a dict. Several
+        groups: Name of a model -> its runs, each :class:`mmavs.analysis.robustness.RobustnessResult` as a dict. Several
             runs of a name are small marks, their mean a large one. Models may have been tested with different
             kinds of sound.
 

@@ -2,8 +2,8 @@
 import numpy as np
 import torch
 
+from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.registry import MODELS
-from mmavs.utils.converters import CONVERTERS
 
 from . import DEVICE
 
@@ -22,7 +22,7 @@ def check(folder, case, seeded):
         waveform = torch.from_numpy(samples)[None].to(DEVICE)
         with torch.no_grad():
             rows = model.filter_bank(waveform)
-            tokens = model.encode(rows)
+            tokens = model.encode_filter_bank(rows)
         name = next(x for x in (f'{seconds}s', f'{float(seconds)}s') if f'tokens_{x}' in expected)
         compare(f'fbank_{name}', rows[0, ::4, ::4], expected)
         compare(f'tokens_{name}', tokens[0, ::3, ::8], expected)

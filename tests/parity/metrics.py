@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric
-from mmavs.evaluation.functional import binary_scores
+from mmavs.evaluation.functional.avsbench import binary_scores
 
 CLIP_LENGTH = 5
 

@@ -6,9 +6,9 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
+from mmavs.checkpoint.converters import convert_tpavi
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
-from mmavs.utils.converters import convert_tpavi
 
 from . import DEVICE
 

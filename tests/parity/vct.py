@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
+from mmavs.checkpoint.converters import convert_vct
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
-from mmavs.utils.converters import convert_vct
 
 from . import DEVICE
 

@@ -2,8 +2,8 @@
 import numpy as np
 import torch
 
+from mmavs.audio.resampling import resample
 from mmavs.models import VGGish
-from mmavs.utils.audio import resample
 
 from . import DEVICE
 

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
 from mmavs.visualization import AVSVisualizer
 
@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)

@@ -23,15 +23,20 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 from rich.table import Table
 
-from mmavs.apis.audio_pretraining import pretrain_audio_backbone
-from mmavs.apis.comparison import comparison_table, measure_cost, train_and_score, use_one_thread, write_comparison
-from mmavs.apis.profiling import hardware_name
-from mmavs.datasets.synthesis import synthesize_clips
-from mmavs.datasets.synthesis.layouts import FOLDERS
-from mmavs.datasets.synthesis.scenes import TWIN_PITCHES
-from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
-from mmavs.utils.training_settings import dataset_key
+from mmavs.analysis.method_comparison import (
+    comparison_table,
+    measure_cost,
+    train_and_score,
+    use_one_thread,
+    write_comparison,
+)
+from mmavs.analysis.timing import hardware_name
+from mmavs.synthesis import synthesize_clips
+from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
+from mmavs.synthesis.layouts import FOLDERS
+from mmavs.synthesis.scenes import TWIN_PITCHES
+from mmavs.utils.config import dataset_key, load_config
+from mmavs.utils.errors import cli_errors
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
@@ -74,7 +79,7 @@ def make_audio_weights(backbone: dict) -> None:
         Console().print(f'{weights}: {accuracy:.1%} of the drawn sounds named right')
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     console = Console()

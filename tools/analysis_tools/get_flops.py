@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 import mmavs.models  # noqa: F401
-from mmavs.apis.profiling import Complexity, complexity_of
+from mmavs.analysis.complexity import Complexity, model_complexity
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 from mmavs.utils.zoo import read_yaml, zoo_root
 
 # Branches that comparisons between methods leave out, because some methods have none or run them once and for all.
@@ -62,7 +62,7 @@ def report(complexity: Complexity, title: str) -> Table:
 def fill_metafile(path: Path) -> None:
     """Write the figures into a metafile and leave the rest of its text as it is."""
     for entry in read_yaml(path)['Models']:
-        complexity = complexity_of(load_config(str(zoo_root() / entry['Config'])))
+        complexity = model_complexity(load_config(str(zoo_root() / entry['Config'])))
         parameters, flops = complexity.parameters[''], complexity.flops['']
         path.write_text(with_figures(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops), 'utf-8')
         print(f"{entry['Name']}: {parameters} parameters, {flops} FLOPs", flush=True)
@@ -82,14 +82,14 @@ def with_figures(text: str, name: str, parameters: int, flops: int) -> str:
     return text[:start.start()] + entry.replace('\n    Metadata:\n', f'\n    Metadata:\n{figures}', 1) + text[end:]
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     if args.metafile:
         for metafile in args.metafile:
             fill_metafile(Path(metafile))
         return
-    complexity = complexity_of(load_config(args.config, args.cfg_options), args.frames, args.size)
+    complexity = model_complexity(load_config(args.config, args.cfg_options), args.frames, args.size)
     size = 'x'.join(map(str, complexity.size))
     console = Console()
     console.print(report(complexity, f'{args.config}: one clip of {args.frames} frames of {size}'))

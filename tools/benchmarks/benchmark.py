@@ -22,22 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 import mmavs.models
-from mmavs.apis.profiling import (
-    Measurement,
-    Meter,
-    count_flops,
-    count_parameters,
-    drop_pretrained,
-    frame_size,
-    hardware_name,
-    measure_model,
-    named_parts,
-    random_clips,
-)
+from mmavs.analysis.complexity import count_flops, count_parameters, drop_pretrained, frame_size, named_parts
+from mmavs.analysis.random_clips import random_clips
+from mmavs.analysis.timing import Measurement, Meter, hardware_name, measure_model
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
 
@@ -65,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
@@ -110,7 +101,7 @@ def main() -> None:
         command=shlex.join(['python', *sys.argv]))
     print_report(model, results, flops, stamp)
     if args.out:
-        append_rows(Path(args.out), [row_of(mode, result, stamp) for mode, result in results.items()])
+        append_rows(Path(args.out), [to_row(mode, result, stamp) for mode, result in results.items()])
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -145,7 +136,7 @@ def print_report(model: BaseModel, results: dict[str, Measurement], flops: dict[
                   soft_wrap=True)
 
 
-def row_of(mode: str, result: Measurement, stamp: dict) -> dict:
+def to_row(mode: str, result: Measurement, stamp: dict) -> dict:
     """Latency, throughput and memory of a mode, with the stamp of the run."""
     return dict(
         mode=mode,

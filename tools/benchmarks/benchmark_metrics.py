@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mmavs.evaluation.functional import binary_scores, class_score_sums, f_score_thresholds
+from mmavs.evaluation.functional.avsbench import binary_scores, class_score_sums, f_score_thresholds
 
 
 def published_binary_loop(prob: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 STAMP = ('hardware', 'torch', 'cuda', 'mmcv', 'mmengine', 'mmavs', 'python', 'threads', 'clock', 'repeats', 'date')
 COLUMNS = dict(
@@ -35,7 +35,7 @@ def markdown(rows: list[dict[str, str]]) -> str:
     return '\n'.join(lines)
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     path = Path(parse_args().rows)
     with path.open(newline='') as file:

@@ -3,7 +3,7 @@ import argparse
 import sys
 
 from mmavs.datasets.check import DATASET_TYPES, check_dataset
-from mmavs.utils.errors import one_line_errors
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     """Print the problems."""
     args = parse_args()

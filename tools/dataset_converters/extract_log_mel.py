@@ -2,8 +2,8 @@
 import argparse
 import sys
 
-from mmavs.apis.log_mel import NUM_EXAMPLES, extract_log_mel
-from mmavs.utils.errors import one_line_errors
+from mmavs.datasets.log_mel_extraction import NUM_EXAMPLES, extract_log_mel
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     """Write the files, print the problems."""
     args = parse_args()

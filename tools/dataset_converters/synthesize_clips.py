@@ -2,9 +2,9 @@
 import argparse
 from pathlib import Path
 
-from mmavs.datasets.synthesis import compose_clips, synthesize_absent_sounds, synthesize_clips
-from mmavs.datasets.synthesis.synthesize import SUBSETS
-from mmavs.utils.errors import one_line_errors
+from mmavs.synthesis import compose_clips, synthesize_absent_sounds, synthesize_clips
+from mmavs.synthesis.synthesize import SUBSETS
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     """Write the clips, print where they are."""
     args = parse_args()

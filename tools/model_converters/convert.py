@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from mmavs.apis import convert_checkpoint, export_checkpoint
-from mmavs.utils.converters import CONVERTERS, Conversion
-from mmavs.utils.errors import one_line_errors
+from mmavs.checkpoint.converters import CONVERTERS, Conversion
+from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def _parent(key: str) -> str:
     return re.sub(r'\.\d+(?=\.|$)', '.*', key.rpartition('.')[0] or key)
 
 
-@one_line_errors()
+@cli_errors()
 def main() -> None:
     args = parse_args()
     if args.target:

@@ -41,5 +41,5 @@ model = dict(
             loss_weight=0.1,  # mu, inferred
             ramp_steps=4320),  # inferred: 10 epochs, those of S4 here
         mask_weights=(5., 5., 2.),  # inferred: those of DDESeg
-        lowering=2.,  # inferred: what did best on validation clips of the small model on twins
-        lower_by_frame=True))  # inferred
+        uncertainty_exponent=2.,  # inferred: what did best on validation clips of the small model on twins
+        relative_uncertainty=True))  # inferred

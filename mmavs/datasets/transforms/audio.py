@@ -4,14 +4,13 @@ import math
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmavs.audio.io import read_stereo_waveform, read_waveform, require_stereo, sound_seconds
+from mmavs.audio.log_mel import MIN_SAMPLES, min_seconds
 from mmavs.registry import TRANSFORMS
-from mmavs.utils.audio import read_stereo_waveform, read_waveform, require_stereo, sound_seconds
 from mmavs.utils.safe_pickle import load_tensor
 
 SAMPLE_RATE = 16000
 
-# VGGish hears examples of 96 spectrogram frames, which take 0.975 s of sound: the shortest that can be encoded.
-MIN_SAMPLES = 15600
 
 
 @TRANSFORMS.register_module()
@@ -72,13 +71,13 @@ class LoadAudio(BaseTransform):
             results['log_mel'] = read_log_mel(path, num_frames, self.short_log_mel)
         return results
 
-    def inspect(self, clip: dict) -> str | None:
+    def check_files(self, clip: dict) -> str | None:
         """Raise an error where the sound of a clip cannot be used; say so where it is shorter than the frames."""
         path, num_frames = clip[self.path_key], sum(clip['valid'])
         if self.source == 'log_mel':
             found, needed, unit = len(read_log_mel(path)), num_frames, 'log-mel examples'
         else:
-            found, needed, unit = sound_seconds(path), seconds_of(num_frames), 's of sound'
+            found, needed, unit = sound_seconds(path), min_seconds(num_frames), 's of sound'
             _require_one_example(found, path)
         return f'{path}: {found:.4g} {unit} for {num_frames} frames' if found < needed else None
 
@@ -124,7 +123,7 @@ class LoadMixedAudio(BaseTransform):
         results['waveform'] = mix
         return results
 
-    def inspect(self, clip: dict) -> None:
+    def check_files(self, clip: dict) -> None:
         """Raise an error where a sound of a clip cannot be used."""
         for path in clip['audio_paths']:
             sound_seconds(path)
@@ -185,9 +184,6 @@ def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     return np.tile(waveform, -(-num_samples // length))[..., :num_samples]
 
 
-def seconds_of(num_examples: int) -> float:
-    """The sound that VGGish needs for ``num_examples`` log-mel examples, one for each frame."""
-    return 0.96 * num_examples + 0.015
 
 
 def _require_one_example(seconds: float, path: str) -> None:

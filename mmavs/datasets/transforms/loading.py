@@ -45,7 +45,7 @@ class LoadClipFrames(BaseTransform):
         results['frames'] = [padding if frame is None else frame for frame in frames]
         return results
 
-    def inspect(self, clip: dict) -> None:
+    def check_files(self, clip: dict) -> None:
         """Raise an error where a frame of a clip is damaged or has another size than the others."""
         inspect_images(clip['frame_paths'], 'frame')
 
@@ -76,7 +76,7 @@ class LoadMaskPrior(BaseTransform):
         results['mask_prior'] = [padding if prior is None else prior for prior in priors]
         return results
 
-    def inspect(self, clip: dict) -> None:
+    def check_files(self, clip: dict) -> None:
         """Raise an error where a mask prior of a clip is damaged or has another size than the others."""
         inspect_images(clip.get('mask_prior_paths') or (), 'mask prior')
 
@@ -128,7 +128,7 @@ class LoadClipMasks(BaseTransform):
         results['masks'] = [unlabelled if mask is None else mask for mask in masks]
         return results
 
-    def inspect(self, clip: dict) -> None:
+    def check_files(self, clip: dict) -> None:
         """Raise an error where a mask of a clip cannot be used; masks are decoded for it."""
         self.transform(dict(clip))
 

@@ -6,9 +6,9 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 
+from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
 from mmavs.registry import HOOKS
-from mmavs.utils.files import PARTIAL, written_whole
-from mmavs.utils.training_settings import TRAINED_FOR, training_settings
+from mmavs.utils.files import PARTIAL, atomic_write
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -16,7 +16,7 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes; the file has its old content or the new one at any moment."""
-        with written_whole(filepath) as partial, open(partial, 'wb') as file:
+        with atomic_write(filepath) as partial, open(partial, 'wb') as file:
             file.write(obj)
             file.flush()
             os.fsync(file.fileno())

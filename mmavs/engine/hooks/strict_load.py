@@ -2,9 +2,10 @@
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
+from mmavs.checkpoint.compatibility import check_pretrained, check_state_dict
+from mmavs.checkpoint.reading import extract_state_dict
+from mmavs.checkpoint.training_settings import check_training_settings
 from mmavs.registry import HOOKS
-from mmavs.utils.checkpoint import check_pretrained, check_state_dict, weights_of
-from mmavs.utils.training_settings import check_training_settings
 
 
 @HOOKS.register_module()
@@ -34,7 +35,7 @@ class StrictLoadHook(Hook):
         """Raise a ValueError that lists the differences."""
         name = runner.cfg.get('load_from') or f'latest checkpoint of {runner.work_dir}'
         model = getattr(runner.model, 'module', runner.model)
-        check_state_dict(model, weights_of(checkpoint, name), name)
+        check_state_dict(model, extract_state_dict(checkpoint, name), name)
         if not self.allow_other_settings:
             trains = isinstance(runner._train_loop, BaseLoop)
             check_training_settings(checkpoint.get('meta', {}), runner.cfg, name, 'train' if trains else 'test')

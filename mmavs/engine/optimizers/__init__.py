@@ -1,4 +1,4 @@
 """Rules for the learning rate and weight decay of each parameter."""
-from .independent_rules import IndependentRulesConstructor
+from .param_rules import ParamRulesOptimWrapperConstructor
 
-__all__ = ['IndependentRulesConstructor']
+__all__ = ['ParamRulesOptimWrapperConstructor']

@@ -4,9 +4,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE
 from mmavs.registry import MODELS
 
-from .base import ROWS_OF_FRAME, AudioBackbone, fit_waveforms, hears_something
+from .base import AudioBackbone, fit_waveforms, frames_with_audio
 from .filter_bank import NUM_MELS, KaldiFilterBank
 
 # Statistics of AudioSet, for samples in [-1, 1].
@@ -51,7 +52,7 @@ class AST(AudioBackbone):
         except ImportError as error:
             raise ImportError(f'AST needs the library transformers ({error}): install it by "pip install '
                               '\'transformers>=5\'"') from error
-        config = ASTConfig(**dict(arch or {}, max_length=ROWS_OF_FRAME, num_mel_bins=NUM_MELS))
+        config = ASTConfig(**dict(arch or {}, max_length=FRAMES_PER_EXAMPLE, num_mel_bins=NUM_MELS))
         self.embed_dims = 2 * config.hidden_size if stereo else config.hidden_size
         self.kaldi = KaldiFilterBank('hanning')
         self.transformer = ASTModel(config)
@@ -62,15 +63,15 @@ class AST(AudioBackbone):
         """Steps of time and of frequency that the tokens of a frame stand for."""
         return self.transformer.embeddings.get_shape(self.transformer.config)[::-1]
 
-    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
+    def encode(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, T, 108, C) of waveforms (B, L)."""
         waveform, num_samples = fit_waveforms(audio, num_frames, num_samples, 'AST')
-        rows = self.filter_bank(waveform).view(-1, ROWS_OF_FRAME, NUM_MELS)
+        rows = self.filter_bank(waveform).view(-1, FRAMES_PER_EXAMPLE, NUM_MELS)
         # Without the two tokens for classification; the library has time fastest.
         tokens = self.transformer(rows).last_hidden_state[:, 2:]
         tokens = tokens.unflatten(1, self.grid[::-1]).transpose(1, 2).flatten(1, 2).unflatten(0, (-1, num_frames))
         if num_samples is not None:
-            tokens = tokens * hears_something(num_frames, num_samples)[:, :, None, None]
+            tokens = tokens * frames_with_audio(num_frames, num_samples)[:, :, None, None]
         return tokens
 
     def filter_bank(self, waveform: Tensor) -> Tensor:

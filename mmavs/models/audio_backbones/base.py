@@ -7,10 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-SAMPLE_RATE = 16000
-# Rows of a spectrogram: windows of 25 ms every 10 ms. A frame hears 96 of them.
-WINDOW, HOP = 400, 160
-ROWS_OF_FRAME = 96
+from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP, num_samples_for
 
 
 class AudioBackbone(BaseModule):
@@ -20,7 +17,7 @@ class AudioBackbone(BaseModule):
     backbone hears in a frame, the others hear too. Frames know nothing of each other's sound. That is one *example* for
     each frame; where a frame has more sound, as in VPO, it hears several of them.
 
-    A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and writes :meth:`tokens_of`.
+    A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and writes :meth:`encode`.
 
     Args:
         frozen: Do not train the weights; no gradient is recorded either, and the backbone stays in evaluation mode.
@@ -80,13 +77,13 @@ class AudioBackbone(BaseModule):
                              "audio_mode='mono' in the data set, whose waveform is the sum of the two channels, or "
                              'audio_backbone.stereo=True')
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens = self.tokens_of(audio, num_frames * self.examples_per_frame, num_samples)
+            tokens = self.encode(audio, num_frames * self.examples_per_frame, num_samples)
         tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)
         if self.stereo:
             tokens = torch.cat((tokens[::2], tokens[1::2]), dim=3)
         return tokens
 
-    def tokens_of(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
+    def encode(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, examples, tokens, C) of the first examples; otherwise as :meth:`forward`, of one channel."""
         raise NotImplementedError
 
@@ -106,9 +103,6 @@ class AudioBackbone(BaseModule):
         super().init_weights()
 
 
-def samples_of(num_rows: int) -> int:
-    """Samples that so many rows of a spectrogram take."""
-    return (num_rows - 1) * HOP + WINDOW
 
 
 def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
@@ -130,7 +124,7 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
     if audio.ndim != 2:
         raise ValueError(f"{name}: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L); {name} does "
                          "not read VGGish's log-mel examples: set LoadAudio(source='waveform') in the pipelines")
-    needed, given = samples_of(num_frames * ROWS_OF_FRAME), audio.shape[1]
+    needed, given = num_samples_for(num_frames * FRAMES_PER_EXAMPLE), audio.shape[1]
     if given < needed:
         missing = audio.new_full((len(audio), ), given, dtype=torch.long)
         num_samples = missing if num_samples is None else num_samples.to(audio.device).clamp(max=given)
@@ -142,7 +136,7 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
     return waveforms, num_samples
 
 
-def hears_something(num_frames: int, num_samples: Tensor) -> Tensor:
+def frames_with_audio(num_frames: int, num_samples: Tensor) -> Tensor:
     """Which frames begin before the sound ends, bool (B, T), from how many samples are sound (B,)."""
-    begins = torch.arange(num_frames, device=num_samples.device) * ROWS_OF_FRAME * HOP
+    begins = torch.arange(num_frames, device=num_samples.device) * FRAMES_PER_EXAMPLE * HOP
     return begins < num_samples[:, None]

@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP
+from mmavs.checkpoint.converters.beats import beats_arguments, convert_beats
 from mmavs.registry import MODELS
-from mmavs.utils.converters.beats import beats_arguments, convert_beats
 
-from .base import HOP, ROWS_OF_FRAME, AudioBackbone, fit_waveforms
+from .base import AudioBackbone, fit_waveforms
 from .filter_bank import NUM_MELS, KaldiFilterBank
 
 # The filter bank is computed of 16-bit samples, and normalised by statistics of AudioSet.
@@ -82,22 +83,22 @@ class BEATs(AudioBackbone):
         self.register_load_state_dict_pre_hook(_unpack_published)
         self.freeze()
 
-    def tokens_of(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
+    def encode(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, T, 48, C) of waveforms (B, L)."""
         waveform, num_samples = fit_waveforms(audio, num_frames, num_samples, 'BEATs')
-        rows = self.filter_bank(waveform).view(-1, ROWS_OF_FRAME, NUM_MELS)
+        rows = self.filter_bank(waveform).view(-1, FRAMES_PER_EXAMPLE, NUM_MELS)
         heard = None
         if num_samples is not None:
-            begins = torch.arange(num_frames * ROWS_OF_FRAME // PATCH, device=rows.device) * PATCH * HOP
+            begins = torch.arange(num_frames * FRAMES_PER_EXAMPLE // PATCH, device=rows.device) * PATCH * HOP
             heard = begins < num_samples[:, None]  # (B, 6 T)
             heard = heard.repeat_interleave(NUM_MELS // PATCH, 1).view(len(rows), -1)
-        return self.encode(rows, heard).unflatten(0, (-1, num_frames))
+        return self.encode_filter_bank(rows, heard).unflatten(0, (-1, num_frames))
 
     def filter_bank(self, waveform: Tensor) -> Tensor:
         """Normalised filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
         return (self.kaldi(waveform * INT16) - MEAN) / (2 * STD)
 
-    def encode(self, rows: Tensor, heard: Tensor | None = None) -> Tensor:
+    def encode_filter_bank(self, rows: Tensor, heard: Tensor | None = None) -> Tensor:
         """Tokens of a filter bank of any length.
 
         Args:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
-from .base import HOP, SAMPLE_RATE, WINDOW
+from mmavs.audio.log_mel import HOP, SAMPLE_RATE, WINDOW
 
 FFT_SIZE = 512
 NUM_MELS = 128

@@ -5,14 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.audio.log_mel import (
+    EXAMPLE_SHAPE,
+    FRAMES_PER_EXAMPLE,
+    NUM_MELS,
+    WINDOW,
+    log_mel_examples,
+    mel_filters,
+    num_complete_examples,
+    num_samples_for,
+)
 from mmavs.registry import MODELS
 
-from .base import HOP, ROWS_OF_FRAME, SAMPLE_RATE, WINDOW, AudioBackbone, samples_of
-
-FFT_SIZE = 512
-NUM_MELS, MEL_RANGE = 64, (125.0, 7500.0)
-LOG_OFFSET = 0.01
-EXAMPLE_SHAPE = (1, ROWS_OF_FRAME, NUM_MELS)
+from .base import AudioBackbone
 
 
 @MODELS.register_module()
@@ -68,7 +73,7 @@ class VGGish(AudioBackbone):
         self.embed_dims = 2 * width if stereo else width
         self.freeze()
 
-    def tokens_of(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
+    def encode(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, examples, tokens, C) of the first examples of waveforms (B, L) or log-mel (B, n, 1, 96, 64).
 
         With ``num_samples``, examples that the sound does not fill are of zeros; without, silence at the end is
@@ -77,44 +82,25 @@ class VGGish(AudioBackbone):
         return self._encode(self._examples(audio, num_examples, num_samples))
 
     def log_mel_examples(self, waveform: Tensor) -> Tensor:
-        """Log-mel examples of VGGish, always in float32.
-
-        Magnitudes of a 512-point FFT of 25 ms Hann windows every 10 ms, 64 triangular mel bands, log(x + 0.01); 96
-        rows make an example, the remainder is dropped.
-
-        Args:
-            waveform: (B, L) in [-1, 1] at 16 kHz.
-
-        Returns:
-            Examples (B, n, 1, 96, 64); n = 0 below 0.975 s, 1 at 1 s, 5 at 5 s, 10 at 10 s.
-        """
-        num_clips, num_samples = waveform.shape
-        num_rows = max(0, _complete_examples(num_samples)) * ROWS_OF_FRAME
-        if num_rows == 0:
-            return waveform.new_zeros(num_clips, 0, *EXAMPLE_SHAPE, dtype=torch.float32)
-        # Mixed precision would cost more than the digits that the logarithm of quiet bands needs.
-        with torch.autocast(waveform.device.type, enabled=False):
-            rows = waveform[:, :samples_of(num_rows)].float().unfold(1, WINDOW, HOP)
-            magnitude = torch.fft.rfft(rows * self.window, FFT_SIZE).abs()
-            log_mel = (magnitude @ self.mel_filters).add_(LOG_OFFSET).log_()
-        return log_mel.view(num_clips, -1, *EXAMPLE_SHAPE)
+        """Examples (B, n, 1, 96, 64) of waveforms (B, L), see :func:`mmavs.audio.log_mel.log_mel_examples`."""
+        return log_mel_examples(waveform, self.window, self.mel_filters)
 
     def _examples(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
         """Exactly so many examples of each clip: (B, examples, 1, 96, 64)."""
         if audio.ndim == 2:
-            needed = samples_of(num_examples * ROWS_OF_FRAME)
+            needed = num_samples_for(num_examples * FRAMES_PER_EXAMPLE)
             audio = audio[:, :needed]
             examples = self.log_mel_examples(F.pad(audio, (0, needed - audio.shape[1])))
             if num_samples is not None:
                 indices = torch.arange(num_examples, device=examples.device)
-                missing = indices >= _complete_examples(num_samples.to(indices.device))[:, None]
+                missing = indices >= num_complete_examples(num_samples.to(indices.device))[:, None]
                 examples = examples.masked_fill(missing[:, :, None, None, None], 0)
             return examples
         if audio.ndim == 5 and audio.shape[2:] == EXAMPLE_SHAPE:
             audio = audio[:, :num_examples]
             return F.pad(audio, (0, 0, 0, 0, 0, 0, 0, num_examples - audio.shape[1]))
         raise ValueError(f'VGGish: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L) or log-mel '
-                         f'examples (B, n, 1, {ROWS_OF_FRAME}, {NUM_MELS})')
+                         f'examples (B, n, 1, {FRAMES_PER_EXAMPLE}, {NUM_MELS})')
 
     def _encode(self, examples: Tensor) -> Tensor:
         # Channels last takes a fifth less time on the CPU, and its transpose below is no copy.
@@ -127,9 +113,6 @@ class VGGish(AudioBackbone):
         return tokens.unflatten(0, examples.shape[:2])
 
 
-def _complete_examples(num_samples: int | Tensor) -> int | Tensor:
-    """Whole examples in so many samples of sound, at most 0 for less than one."""
-    return (1 + (num_samples - WINDOW) // HOP) // ROWS_OF_FRAME
 
 
 def conv_stack(channels: Sequence[int]) -> nn.Sequential:
@@ -143,19 +126,6 @@ def conv_stack(channels: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def mel_filters() -> Tensor:
-    """Triangular filters (257, 64), float32, linear in mel = 1127 ln(1 + f / 700), peak 1, nothing of the DC bin."""
-
-    def mel(frequency: Tensor) -> Tensor:
-        return 1127 * torch.log1p(frequency / 700)
-
-    low, high = mel(torch.tensor(MEL_RANGE, dtype=torch.float64))
-    edges = torch.linspace(low, high, NUM_MELS + 2, dtype=torch.float64)
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    bins = mel(torch.linspace(0, SAMPLE_RATE / 2, FFT_SIZE // 2 + 1, dtype=torch.float64))[:, None]
-    filters = torch.minimum((bins - lower) / (centre - lower), (upper - bins) / (upper - centre)).clamp(min=0)
-    filters[0] = 0
-    return filters.float()
 
 
 def _drop_embeddings(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 from mmavs.registry import MODELS
-from mmavs.structures import GuidedPyramid
+from mmavs.structures import AudioGuidedPyramid
 
 from .pvt_v2 import PVTv2, to_map, to_tokens
 
@@ -78,9 +78,9 @@ class ModalityAlignment(nn.Module):
         # Group the tokens
         groups, num_groups = self._group(visual)
         # Audio-visual attention within the groups
-        logits = self._respond(sound, visual)
+        logits = self._audio_logits(sound, visual)
         response = logits.mean(2)
-        heard = self._hear(sound, visual, logits, groups, num_groups)
+        heard = self._aggregate_audio(sound, visual, logits, groups, num_groups)
         shown = self.token_proj(_weigh_heads(spread_groups(heard, groups), logits.sigmoid()))
         tokens = tokens + shown
         if self.merging:
@@ -110,13 +110,14 @@ class ModalityAlignment(nn.Module):
         num_groups = min(self.num_groups, visual.shape[1])
         return group_by_density_peaks(visual, num_groups, self.num_neighbours), num_groups
 
-    def _respond(self, sound: Tensor, visual: Tensor) -> Tensor:
+    def _audio_logits(self, sound: Tensor, visual: Tensor) -> Tensor:
         """The logits l of each token, (N, L, heads)."""
         q = self.q_proj(sound).unflatten(1, (self.num_heads, -1))
         k = self.k_proj(visual).unflatten(2, (self.num_heads, -1))
         return torch.einsum('nhd,nlhd->nlh', q, k) * q.shape[2]**-0.5
 
-    def _hear(self, sound: Tensor, visual: Tensor, logits: Tensor, groups: Tensor, num_groups: int) -> Tensor:
+    def _aggregate_audio(self, sound: Tensor, visual: Tensor, logits: Tensor, groups: Tensor,
+                         num_groups: int) -> Tensor:
         """The sound of each group, (N, P, D)."""
         attention = softmax_within_groups(logits, groups, num_groups)
         context = sum_groups(_weigh_heads(self.v_proj(visual), attention), groups, num_groups)
@@ -157,10 +158,10 @@ class AudioGuidedBackbone(BaseModule):
         init_cfg: Initialization config of MMEngine.
 
     Attributes:
-        hears: True; :class:`AudioVisualSegmentor` then calls it with the audio tokens as well.
+        uses_audio: True; :class:`AudioVisualSegmentor` then calls it with the audio tokens as well.
         embed_dims: Channels of the four maps.
     """
-    hears = True
+    uses_audio = True
 
     def __init__(self,
                  backbone: dict,
@@ -181,7 +182,7 @@ class AudioGuidedBackbone(BaseModule):
             ModalityAlignment(channels, audio_channels, groups, merging, num_heads, num_neighbours, num_updates)
             for channels, groups in zip(self.embed_dims, num_groups or (None, ) * 4))
 
-    def forward(self, x: Tensor, audio: Tensor) -> GuidedPyramid:
+    def forward(self, x: Tensor, audio: Tensor) -> AudioGuidedPyramid:
         """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32 that know the sound, and the responses of their pixels.
 
         Args:
@@ -193,7 +194,7 @@ class AudioGuidedBackbone(BaseModule):
             x, response = align(_run_stage(self.backbone, i, x), audio)
             maps.append(x)
             responses.append(response)
-        return GuidedPyramid(maps, responses)
+        return AudioGuidedPyramid(maps, responses)
 
 
 def _stage_channels(backbone: nn.Module) -> tuple[int, ...]:

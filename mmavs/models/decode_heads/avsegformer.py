@@ -23,7 +23,7 @@ from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
 
 # Values of a hidden map of the mask perceptron that inference computes at once (256 MiB, two frames at 512x512).
-HIDDEN_AT_ONCE = 2**26
+MAX_HIDDEN_PER_CHUNK = 2**26
 
 
 class DecoderLayer(nn.Module):
@@ -333,7 +333,7 @@ class AVSegFormerHead(BaseModule):
         frames = valid.flatten().nonzero().squeeze(1).to(audio.device)
         height, width = features[0].shape[2:]
         logits = audio.new_zeros(len(audio), self.num_classes, *input_shape, dtype=torch.float32)
-        for some in frames.split(max(1, HIDDEN_AT_ONCE // (height * width * self.mask_dims))):
+        for some in frames.split(max(1, MAX_HIDDEN_PER_CHUNK // (height * width * self.mask_dims))):
             outputs = self._segment([x[some] for x in features], audio[some])
             logits[some] = _resize(outputs['logits'], input_shape).float()
         return logits

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets, GuidedPyramid
+from mmavs.structures import AudioGuidedPyramid, FrameTargets
 
 # How much the uncertainty may raise a score: odds grow at most e-fold, so that what is held for background stays so.
-MOST_RAISED = 1.
+MAX_RAISE = 1.
 
 
 class LevelFusion(nn.Module):
@@ -82,7 +82,7 @@ class RAVSHead(BaseModule):
     head are the options ``contrast_loss`` and ``uncertainty_loss``. All numbers are inferred.
 
     The masks are trained as they are, the uncertainty ``u = K / sum alpha`` by ``uncertainty_loss`` alone; predicted is
-    what :func:`lower_uncertain` leaves of both.
+    what :func:`suppress_uncertain` leaves of both.
 
     With K = 1 the logit of the foreground is the score of the second of two classes, the first of which has score 0.
 
@@ -97,9 +97,9 @@ class RAVSHead(BaseModule):
             ``audio_channels`` from the head.
         uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
         mask_weights: Weights of cross-entropy, dice and IoU. The default is that of DDESeg (CVPR 2025).
-        lowering: Exponent of :func:`lower_uncertain`; 0 leaves the prediction as it is. 2 did best on validation clips
-            of the small model on twins.
-        lower_by_frame: Whether u is compared with that of what the frame marks, or with no uncertainty at all.
+        uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 0 leaves the prediction as it is. 2 did best on
+            validation clips of the small model on twins.
+        relative_uncertainty: Whether u is compared with that of what the frame marks, or with no uncertainty at all.
         init_cfg: Initialization config of MMEngine.
     """
 
@@ -113,8 +113,8 @@ class RAVSHead(BaseModule):
                  contrast_loss: dict | None = None,
                  uncertainty_loss: dict | None = None,
                  mask_weights: tuple[float, float, float] = (5., 5., 2.),
-                 lowering: float = 2.,
-                 lower_by_frame: bool = True,
+                 uncertainty_exponent: float = 2.,
+                 relative_uncertainty: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
@@ -122,8 +122,8 @@ class RAVSHead(BaseModule):
         self.temporal = TemporalAttention(embed_dims, num_heads) if temporal else None
         self.mask_head = nn.Linear(embed_dims, num_classes)
         self.mask_weights = mask_weights
-        self.lowering = lowering
-        self.lower_by_frame = lower_by_frame
+        self.uncertainty_exponent = uncertainty_exponent
+        self.relative_uncertainty = relative_uncertainty
         self.contrast_loss = self.uncertainty_loss = None
         if contrast_loss is not None:
             self.contrast_loss = MODELS.build(
@@ -132,7 +132,7 @@ class RAVSHead(BaseModule):
             self.uncertainty_head = nn.Linear(embed_dims, max(num_classes, 2))
             self.uncertainty_loss = MODELS.build(uncertainty_loss)
 
-    def forward(self, features: GuidedPyramid, audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    def forward(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """Raw outputs for N frames.
 
         Args:
@@ -148,9 +148,9 @@ class RAVSHead(BaseModule):
         """
         return self._segment(self._attend(features, valid), features[0].shape[2:])
 
-    def _attend(self, features: GuidedPyramid, valid: Tensor) -> Tensor:
+    def _attend(self, features: AudioGuidedPyramid, valid: Tensor) -> Tensor:
         """F (N, h * w, C) of all frames."""
-        if not isinstance(features, GuidedPyramid):
+        if not isinstance(features, AudioGuidedPyramid):
             raise ValueError('RAVSHead hears through its backbone only, and that of this model does not hear: set '
                              "model.backbone=dict(type='AudioGuidedBackbone', backbone=..., ...), and no mask_prior")
         # Fused features of each frame
@@ -168,7 +168,7 @@ class RAVSHead(BaseModule):
         uncertainty = evidence.shape[1] / (evidence + 1).sum(1)
         return dict(scores=scores, evidence=evidence, uncertainty=uncertainty)
 
-    def loss(self, features: GuidedPyramid, audio: Tensor, valid: Tensor,
+    def loss(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
         """Weighted loss terms of the labelled frames.
 
@@ -207,17 +207,18 @@ class RAVSHead(BaseModule):
         return torch.cat((torch.zeros_like(scores), scores), 1), torch.where(masks == 255, masks, masks.clamp(max=1))
 
     @torch.no_grad()
-    def predict(self, features: GuidedPyramid, audio: Tensor, valid: Tensor,
+    def predict(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
         """Scores (N, K, h, w) at the size ``input_shape`` of the network input, lowered where uncertain."""
         outputs = self(features, audio, valid)
         scores = outputs['scores']
         if self.uncertainty_loss is not None:
-            scores = lower_uncertain(scores, outputs['uncertainty'], self.lowering, self.lower_by_frame)
+            scores = suppress_uncertain(scores, outputs['uncertainty'], self.uncertainty_exponent,
+                                        self.relative_uncertainty)
         return F.interpolate(scores, input_shape, mode='bilinear', align_corners=False)
 
 
-def lower_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, by_frame: bool = True) -> Tensor:
+def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, by_frame: bool = True) -> Tensor:
     """Scores whose odds of sound are multiplied by ``((1 - u) / (1 - v))^exponent``, but by e at most.
 
     v is 0, or by frame the mean u of what is marked there: a pixel that is more in doubt than that is lowered, one that
@@ -238,7 +239,7 @@ def lower_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, by_fra
         num_marked = marked.sum((1, 2))
         reference = torch.where(num_marked > 0, (certainty * marked).sum((1, 2)) / num_marked, 1)
         shift = shift - reference.log()[:, None, None]
-    shift = (exponent * shift).clamp(max=MOST_RAISED).unsqueeze(1)
+    shift = (exponent * shift).clamp(max=MAX_RAISE).unsqueeze(1)
     if scores.shape[1] == 1:
         return scores + shift
     return torch.cat((scores[:, :1].to(shift), scores[:, 1:] + shift), 1)

@@ -16,7 +16,7 @@ from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
 
 # Values of the upsampled masks that are turned into class scores at once (64 MiB of float32, a frame at 384x384).
-SCORED_AT_ONCE = 2**24
+MAX_SCORES_PER_CHUNK = 2**24
 
 
 class PixelGrouping(nn.Module):
@@ -426,7 +426,7 @@ class VCTHead(BaseModule):
         outputs = self(features, audio, valid)
         classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
         masks = outputs['mask_logits']
-        frames_at_once = max(1, SCORED_AT_ONCE // (masks.shape[1] * input_shape[0] * input_shape[1]))
+        frames_at_once = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
         scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
         for score, weights, mask in zip(*(x.split(frames_at_once) for x in (scores, classes, masks))):
             upsampled = F.interpolate(mask, input_shape, mode='bilinear', align_corners=False).flatten(2)

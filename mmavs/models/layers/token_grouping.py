@@ -10,7 +10,7 @@ DISTANCES_AT_ONCE = 2**24
 def group_by_density_peaks(tokens: Tensor,
                            num_groups: int,
                            num_neighbours: int = 5,
-                           distances_at_once: int = DISTANCES_AT_ONCE) -> Tensor:
+                           max_chunk: int = DISTANCES_AT_ONCE) -> Tensor:
     """Distribute tokens over groups, each around a token that is dense and far from any denser one.
 
     With ``D_ij = |x_i - x_j| / sqrt(C)``, the density of a token is ``rho_i = exp(-d)``, d the mean of the k smallest
@@ -25,13 +25,13 @@ def group_by_density_peaks(tokens: Tensor,
         tokens: (N, L, C).
         num_groups: Groups P; at most L are made.
         num_neighbours: The k of the density; at most L.
-        distances_at_once: Bound on the entries of a block, which has at least one row of each of the N frames.
+        max_chunk: Bound on the entries of a block, which has at least one row of each of the N frames.
 
     Returns:
         (N, L) int64 group of each token, from 0 (that of the most prominent centre) to P - 1; none is empty.
     """
     num, length, channels = tokens.shape
-    rows = max(1, distances_at_once // (num * length))
+    rows = max(1, max_chunk // (num * length))
     # Differences are all that counts, and those of small numbers lose the least to rounding.
     x = tokens.float() * channels**-0.5
     x = x - x.mean(1, keepdim=True)

@@ -2,8 +2,13 @@
 from .audio_visual_matching import AudioVisualMatchingLoss, foreground_features
 from .dice import dice_loss
 from .evidence import EvidenceLoss
-from .frame_losses import frame_binary_cross_entropy, frame_cross_entropy, frame_dice_loss, mean_of_frames
-from .overlap import frame_overlap_losses
+from .frame_losses import (
+    frame_binary_cross_entropy,
+    frame_cross_entropy,
+    frame_dice_loss,
+    frame_overlap_losses,
+    mean_of_frames,
+)
 from .prototype_contrast import PACLoss, prototype_audio_contrast
 from .response_contrast import ResponseContrastLoss
 from .set_criterion import SetCriterion

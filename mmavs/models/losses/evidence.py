@@ -3,8 +3,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmavs.models.losses.frame_losses import mean_of_frames
 from mmavs.registry import MODELS
+
+from .frame_losses import mean_of_frames
 
 
 def dirichlet_cross_entropy(alpha: Tensor, labels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .point_sampling import sample_points, values_at_once
+from .point_sampling import chunk_size, sample_points
 
 UNLABELLED = 255
 
@@ -97,7 +97,7 @@ def matching_costs(class_logits: Tensor,
     points = torch.rand(num_frames, num_points, 2, device=device)
     targets = padded(sample_points(segments.masks.unsqueeze(1), points[frames]).squeeze(1))
 
-    block = max(1, values_at_once(device) // (num_queries * num_points))
+    block = max(1, chunk_size(device) // (num_queries * num_points))
     mask_costs = torch.cat([
         _mask_costs(*inputs, mask_weight, dice_weight, eps)
         for inputs in zip(mask_logits.split(block), points.split(block), targets.split(block))

@@ -40,6 +40,6 @@ def uncertain_points(logits: Tensor, num_points: int, oversample: float, importa
     return torch.cat([candidates.gather(1, chosen.unsqueeze(-1).expand(-1, -1, 2)), uniform], 1)
 
 
-def values_at_once(device: torch.device) -> int:
+def chunk_size(device: torch.device) -> int:
     """How many sampled values to hold in one piece: 8 MB for each CPU thread, near its cache, or 256 MB on a GPU."""
     return 2**21 * torch.get_num_threads() if device.type == 'cpu' else 2**26

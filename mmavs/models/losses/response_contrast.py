@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmavs.models.losses.frame_losses import mean_of_frames
 from mmavs.registry import MODELS
+
+from .frame_losses import mean_of_frames
 
 
 @MODELS.register_module()

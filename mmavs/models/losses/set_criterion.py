@@ -11,7 +11,7 @@ from mmavs.structures import FrameTargets
 
 from .dice import dice_loss
 from .matching import Segments, assign_queries, matching_costs
-from .point_sampling import sample_points, uncertain_points, values_at_once
+from .point_sampling import chunk_size, sample_points, uncertain_points
 
 # Class logits (N, Q, K + 1) and mask logits (N, Q, h, w) after one layer of a decoder.
 Prediction = tuple[Tensor, Tensor]
@@ -135,7 +135,7 @@ class SetCriterion(nn.Module):
         candidates = max(1, int(self.oversample * self.num_points))
         points = torch.cat([
             uncertain_points(logits, self.num_points, self.oversample, self.importance)
-            for logits in matched.detach().split(max(1, values_at_once(device) // candidates))
+            for logits in matched.detach().split(max(1, chunk_size(device) // candidates))
         ]).unflatten(0, (num_layers, num_segments))
 
         logits = sample_points(matched.unsqueeze(1), points.flatten(0, 1)).unflatten(0, (num_layers, num_segments))

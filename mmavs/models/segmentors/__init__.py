@@ -1,5 +1,6 @@
 """Segmentors: where the visual and the audio branch meet."""
+from mmavs.models.backbones.mask_prior import MaskPriorBranch
+
 from .audio_visual_segmentor import AudioVisualSegmentor
-from .mask_prior import MaskPriorBranch
 
 __all__ = ['AudioVisualSegmentor', 'MaskPriorBranch']

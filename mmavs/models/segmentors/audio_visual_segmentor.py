@@ -14,8 +14,8 @@ class AudioVisualSegmentor(BaseModel):
 
     Visual branch: ``backbone`` (and ``mask_prior``) over N frames. Audio branch: ``audio_backbone`` over the sound of
     each clip. The head gets the visual pyramid, the audio tokens of each frame, and which frames of the B clips of T
-    frames exist. A backbone with an attribute ``hears`` that is true is called with the audio tokens (N, tokens, C) of
-    the frames as well; what it knows beyond the maps comes to the head in its :class:`GuidedPyramid`.
+    frames exist. A backbone that declares ``uses_audio = True`` is called with the audio tokens (N, tokens, C) of the
+    frames as well, and returns an :class:`AudioGuidedPyramid`.
 
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
@@ -117,7 +117,7 @@ class AudioVisualSegmentor(BaseModel):
         sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
         ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
         audio = choose(self.audio_backbone(sound, num_frames, **ends))
-        heard = (audio, ) if getattr(self.backbone, 'hears', False) else ()
+        heard = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
         features = self.backbone(choose(inputs['frames']), *heard)
         if self.mask_prior is not None:
             if 'mask_prior' not in inputs:

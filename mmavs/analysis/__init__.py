@@ -1,0 +1,1 @@
+"""Studies of models: timing, complexity, method comparison, robustness, audio ablation."""

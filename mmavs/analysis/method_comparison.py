@@ -1,0 +1,144 @@
+"""Methods side by side: the same data, the same number of steps, several seeds."""
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from mmavs.engine.launch import build_runner
+from mmavs.registry import MODELS
+from mmavs.utils.config import load_config
+
+from .audio_ablation import audio_ablation
+from .complexity import count_flops, count_parameters, drop_pretrained
+from .random_clips import random_clips
+from .timing import measure_model
+
+
+@dataclass
+class Cost:
+    """What a model costs.
+
+    Attributes:
+        params_m: Parameters in millions.
+        gflops: GFLOPs of the prediction of one clip, 2 FLOPs for each multiply-add.
+        seconds_per_clip: Median seconds of the prediction of one clip.
+        peak_mib: Memory that the prediction of one clip needs beyond the weights, in MiB.
+        train_seconds_per_clip: Median seconds of the loss and its backward for one clip.
+        train_peak_mib: Memory that they need beyond the weights, in MiB.
+    """
+    params_m: float
+    gflops: float
+    seconds_per_clip: float
+    peak_mib: float
+    train_seconds_per_clip: float
+    train_peak_mib: float
+
+
+def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict | None = None) -> dict:
+    """Train a config with one seed and score it with right and wrong sounds.
+
+    A result that lies in ``work_dir`` already is returned as it is, if it was made with the same config and seed.
+
+    Args:
+        config_file: The config; it trains for ``train_cfg.max_iters`` iterations.
+        seed: Seed of the weights, the order of the clips and all random choices.
+        work_dir: Folder of the checkpoint, the logs and the result, ``scores.json``.
+        options: Values that replace those of the config, keyed by dotted names.
+
+    Returns:
+        The metrics under ``'own'``, ``'muted'`` and ``'swapped'``; see
+        :func:`mmavs.analysis.audio_ablation.audio_ablation`.
+    """
+    config = load_config(config_file, options)
+    config.randomness = dict(seed=seed)
+    # What is run, whatever the folder: the result belongs to this.
+    recipe = config.pretty_text
+    file = work_dir / 'scores.json'
+    if file.exists():
+        stored = json.loads(file.read_text())
+        if stored['recipe'] == recipe:
+            return stored['scores']
+    config.work_dir = str(work_dir)
+    config.log_level = 'WARNING'
+    build_runner(config).train()
+    scores = audio_ablation(config, str(work_dir / f'iter_{config.train_cfg.max_iters}.pth'))
+    file.write_text(json.dumps(dict(scores=scores, seed=seed, recipe=recipe), indent=2) + '\n')
+    return scores
+
+
+def measure_cost(config_file: str, size: tuple[int, int], options: dict | None = None, num_frames: int = 5,
+                 repeats: int = 9) -> Cost:
+    """Parameters, FLOPs, time and memory of the model of a config, one clip at a time, on the CPU.
+
+    ``options`` are values that replace those of the config, keyed by dotted names.
+    """
+    config = load_config(config_file, options).model
+    drop_pretrained(config)
+    model = MODELS.build(config)
+    clips = random_clips(model, size, num_frames=num_frames, num_events=config.decode_head.get('num_prototypes'))
+    flops = count_flops(model, clips)
+    measured = measure_model(model, clips, repeats=repeats)
+    return Cost(
+        count_parameters(model) / 1e6, flops[''] / 1e9, measured['predict'].seconds, measured['predict'].peak_mib,
+        measured['train'].seconds, measured['train'].peak_mib)
+
+
+def mean_and_spread(values: list[float]) -> str:
+    """Mean and sample standard deviation, '0.712 ± 0.013'; only the value where there is but one."""
+    if len(values) == 1:
+        return f'{values[0]:.3f}'
+    return f'{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}'
+
+
+def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> list[dict[str, str]]:
+    """One row for each method; those of :class:`SwitchMetric` only where it is among the metrics.
+
+    Args:
+        results: Name of the method -> the scores of every seed.
+        costs: Name of the method -> its cost.
+    """
+    rows = []
+    for name, runs in results.items():
+        cost = costs[name]
+
+        def score(metric: str, sound: str, prefix: str = 'avsbench', runs: list[dict] = runs) -> str:
+            return mean_and_spread([run[sound][f'{prefix}/{metric}'] for run in runs])
+
+        switches = {}
+        if all('switch/J_at_switch' in run['own'] for run in runs):
+            switches = {
+                'J at switches': score('J_at_switch', 'own', 'switch'),
+                'J between': score('J_between', 'own', 'switch'),
+            }
+        rows.append({
+            'method': name,
+            'M_J': score('M_J', 'own'),
+            'M_F': score('M_F', 'own'),
+            'M_J muted': score('M_J', 'muted'),
+            'M_J swapped': score('M_J', 'swapped'),
+            **switches,
+            'params (M)': f'{cost.params_m:.2f}',
+            'GFLOPs': f'{cost.gflops:.2f}',
+            's / clip': f'{cost.seconds_per_clip:.3f}',
+            'peak (MiB)': f'{cost.peak_mib:.0f}',
+            'train s / clip': f'{cost.train_seconds_per_clip:.3f}',
+            'train peak (MiB)': f'{cost.train_peak_mib:.0f}',
+        })
+    return rows
+
+
+def write_comparison(folder: Path, results: dict[str, list[dict]], costs: dict[str, Cost], stamp: str) -> None:
+    """Write ``comparison.json`` (all numbers of all seeds) and ``comparison.md`` (the table) into a folder."""
+    rows = comparison_table(results, costs)
+    header = list(rows[0])
+    lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
+    (folder / 'comparison.md').write_text('\n'.join([*lines, '', stamp]) + '\n')
+    numbers = dict(stamp=stamp, results=results, costs={name: asdict(cost) for name, cost in costs.items()})
+    (folder / 'comparison.json').write_text(json.dumps(numbers, indent=2) + '\n')
+
+
+def use_one_thread() -> None:
+    """For processes that run beside each other, one for each core."""
+    torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""Audio files, resampling and log-mel spectrograms."""

@@ -1,0 +1,45 @@
+"""Resampling of waveforms."""
+from functools import lru_cache
+from math import gcd
+
+import numpy as np
+from scipy.signal import resample_poly
+
+# The filter of resampy's 'kaiser_best' since version 0.3, which the field's audio was prepared with: zero crossings on
+# each side, roll-off frequency as a part of Nyquist's, shape of the Kaiser window.
+KAISER_ZEROS, KAISER_ROLLOFF, KAISER_BETA = 50, 0.9173473712608761, 12.984585247040012
+
+
+def resample(waveform: np.ndarray, orig_rate: int, rate: int) -> np.ndarray:
+    """Change the sampling rate, as resampy >= 0.3 does with ``kaiser_best``.
+
+    The filter is evaluated exactly, resampy reads it off a table: the results agree to about 1e-4.
+
+    Args:
+        waveform: Samples of shape (L,).
+        orig_rate: Samples per second of ``waveform``; any positive integer.
+        rate: Samples per second of the result.
+
+    Returns:
+        Samples of shape (floor(L * rate / orig_rate),), float32.
+    """
+    if orig_rate <= 0 or rate <= 0:
+        raise ValueError(f'sampling rates must be positive, found {orig_rate} and {rate}')
+    if orig_rate == rate:
+        return np.asarray(waveform, dtype=np.float32)
+    divisor = gcd(orig_rate, rate)
+    up, down = rate // divisor, orig_rate // divisor
+    resampled = resample_poly(np.asarray(waveform, dtype=np.float32), up, down, window=_kaiser_filter(up, down))
+    return resampled[:len(waveform) * up // down].astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=8)
+def _kaiser_filter(up: int, down: int) -> np.ndarray:
+    """Low-pass filter for resampling by up / down, at ``up`` times the original rate."""
+    # Time in samples of the lower of the two rates.
+    half = KAISER_ZEROS * max(up, down)
+    time = np.arange(-half, half + 1) / max(up, down)
+    window = np.i0(KAISER_BETA * np.sqrt(1 - (time / KAISER_ZEROS)**2)) / np.i0(KAISER_BETA)
+    lowpass = KAISER_ROLLOFF * np.sinc(KAISER_ROLLOFF * time) * window
+    # resample_poly multiplies by up.
+    return lowpass * min(1, up / down) / up

@@ -1,0 +1,1 @@
+"""Checkpoints: safe reading, compatibility with a model, conversion."""

@@ -1,0 +1,54 @@
+"""Replace MMEngine's checkpoint loaders by the safe reader.
+
+Importing this module (``mmavs.registry`` does) directs ``load_from``, ``resume`` and
+``init_cfg=dict(type='Pretrained')`` of files, URLs and every other scheme to :mod:`mmavs.checkpoint.reading`. The
+loaders of MMEngine fall back to unrestricted unpickling, and its resumed runs execute a config that the checkpoint
+stores as text.
+"""
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import mmengine.runner.checkpoint
+import torch
+from mmengine.runner import CheckpointLoader
+
+from .reading import _read, download, read_checkpoint
+
+
+def _without_config(checkpoint: Any) -> Any:
+    """A checkpoint without ``meta['config']``, a text that MMEngine's ``Runner.resume`` would execute as Python."""
+    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: str | torch.device | Callable | None = None) -> Any:
+    """:func:`read_checkpoint` in place of MMEngine's loader of files."""
+    return _without_config(read_checkpoint(filename, map_location))
+
+
+@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
+def load_from_http(filename: str,
+                   map_location: str | torch.device | Callable | None = None,
+                   model_dir: str | None = None,
+                   progress: bool = True) -> Any:
+    """:func:`download`, then :func:`read_checkpoint`; in place of MMEngine's loader of URLs."""
+    return load_from_local(str(download(filename, model_dir, progress)), map_location)
+
+
+def load_file_or_buffer(file: str | BinaryIO,
+                        map_location: str | torch.device | Callable | None = None,
+                        weights_only: bool | None = None) -> Any:
+    """:func:`read_checkpoint` in place of what MMEngine's other schemes (petrel, s3, pavi) read files and buffers with.
+
+    ``weights_only`` is not heeded: there is no unrestricted reading.
+    """
+    if isinstance(file, str):
+        return load_from_local(file, map_location)
+    return _without_config(_read(file, 'the buffer', map_location))
+
+
+# The schemes torchvision://, open-mmlab:// and mmcls:// call the first by this name, all others the second.
+mmengine.runner.checkpoint.load_from_http = load_from_http
+mmengine.runner.checkpoint._safe_torch_load = load_file_or_buffer

@@ -1,0 +1,108 @@
+"""What a model was trained for: kept in its checkpoints, compared with the config where they are loaded.
+
+Many models run on frames of any size, so their weights alone do not tell a checkpoint for 512x512 from one for 224x224.
+"""
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.config import Config
+
+from mmavs.utils.config import _dataset
+
+# Key in the meta information of a checkpoint.
+TRAINED_FOR = 'trained_for'
+
+
+def training_settings(config: Config, split: str = 'train') -> dict[str, Any]:
+    """What the weights alone do not say about a config, in plain values.
+
+    Args:
+        config: The config of a model with its data.
+        split: The data loader whose frames count, 'train' or 'test'.
+
+    Returns:
+        dict with
+
+        - ``config``: name of the file, None for a config of no file;
+        - ``input_size``: [height, width] of the frames that enter the model, None where the pipeline sets none;
+        - ``classes``: names of the classes of the training data, None where there are no training data.
+    """
+    return dict(
+        config=Path(config.filename).stem if config.filename else None,
+        input_size=_input_size(_dataset(config, split).get('pipeline', ())),
+        classes=_classes(_dataset(config, 'train')))
+
+
+def check_training_settings(meta: Mapping, config: Config, name: str, split: str = 'train') -> None:
+    """Raise a ValueError where a checkpoint was trained for another input size or other classes than the config has.
+
+    Args:
+        meta: Meta information of the checkpoint; one that does not tell passes.
+        config: The config that is going to use the weights.
+        name: The checkpoint, to begin the message with.
+        split: The data loader that is going to feed the model, 'train' or 'test'.
+    """
+    trained = meta.get(TRAINED_FOR)
+    if not trained:
+        return
+    wanted, differences = training_settings(config, split), []
+    if None not in (trained['input_size'], wanted['input_size']) and trained['input_size'] != wanted['input_size']:
+        sizes = ['{}x{}'.format(*settings['input_size']) for settings in (trained, wanted)]
+        differences.append(f'  It was trained on frames of {sizes[0]} (height x width), the config has {sizes[1]}.')
+    if None not in (trained['classes'], wanted['classes']) and trained['classes'] != wanted['classes']:
+        pairs = enumerate(zip_longest(trained['classes'], wanted['classes'], fillvalue='no class'))
+        index, names = next((index, names) for index, names in pairs if names[0] != names[1])
+        numbers = len(trained['classes']), len(wanted['classes'])
+        differences.append('  It was trained for {} classes, the config has {}; the first that differs is class {}: {} '
+                           'and {}.'.format(*numbers, index, *names))
+    if differences:
+        first = f"{name}: the checkpoint{_of(trained)} was trained for something else than the config{_of(wanted)}."
+        advice = ('  Use the config that it was trained with. If the difference is intended: --allow-other-settings of '
+                  'tools/test.py, allow_other_settings=True of init_model or, for load_from and resume, of '
+                  'StrictLoadHook in custom_hooks.')
+        raise ValueError('\n'.join([first, *differences, advice]))
+
+
+
+
+def _of(settings: Mapping) -> str:
+    return f" of {settings['config']}" if settings['config'] else ''
+
+
+
+
+def _classes(dataset: Mapping) -> list[str] | None:
+    own = (dataset.get('metainfo') or {}).get('classes')
+    if own is None and 'type' in dataset:
+        with root.DATASETS.switch_scope_and_registry('mmavs') as registry:
+            own = getattr(registry.get(dataset['type']), 'METAINFO', {}).get('classes')
+    return None if own is None else list(own)
+
+
+def _input_size(pipeline: Iterable[Mapping]) -> list[int] | None:
+    """[height, width] that the last transform of the frames with a fixed size gives them."""
+    size = None
+    for step in _steps_of_frames(pipeline):
+        kind = step['type'].rpartition('.')[2]
+        if kind == 'Resize' and 'scale' in step and not step.get('keep_ratio'):
+            size = _pair(step['scale'])[::-1]
+        elif kind == 'CenterCrop':
+            size = _pair(step['crop_size'])[::-1]
+        elif kind == 'RandomCrop':
+            size = _pair(step['crop_size'])
+    return size
+
+
+def _steps_of_frames(pipeline: Iterable[Mapping]) -> Iterator[Mapping]:
+    """The transforms of a pipeline that the frames go through, also those within others."""
+    for step in pipeline:
+        if 'frames' in step.get('keys', ('frames', )):
+            yield step
+            yield from _steps_of_frames(step.get('transforms', ()))
+
+
+def _pair(size: int | Iterable[int]) -> list[int]:
+    return [size, size] if isinstance(size, int) else list(size)

@@ -1,0 +1,57 @@
+"""The same clips with wrong sounds, to test whether a model listens."""
+import logging
+
+from mmengine.logging import print_log
+
+from mmavs.datasets.file_listing import SOUND_KEYS
+from mmavs.registry import DATASETS
+
+from .clip_wrapper import ClipWrapper
+
+
+@DATASETS.register_module()
+class SwapAudio(ClipWrapper):
+    """Give each clip the sound of another clip of the same data set.
+
+    Clip i hears clip i + n/2 (cyclically; n clips), or the next one after that of another category and of the same
+    number of frames, where there is one. The choice depends on the list of clips only.
+
+    Args:
+        dataset: Config of a data set of clips, or the data set.
+        lazy_init: Leave the listing to ``full_init``.
+
+    Raises:
+        ValueError: The data set has fewer than two clips.
+    """
+
+    def choose(self, clips: list[dict]) -> None:
+        """Choose the sounds."""
+        if len(clips) < 2:
+            raise ValueError(f'{self.dataset.ann_file}: swapping sounds needs two clips, the split '
+                             f'{self.dataset.split!r} has {len(clips)}')
+        keys = [(clip['category'], sum(clip['valid'])) for clip in clips]
+        self._sources = [_other_clip(i, keys) for i in range(len(clips))]
+        print_log(f'SwapAudio: {len(clips)} clips with the sounds of others', 'current', logging.INFO)
+
+    def get_data_info(self, idx: int) -> dict:
+        """The dict of a clip with the paths of the other clip's sound, whose id is ``audio_clip_id``."""
+        clip, other = super().get_data_info(idx), self.dataset.get_data_info(self._sources[idx])
+        sounds = {key: other[key] for key in (*SOUND_KEYS, 'audio_positions') if key in other}
+        return dict(clip, **sounds, audio_clip_id=other['clip_id'])
+
+
+def _other_clip(index: int, keys: list[tuple]) -> int:
+    """Index of the clip whose sound clip ``index`` gets; ``keys`` are (category, number of frames)."""
+    count = len(keys)
+    category, num_frames = keys[index]
+    others = ((index + count // 2 + step) % count for step in range(count))
+    best = None
+    for other in others:
+        if other == index:
+            continue
+        mismatch = (category is not None and keys[other][0] == category, keys[other][1] != num_frames)
+        if not any(mismatch):
+            return other
+        if best is None or mismatch < best[0]:
+            best = mismatch, other
+    return best[1]

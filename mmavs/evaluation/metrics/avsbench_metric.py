@@ -1,0 +1,65 @@
+"""M_J and M_F of AVSBench-object (S4 and MS3)."""
+from collections.abc import Sequence
+
+from mmengine.evaluator import BaseMetric
+
+from mmavs.evaluation.functional.avsbench import BinaryScores, max_f_score_by_batch, mean_iou_by_batch
+from mmavs.registry import METRICS
+
+from .scored_frames import score_foreground
+
+
+@METRICS.register_module()
+class AVSBenchMetric(BaseMetric):
+    """Jaccard index and F-score of sounding objects against background, as published for S4 and MS3.
+
+    The published F-score takes the best of 255 thresholds for each evaluation batch, so it depends on how many clips
+    were evaluated at a time. Batches are formed here from the collected clips in data-set order: the numbers depend
+    neither on the batch size of the dataloader nor on the number of processes. See ``docs/metrics.md``.
+
+    Reported, each in [0, 1]:
+
+    - ``M_J``, ``M_F``: evaluation batches of ``batch_size`` clips, unweighted mean over batches (AVSBench,
+      AVSegFormer);
+    - ``M_J_per_video``, ``M_F_per_video``: every clip on its own, mean over clips (VCT, COMBO);
+    - ``M_J_batch_free``, ``M_F_batch_free``: one batch of all frames; independent of batches and order.
+
+    Args:
+        batch_size: Clips in a published evaluation batch: 1 for VCT, 2 for AVSegFormer, 4 for AVSBench.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: Prefix of the names of the results.
+
+    Reads ``foreground_prob`` and ``gt_sem_seg`` (every class but 0 is foreground) of the frames that are valid and
+    labelled.
+    """
+    default_prefix = 'avsbench'
+
+    def __init__(self, batch_size: int = 1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+        if batch_size < 1:
+            raise ValueError(f'batch_size is {batch_size}, expected at least 1 clip')
+        self.batch_size = batch_size
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep the frame IoUs, the summed F-score curve and the number of sounding frames of each clip."""
+        for sample in data_samples:
+            scores, _ = score_foreground(sample)
+            self.results.append(self.record(scores))
+
+    def record(self, scores: BinaryScores) -> dict:
+        """What is kept of a clip."""
+        # Curves of frames without a sounding object are zero, so all may be summed.
+        return dict(iou=scores.iou, curve=scores.f_curves.sum(0), sounding=int(scores.sounding.sum()))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Average over the clips, which are in data-set order."""
+        clips = [clip for clip in results if len(clip['iou'])]
+        if not clips:
+            raise ValueError(f'none of the {len(results)} clips has a labelled frame: evaluate a split that has ground '
+                             'truth')
+        ious, curves, soundings = ([clip[key] for clip in clips] for key in ('iou', 'curve', 'sounding'))
+        metrics = {}
+        for suffix, batch_size in (('', self.batch_size), ('_per_video', 1), ('_batch_free', None)):
+            metrics[f'M_J{suffix}'] = mean_iou_by_batch(ious, batch_size)
+            metrics[f'M_F{suffix}'] = max_f_score_by_batch(curves, soundings, batch_size)
+        return metrics

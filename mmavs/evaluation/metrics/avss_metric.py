@@ -1,0 +1,86 @@
+"""M_J and M_F of AVSBench-semantic (AVSS)."""
+from collections.abc import Sequence
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from mmavs.evaluation.functional.avsbench import class_averages, class_score_sums, padding_score_sums
+from mmavs.registry import METRICS
+
+from .class_table import class_table
+from .scored_frames import clip_name, num_padded_frames, scored_frames
+
+
+@METRICS.register_module()
+class AVSSMetric(BaseMetric):
+    """Jaccard index and F-score of K classes, averaged per frame and class as published for AVSS.
+
+    The scores of a class are averaged over the frames in which it is predicted or true; M_J and M_F are plain means
+    over all K classes, where a class that never occurs counts as 0. See ``docs/metrics.md``.
+
+    Reported, each in [0, 1]: ``M_J``, ``M_F`` over all classes; ``M_J_without_background``, ``M_F_without_background``
+    over classes 1 to K - 1 (the published code drops the last class instead). The scores of every class are logged as a
+    table and kept in :attr:`per_class`.
+
+    Args:
+        count_padded_frames: Count the frames that pad a clip to 10 as frames of perfect background, as the evaluation
+            of AVSBench and AVSegFormer does. VCT and COMBO evaluate existing frames only.
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        prefix: Prefix of the names of the results.
+
+    Reads ``pred_sem_seg`` and ``gt_sem_seg`` of frames that are valid and labelled; the classes come from the data
+    set's meta information.
+
+    Attributes:
+        per_class: After evaluation, on the main process: ``dict(iou=..., f_score=..., frames=...)`` for each class,
+            frames being the number of frames in which the class is predicted or true.
+    """
+    default_prefix = 'avsbench'
+
+    def __init__(self,
+                 count_padded_frames: bool = False,
+                 collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:
+        super().__init__(collect_device, prefix)
+        self.count_padded_frames = count_padded_frames
+        self.per_class: dict[str, dict[str, float]] = {}
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the K classes, background first."""
+        classes = (self.dataset_meta or {}).get('classes')
+        if not classes:
+            raise ValueError("AVSSMetric takes its classes from dataset_meta['classes'], which is "
+                             f'{classes!r}: the data set must name them in its METAINFO')
+        return classes
+
+    def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
+        """Keep the (3, K) sums of IoU, F and frames of each clip, and its number of frames scored."""
+        num_classes = len(self.classes)
+        for sample in data_samples:
+            pred, gt = scored_frames(sample, 'pred_sem_seg')
+            try:
+                sums = class_score_sums(pred, gt, num_classes)
+            except ValueError as error:
+                raise ValueError(f'{clip_name(sample)}: {error}') from error
+            if self.count_padded_frames:
+                sums += padding_score_sums(num_padded_frames(sample), num_classes)
+            self.results.append(dict(sums=sums, num_labelled=len(gt)))
+
+    def compute_metrics(self, results: list[dict]) -> dict[str, float]:
+        """Average over classes, and log and keep the scores of each class."""
+        if not sum(clip['num_labelled'] for clip in results):
+            raise ValueError(f'none of the {len(results)} clips has a labelled frame: evaluate a split that has ground '
+                             'truth')
+        sums = sum(clip['sums'] for clip in results)
+        iou, f_score = class_averages(sums)
+        self.per_class = {
+            name: dict(iou=iou[c].item(), f_score=f_score[c].item(), frames=int(sums[2, c]))
+            for c, name in enumerate(self.classes)
+        }
+        print_log(f'per-class results:\n{class_table(self.per_class)}', logger='current')
+        return dict(
+            M_J=iou.mean().item(),
+            M_F=f_score.mean().item(),
+            M_J_without_background=iou[1:].mean().item(),
+            M_F_without_background=f_score[1:].mean().item())
