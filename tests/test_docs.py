@@ -57,6 +57,13 @@ def test_configs_that_a_page_names_exist(page):
     assert not missing
 
 
+def test_pages_that_the_code_names_exist():
+    named = {name for room in ('mmavs', 'tools', 'configs', 'demo') for path in (REPOSITORY / room).rglob('*.py')
+             for name in re.findall(r'docs/[\w/]+\.md', path.read_text())}
+    assert named
+    assert not {name for name in named if not (REPOSITORY / name).is_file()}
+
+
 def test_the_readme_links_every_guide():
     linked = {(REPOSITORY / link.partition('#')[0]).resolve()
               for link in LINK.findall((REPOSITORY / 'README.md').read_text())}
