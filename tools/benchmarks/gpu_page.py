@@ -108,6 +108,14 @@ def table(header: tuple[str, ...], rows: Iterable[tuple]) -> str:
     return '\n'.join([f"| {' | '.join(header)} |", '|---' * len(header) + '|', *(f'| {line} |' for line in lines)])
 
 
+def ops(step: dict) -> list[str]:
+    """Section of the compilation of the op."""
+    if 'compile_seconds' not in step:
+        return []
+    return ['### Compilation', f"Deformable attention alone, for compute capability {step['architecture']}: "
+            f"{step['compile_seconds']:.0f} s ({step['nvcc']})."]
+
+
 def deformable(step: dict) -> list[str]:
     """Section of the comparison of the op with the PyTorch path."""
     rows = [(row['precision'], row['quantity'], f"{row['error']:.1e}", f"{row['allowed']:.0e}",
@@ -177,8 +185,8 @@ def benchmark(step: dict) -> list[str]:
             f"ONNX: {step.get('onnx', 'not reached')}."]
 
 
-SECTIONS = dict(deformable=deformable, parity=parity, configs=configs, training=training, batch_24gb=batch_24gb,
-                benchmark=benchmark)
+SECTIONS = dict(ops=ops, deformable=deformable, parity=parity, configs=configs, training=training,
+                batch_24gb=batch_24gb, benchmark=benchmark)
 
 if __name__ == '__main__':
     main()

@@ -86,21 +86,27 @@ def extent_of(device: str) -> Extent:
                                                           'ravs_pvt-v2-b5', 'act_swin-b')],
                       batches=(1, 8), repeats=10, largest_batch=64)
     tiny = [TINY.format(name) for name in ('vct/vct', 'tpavi/tpavi', 'avsegformer/avsegformer', 'ravs/ravs', 'vct/act')]
-    return Extent(configs=tiny, workers=1, trained=tiny[0], size=96, steps=4, measured=tiny[:2], batches=(1, 2),
+    return Extent(configs=tiny, workers=1, trained=tiny[0], size=96, steps=4, measured=tiny[:1], batches=(1, 2),
                   repeats=1, largest_batch=2)
 
 
 def describe_machine(device: str) -> dict:
     """Hardware and versions, for the stamp of the results."""
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=REPOSITORY, capture_output=True, text=True)
     machine = dict(
         hardware=hardware_name(torch.device(device)), cores=len(os.sched_getaffinity(0)), torch=torch.__version__,
         cuda=torch.version.cuda, mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmavs=mmavs.__version__,
-        python=platform.python_version(), commit=commit.stdout.strip())
+        python=platform.python_version(), commit=output_of('git', 'rev-parse', '--short', 'HEAD'))
     if device != 'cpu':
-        query = ['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader']
-        machine['driver'] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+        machine['driver'] = output_of('nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader')
     return machine
+
+
+def output_of(*command: str) -> str:
+    """What a program prints, '' if there is no such program."""
+    try:
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ''
 
 
 # ---- (a) mmcv's deformable attention ----
