@@ -132,7 +132,7 @@ def parity(step: dict) -> list[str]:
 
 
 def tests(step: dict) -> str:
-    """Outcomes of tests, without those that passed and had nothing to say."""
+    """The outcomes of tests, except of those that passed without output."""
     found = step.get('tests', {})
     rows = [(f'`{name}`', test['outcome'], f"{test['seconds']:.1f} s",
              ' '.join((test.get('error') or test.get('reason') or test['printed']).split())[:300])

@@ -47,7 +47,7 @@ from mmavs.utils.zoo import config_path
 Record = Callable[..., None]
 GIB = 2**30
 TINY = 'configs/{}_tiny_synthetic.py'
-# Of the synthetic clips.
+# Classes of the synthetic clips.
 CLASSES = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
 
 
@@ -78,7 +78,7 @@ class Extent:
 
 
 def extent_of(device: str) -> Extent:
-    """Everything on a GPU; one small model of each method on a CPU, where the check is only tried out."""
+    """The extent of the check: everything on a GPU; small models on a CPU, where the check is only tried out."""
     if device != 'cpu':
         names = sorted(list_models(), key=lambda name: 'ablation' in config_path(name))  # ablations last
         return Extent(configs=names, workers=6, trained='vct_swin-b_avss', size=384, steps=100,
@@ -102,7 +102,7 @@ def describe_machine(device: str) -> dict:
 
 
 def output_of(*command: str) -> str:
-    """What a program prints, '' if there is no such program."""
+    """The output of a program, '' if there is no such program."""
     try:
         return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
@@ -184,7 +184,7 @@ def configs(args: Namespace, record: Record) -> None:
     """Let every published config take one training step and predict, with random weights and random clips."""
     extent = extent_of(args.device)
     found = {}
-    # What is left over is tried again: a process has broken, or several together need more memory than there is.
+    # Configs that are left over are tried again: a process broke, or several together needed too much memory.
     for workers in (extent.workers, 1, 1):
         missing = [name for name in extent.configs if found.get(name, {}).get('status', 'left over') == 'left over']
         if not missing:
