@@ -15,14 +15,14 @@ PYTHON=${PYTHON:-python3}
 PYTHON_VERSION=${PYTHON_VERSION:-3.12}
 CASES=${MMAVS_PARITY_DIR:-../shared/parity/cases}
 LIMIT_MIB=60
-# Imported by OpenMMLab's packages and by mmavs; the rest of their requirements comes with PyTorch, transformers, timm,
-# SciPy, matplotlib and OpenCV: what pip would say is missing. Ninja compiles mmcv's op, pytest-xdist spreads the parity cases over processes.
+# What OpenMMLab's packages and mmavs import beyond PyTorch, transformers, timm, SciPy, matplotlib, OpenCV and what those
+# bring; ninja, which compiles mmcv's op; pytest-xdist, which spreads the parity cases over processes.
 SMALL="addict av einops ftfy importlib-metadata mat4py model-index prettytable pyyaml regex rich soundfile termcolor yapf
     setuptools<82
     cffi click lazy-importer markdown markdown-it-py mdurl ordered-set platformdirs pycparser pygments wcwidth zipp
     execnet ninja pytest-xdist"
 
-rm -rf "$PACK"
+rm -rf "$PACK"/{wheels,parity,onedl_mmcv-*}
 mkdir -p "$PACK/wheels"
 platforms=()
 for platform in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux_2_12 manylinux2010 manylinux1; do
