@@ -72,7 +72,7 @@ def test_the_pack_names_no_package_of_openmmlab_but_those_of_the_environment():
 
 
 def test_the_gpu_check_runs_on_a_cpu(tmp_path, load):
-    steps = ['install', 'configs', 'training', 'batch_24gb', 'benchmark', 'inference']
+    steps = ['install', 'configs', 'training', 'benchmark', 'inference']
     command = [BENCHMARKS / 'gpu_check.sh', tmp_path / 'out', '--work-dir', tmp_path / 'work', '--pack',
                tmp_path / 'no_pack', '--minutes', '60', '--steps', *steps]
     environment = dict(os.environ, DEVICE='cpu', PYTHON=sys.executable, OMP_NUM_THREADS='1')
@@ -82,7 +82,7 @@ def test_the_gpu_check_runs_on_a_cpu(tmp_path, load):
     results = json.loads((tmp_path / 'out/results.json').read_text())
     found = results['steps']
     assert {name: step['status'] for name, step in found.items()} == dict(
-        install='skipped', configs='ok', training='ok', batch_24gb='ok', benchmark='ok', inference='skipped'), log
+        install='skipped', configs='ok', training='ok', benchmark='ok', inference='skipped'), log
     assert found['inference']['reason'] == 'not available: there is no command mmavs infer yet'
     assert len(found['configs']['configs']) == found['configs']['total'] > 1
     assert all(result['status'] == 'ok' and result['loss'] > 0 for result in found['configs']['configs'].values())
@@ -172,7 +172,7 @@ def test_the_page_shows_what_was_found_and_what_was_not(tmp_path, run_tool, load
     result = dict(
         stamp=dict(device='cuda', hardware='a GPU', torch='2.11', driver=''),
         steps=dict(
-            ops=dict(status='ok', seconds=52.2),
+            ops=dict(status='ok', seconds=52.2, compile_seconds=41.5, architecture='9.0', nvcc='Build 13'),
             deformable=dict(status='failed', reason='RuntimeError: a|b', seconds=9.0, op=True, tests={}, rows=[
                 dict(precision='float16', quantity='output', error=0.5, allowed=0.03, seconds=0.001,
                      reference_seconds=0.01)]),
@@ -193,6 +193,7 @@ def test_the_page_shows_what_was_found_and_what_was_not(tmp_path, run_tool, load
     page = (tmp_path / 'gpu.md').read_text()
     assert json.loads((tmp_path / 'gpu.json').read_text()) == result
     for text in ('Stamp: device cuda, hardware a GPU, torch 2.11.', r'RuntimeError: a\|b', '| stopped after 110 s |',
+                 'for compute capability 9.0: 42 s (Build 13).',
                  '| float16 | output | 5.0e-01 | 3e-02 | 1.00 | 10.00 |', '| `case` | passed | 2.0 s | error 1e-6 |',
                  '0 of 111 configs', '| OutOfMemoryError: no memory |', '| 1 to 2 | 2.000 |', '4.5 clips/s',
                  '3 clip(s) fit into 23 GiB; 4 clips do not fit.', 'ONNX: not available.',

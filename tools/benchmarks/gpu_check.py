@@ -42,7 +42,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--minutes', type=float, default=MINUTES, help='time for everything; the limits scale with it')
     parser.add_argument('--steps', nargs='+', choices=list(LIMITS), default=list(LIMITS), help='default: all')
     parser.add_argument('--run-step', choices=list(LIMITS), help=argparse.SUPPRESS)
-    parser.add_argument('--seconds', type=float, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     for name in ('out', 'pack', 'work_dir'):
         setattr(args, name, Path(getattr(args, name)).resolve())
@@ -76,7 +75,7 @@ def main() -> None:
 def supervise(name: str, limit: float, args: argparse.Namespace, results: Results) -> None:
     """Run a step in a process, stop it with all its children when its time is over, and record how it ended."""
     results.update(name, status='running', limit=round(limit))
-    command = [sys.executable, __file__, *sys.argv[1:], '--run-step', name, '--seconds', f'{limit:.0f}']
+    command = [sys.executable, __file__, *sys.argv[1:], '--run-step', name]
     start = time.monotonic()
     log_file = args.out / 'log.txt'
     with log_file.open('a') as log:
@@ -84,30 +83,37 @@ def supervise(name: str, limit: float, args: argparse.Namespace, results: Result
         beginning = log.tell()
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(args), stdout=log, stderr=log,
                                    stdin=subprocess.DEVNULL, start_new_session=True)
+        in_time = False
         try:
             process.wait(limit)
+            in_time = True
         except subprocess.TimeoutExpired:
-            results.update(name, status='timeout', reason=f'stopped after {limit:.0f} s')
+            pass
         finally:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            process.wait()
+            stop_group(process)
     results.update(name, seconds=round(time.monotonic() - start, 1))
-    status = results.read()['steps'][name]['status']
-    if status == 'running':  # the process ended without a word, killed for its memory for example
-        status = 'failed'
-        results.update(name, status=status, reason=f'its process ended with {process.returncode}')
-    if status in ('failed', 'timeout'):
+    if not in_time:
+        results.update(name, status='timeout', reason=f'stopped after {limit:.0f} s')
+    elif results.read()['steps'][name]['status'] == 'running':  # killed for its memory for example
+        results.update(name, status='failed', reason=f'its process ended with {process.returncode}')
+    if results.read()['steps'][name]['status'] in ('failed', 'timeout'):
         with log_file.open(errors='replace') as log:
             log.seek(beginning)
             lines = log.read().splitlines()
         print('\n'.join(f'  | {line[:300]}' for line in lines[-LINES_OF_A_FAILURE:]))
 
 
+def stop_group(process: subprocess.Popen) -> None:
+    """End a process with all that it has started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
 def environment(args: argparse.Namespace) -> dict[str, str]:
-    """Of the process of a step: packages and programs of the pack first, then the checkout; nothing is downloaded."""
+    """The environment of a step: packages and programs of the pack first, then the checkout; no downloads."""
     site = args.work_dir / 'site'
     python_path = [str(site), str(REPOSITORY), os.environ.get('PYTHONPATH', '')]
     path = [str(site / 'bin'), str(Path(sys.executable).parent), os.environ.get('PATH', '')]

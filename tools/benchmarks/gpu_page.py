@@ -108,6 +108,14 @@ def table(header: tuple[str, ...], rows: Iterable[tuple]) -> str:
     return '\n'.join([f"| {' | '.join(header)} |", '|---' * len(header) + '|', *(f'| {line} |' for line in lines)])
 
 
+def ops(step: dict) -> list[str]:
+    """Section of the compilation of the op."""
+    if 'compile_seconds' not in step:
+        return []
+    return ['### Compilation', f"Deformable attention alone, for compute capability {step['architecture']}: "
+            f"{step['compile_seconds']:.0f} s ({step['nvcc']})."]
+
+
 def deformable(step: dict) -> list[str]:
     """Section of the comparison of the op with the PyTorch path."""
     rows = [(row['precision'], row['quantity'], f"{row['error']:.1e}", f"{row['allowed']:.0e}",
@@ -124,7 +132,7 @@ def parity(step: dict) -> list[str]:
 
 
 def tests(step: dict) -> str:
-    """Outcomes of tests, without those that passed and had nothing to say."""
+    """The outcomes of tests, except of those that passed without output."""
     found = step.get('tests', {})
     rows = [(f'`{name}`', test['outcome'], f"{test['seconds']:.1f} s",
              ' '.join((test.get('error') or test.get('reason') or test['printed']).split())[:300])
@@ -177,8 +185,8 @@ def benchmark(step: dict) -> list[str]:
             f"ONNX: {step.get('onnx', 'not reached')}."]
 
 
-SECTIONS = dict(deformable=deformable, parity=parity, configs=configs, training=training, batch_24gb=batch_24gb,
-                benchmark=benchmark)
+SECTIONS = dict(ops=ops, deformable=deformable, parity=parity, configs=configs, training=training,
+                batch_24gb=batch_24gb, benchmark=benchmark)
 
 if __name__ == '__main__':
     main()

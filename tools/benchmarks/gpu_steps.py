@@ -47,7 +47,7 @@ from mmavs.utils.zoo import config_path
 Record = Callable[..., None]
 GIB = 2**30
 TINY = 'configs/{}_tiny_synthetic.py'
-# Of the synthetic clips.
+# Classes of the synthetic clips.
 CLASSES = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
 
 
@@ -78,7 +78,7 @@ class Extent:
 
 
 def extent_of(device: str) -> Extent:
-    """Everything on a GPU; one small model of each method on a CPU, where the check is only tried out."""
+    """The extent of the check: everything on a GPU; small models on a CPU, where the check is only tried out."""
     if device != 'cpu':
         names = sorted(list_models(), key=lambda name: 'ablation' in config_path(name))  # ablations last
         return Extent(configs=names, workers=6, trained='vct_swin-b_avss', size=384, steps=100,
@@ -86,21 +86,27 @@ def extent_of(device: str) -> Extent:
                                                           'ravs_pvt-v2-b5', 'act_swin-b')],
                       batches=(1, 8), repeats=10, largest_batch=64)
     tiny = [TINY.format(name) for name in ('vct/vct', 'tpavi/tpavi', 'avsegformer/avsegformer', 'ravs/ravs', 'vct/act')]
-    return Extent(configs=tiny, workers=1, trained=tiny[0], size=96, steps=4, measured=tiny[:2], batches=(1, 2),
+    return Extent(configs=tiny, workers=1, trained=tiny[0], size=96, steps=4, measured=tiny[:1], batches=(1, 2),
                   repeats=1, largest_batch=2)
 
 
 def describe_machine(device: str) -> dict:
     """Hardware and versions, for the stamp of the results."""
-    commit = subprocess.run(['git', 'rev-parse', '--short', 'HEAD'], cwd=REPOSITORY, capture_output=True, text=True)
     machine = dict(
         hardware=hardware_name(torch.device(device)), cores=len(os.sched_getaffinity(0)), torch=torch.__version__,
         cuda=torch.version.cuda, mmcv=mmcv.__version__, mmengine=mmengine.__version__, mmavs=mmavs.__version__,
-        python=platform.python_version(), commit=commit.stdout.strip())
+        python=platform.python_version(), commit=output_of('git', 'rev-parse', '--short', 'HEAD'))
     if device != 'cpu':
-        query = ['nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader']
-        machine['driver'] = subprocess.run(query, capture_output=True, text=True).stdout.strip()
+        machine['driver'] = output_of('nvidia-smi', '--query-gpu=driver_version,memory.total', '--format=csv,noheader')
     return machine
+
+
+def output_of(*command: str) -> str:
+    """The output of a program, '' if there is no such program."""
+    try:
+        return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ''
 
 
 # ---- (a) mmcv's deformable attention ----
@@ -178,7 +184,7 @@ def configs(args: Namespace, record: Record) -> None:
     """Let every published config take one training step and predict, with random weights and random clips."""
     extent = extent_of(args.device)
     found = {}
-    # What is left over is tried again: a process has broken, or several together need more memory than there is.
+    # Configs that are left over are tried again: a process broke, or several together needed too much memory.
     for workers in (extent.workers, 1, 1):
         missing = [name for name in extent.configs if found.get(name, {}).get('status', 'left over') == 'left over']
         if not missing:

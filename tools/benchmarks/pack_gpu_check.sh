@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Pack what the GPU check needs on a machine without a network: wheels that a bare machine with PyTorch lacks, the source
-# of mmcv's ops and the parity cases. Run where there is a network; copy the directory to the root of the checkout there.
+# Pack what the GPU check needs on a machine without a network: wheels that a bare machine with PyTorch lacks, the
+# source of mmcv's ops and the parity cases. Run it on a machine with a network and copy the directory to the root of the
+# checkout on the machine with the GPU.
 #
 #   tools/benchmarks/pack_gpu_check.sh [DIR]        default: gpu_pack
 #
@@ -15,14 +16,14 @@ PYTHON=${PYTHON:-python3}
 PYTHON_VERSION=${PYTHON_VERSION:-3.12}
 CASES=${MMAVS_PARITY_DIR:-../shared/parity/cases}
 LIMIT_MIB=60
-# Imported by OpenMMLab's packages and by mmavs; the rest of their requirements comes with PyTorch, transformers, timm,
-# SciPy, matplotlib and OpenCV: what pip would say is missing. Ninja compiles mmcv's op, pytest-xdist spreads the parity cases over processes.
-SMALL="addict av einops ftfy importlib-metadata mat4py model-index prettytable pyyaml regex rich soundfile termcolor yapf
-    setuptools<82
+# Imports of OpenMMLab's packages and of mmavs that do not come with PyTorch, transformers, timm, SciPy, matplotlib and
+# OpenCV; ninja, which compiles mmcv's op; pytest-xdist, which spreads the parity cases over processes.
+SMALL="addict av einops ftfy importlib-metadata mat4py model-index prettytable pyyaml regex rich soundfile termcolor
+    yapf setuptools<82
     cffi click lazy-importer markdown markdown-it-py mdurl ordered-set platformdirs pycparser pygments wcwidth zipp
     execnet ninja pytest-xdist"
 
-rm -rf "$PACK"
+rm -rf "$PACK"/{wheels,parity,onedl_mmcv-*}
 mkdir -p "$PACK/wheels"
 platforms=()
 for platform in manylinux_2_28 manylinux_2_27 manylinux_2_17 manylinux2014 manylinux_2_12 manylinux2010 manylinux1; do
