@@ -1,7 +1,7 @@
 # A small RAVS on drawn clips in the style of MS3: binary masks, every frame labelled.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-ms3_96.py',
-    '../_base_/audio_backbones/drawn_sounds.py', '../_base_/schedules/tiny_synthetic_binary.py',
+    '../_base_/audio_backbones/vggish_tiny_synthetic.py', '../_base_/schedules/tiny_synthetic_binary.py',
     '../_base_/default_runtime.py'
 ]
 

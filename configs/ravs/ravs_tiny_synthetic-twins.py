@@ -2,7 +2,7 @@
 # sounds is easy to tell here, which one is not.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-twins_96.py',
-    '../_base_/audio_backbones/drawn_sounds.py', '../_base_/schedules/tiny_synthetic_binary.py',
+    '../_base_/audio_backbones/vggish_tiny_synthetic.py', '../_base_/schedules/tiny_synthetic_binary.py',
     '../_base_/default_runtime.py'
 ]
 

@@ -1,7 +1,7 @@
 # A small VCT on drawn clips in the style of MS3: binary masks, every frame labelled; no prototypes, as on MS3.
 _base_ = [
     '../_base_/models/vct_tiny.py', '../_base_/datasets/synthetic-ms3_96.py',
-    '../_base_/audio_backbones/drawn_sounds.py', '../_base_/schedules/tiny_synthetic_binary.py',
+    '../_base_/audio_backbones/vggish_tiny_synthetic.py', '../_base_/schedules/tiny_synthetic_binary.py',
     '../_base_/default_runtime.py'
 ]
 

@@ -11,7 +11,7 @@ from mmavs.utils.checkpoint import check_pretrained, check_state_dict, read_chec
 from mmavs.utils.converters import CONVERTERS, Conversion, export_weights
 from mmavs.utils.files import written_whole
 from mmavs.utils.training_settings import TRAINED_FOR, training_settings
-from mmavs.utils.zoo import read_zoo, zoo_root
+from mmavs.utils.zoo import current_name, read_zoo, zoo_root
 from mmavs.version import __version__
 
 from .model import init_model
@@ -104,5 +104,6 @@ def _target_model(target: dict | str) -> nn.Module:
     if isinstance(target, dict):
         init_default_scope('mmavs')
         return MODELS.build(target)
+    target = current_name(target)
     path = Path(target)
     return init_model(target if path.is_file() or target in read_zoo() else zoo_root() / 'configs' / path)
