@@ -1,4 +1,4 @@
-# RAVS with PVTv2-b5 on VPO-SS at 224x224, by the dataset protocol; 8 GPUs with 8 clips each.
+# RAVS with PVTv2-B5 on VPO-SS at 224x224, by the dataset protocol; 8 GPUs with 8 clips each.
 _base_ = [
     '../_base_/models/ravs_pvt-v2-b5.py', '../_base_/datasets/vpo-ss_224.py',
     '../_base_/schedules/ravs_vpo.py', '../_base_/default_runtime_epoch.py'

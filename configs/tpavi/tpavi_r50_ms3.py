@@ -6,6 +6,5 @@ _base_ = [
 
 model = dict(decode_head=dict(avm_loss=dict(type='AudioVisualMatchingLoss')))
 train_cfg = dict(max_epochs=30)
-train_dataloader = dict(batch_size=4)
 # The published F-score is that of batches of 4 clips.
 test_evaluator = dict(batch_size=4)

@@ -1,5 +1,5 @@
-# The small TPAVI, trained with wrong sounds as well.
+# The small TPAVI, also trained with negative audio.
 _base_ = ['./tpavi_tiny_synthetic-ms3.py', '../_base_/datasets/negative-audio.py']
 
 train_dataloader = dict(
-    dataset=dict(_delete_=True, **_base_.negatives, dataset=_base_.train_dataloader.dataset))
+    dataset=dict(_delete_=True, **_base_.negative_audio, dataset=_base_.train_dataloader.dataset))

@@ -1,4 +1,4 @@
-# VCT with PVTv2-b5 on VPO-SS at 224x224, by the dataset protocol; 8 GPUs with 1 clip each. Its authors did not use VPO:
+# VCT with PVTv2-B5 on VPO-SS at 224x224, by the dataset protocol; 8 GPUs with 1 clip each. Its authors did not use VPO:
 # the schedule is that of AVSS.
 _base_ = [
     '../_base_/models/vct_pvt-v2-b5-224.py', '../_base_/datasets/vpo-ss_224.py',

@@ -1,4 +1,6 @@
-# A small VGGish that knows the drawn sounds, as VGGish comes to the published models; the second one tells the pitches
-# of twins apart as well. The files are made by tools/analysis_tools/compare_methods.py.
-drawn_sounds = dict(type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-sounds.pth')
-drawn_pitches = dict(type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-pitches.pth')
+# The small VGGish, pretrained on the audio of synthetic clips and frozen, as VGGish is in the published models:
+# _base_ = ['METHOD.py', '../_base_/audio_backbones/vggish_tiny_synthetic.py'] and audio_backbone=_base_.pop('audio_backbone').
+# Trained with the rest, it first forgets its pretraining. tools/analysis_tools/compare_methods.py makes the file.
+audio_backbone = dict(
+    frozen=True,
+    init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_tiny_drawn-sounds.pth'))

@@ -1,4 +1,4 @@
-# Wrong sounds in training, one clip in ten, for which nothing is to be marked:
+# Negative audio in training: one clip in ten gets audio that does not fit it, and an empty target.
 # _base_ = ['METHOD.py', '../_base_/datasets/negative-audio.py'] and
-# dataset=dict(_delete_=True, **_base_.negatives, dataset=_base_.train_dataloader.dataset).
-negatives = dict(type='NegativeAudio', share=0.1, kinds=('silence', 'noise', 'off-screen'))
+# dataset=dict(_delete_=True, **_base_.negative_audio, dataset=_base_.train_dataloader.dataset).
+negative_audio = dict(type='NegativeAudio', share=0.1, kinds=('silence', 'noise', 'off-screen'))
