@@ -1,4 +1,4 @@
-# AVSegFormer that hears through BEATs in place of VGGish: queries look at 48 tokens of a frame.
+# AVSegFormer with BEATs in place of VGGish: queries attend to 48 tokens of a frame.
 _base_ = ['./avsegformer_pvt-v2-b5_avss.py', '../_base_/audio_backbones/beats.py']
 
 model = dict(

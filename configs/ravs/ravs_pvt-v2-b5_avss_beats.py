@@ -1,4 +1,4 @@
-# RAVS that hears through BEATs in place of VGGish: 48 tokens of a frame.
+# RAVS with BEATs in place of VGGish: 48 tokens of a frame.
 _base_ = ['./ravs_pvt-v2-b5_avss.py', '../_base_/audio_backbones/beats.py']
 
 model = dict(

@@ -8,5 +8,5 @@ model = dict(
     audio_backbone=dict(examples_per_frame=3),  # all of the 3 s of a clip
     decode_head=dict(
         num_classes=22,
-        temporal=False,  # a clip is one frame: attention between frames would have nothing to look at
+        temporal=False,  # a clip has one frame, no other one to attend to
         uncertainty_loss=dict(ramp_steps=1770)))  # inferred: some 10 epochs

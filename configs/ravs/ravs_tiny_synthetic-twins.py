@@ -6,5 +6,4 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-model = dict(
-    audio_backbone=_base_.pop('audio_backbone'), decode_head=dict(num_classes=1))
+model = dict(audio_backbone=_base_.pop('audio_backbone'), decode_head=dict(num_classes=1))

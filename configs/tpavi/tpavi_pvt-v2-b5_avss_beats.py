@@ -1,4 +1,4 @@
-# TPAVI that hears through BEATs in place of VGGish: the mean of 48 tokens of a frame.
+# TPAVI with BEATs in place of VGGish: the mean of 48 tokens of a frame.
 _base_ = ['./tpavi_pvt-v2-b5_avss.py', '../_base_/audio_backbones/beats.py']
 
 model = dict(

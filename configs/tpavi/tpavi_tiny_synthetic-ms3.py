@@ -5,5 +5,4 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-model = dict(
-    audio_backbone=_base_.pop('audio_backbone'), decode_head=dict(num_classes=1, audio_bias=True))
+model = dict(audio_backbone=_base_.pop('audio_backbone'), decode_head=dict(num_classes=1, audio_bias=True))

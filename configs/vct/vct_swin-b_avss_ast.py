@@ -1,4 +1,4 @@
-# VCT that hears through AST in place of VGGish.
+# VCT with AST in place of VGGish.
 _base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/ast.py']
 
 model = dict(

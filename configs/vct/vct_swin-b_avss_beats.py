@@ -1,4 +1,4 @@
-# VCT that hears through BEATs in place of VGGish.
+# VCT with BEATs in place of VGGish.
 _base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/beats.py']
 
 model = dict(

@@ -29,9 +29,7 @@ train_pipeline = [
         share_random_params=True,
         transforms=[
             dict(
-                type='RandomChoiceResize',
-                scales=[(side, side) for side in range(72, 169, 12)],
-                resize_type='Resize',
+                type='RandomChoiceResize', scales=[(side, side) for side in range(72, 169, 12)], resize_type='Resize',
                 keep_ratio=True),
             dict(type='mmseg.RandomCrop', crop_size=(96, 96)),
             dict(type='RandomFlip', prob=0.5),

@@ -65,7 +65,7 @@ def load_config(filename: str, options: dict | None = None) -> Config:
 
 def _renamed_base(error: Exception) -> str:
     """The present name of a missing file in ``_base_``, which MMEngine reads by itself."""
-    name = Path(getattr(error, 'filename', None) or '').stem
+    name = Path(error.filename or '').stem if isinstance(error, FileNotFoundError) else ''
     return f' (it is now called {CONFIG_ALIASES[name]}.py)' if name in CONFIG_ALIASES else ''
 
 

@@ -45,4 +45,5 @@ CONFIG_ALIASES = {
     'vct_pvt-v2-b5_mask-prior': 'vct_pvt-v2-b5-224_mask-prior',
     'drawn_sounds': 'vggish_tiny_synthetic',
     'negatives': 'negative-audio',
+    'swin-l_224': 'swin-l-224',
 }

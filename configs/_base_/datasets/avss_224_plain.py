@@ -1,7 +1,7 @@
 # AVSBench-semantic (AVSS) at 224x224 without augmentation, as in AVSBench's and AVSegFormer's code: clips are padded to
 # 10 frames; frames are cropped to their central square in training and squeezed into a square in validation and test.
-# For epoch-based training; methods set train_dataloader's batch_size and, for the published numbers, in which padding
-# frames count as perfect background, test_evaluator's count_padded_frames=True.
+# For epoch-based training. For the published numbers, in which padding frames count as perfect background, methods set
+# count_padded_frames=True of the evaluators.
 _base_ = ['./avss.py', '../pipelines/plain_224.py']
 
 test_pipeline = _base_.pop('pipeline')

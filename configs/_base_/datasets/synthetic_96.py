@@ -1,12 +1,9 @@
-# Synthetic clips of tools/dataset_converters/synthesize_clips.py at 96x96: training on the AVSS-style set, whose masks are
-# classes; tests on the MS3-style set.
+# Synthetic clips of tools/dataset_converters/synthesize_clips.py at 96x96: training on the AVSS-style set, whose masks
+# are classes; tests on the MS3-style set.
 _base_ = ['./loaders.py', '../pipelines/synthetic_96.py']
 
 data_root = 'data/synthetic'
-classes = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
 
-_base_.train_pipeline[0].transforms.append(
-    dict(type='GenerateEventLabels', num_events=len(classes), source='masks'))
 train_dataloader = dict(
     batch_size=2,
     num_workers=1,
@@ -14,7 +11,7 @@ train_dataloader = dict(
         type='AVSSDataset',
         data_root=f'{data_root}/AVSS',
         split='train',
-        metainfo=dict(classes=classes),
+        metainfo=dict(classes=_base_.classes),
         pipeline=_base_.train_pipeline))
 val_dataloader = dict(
     num_workers=1, dataset=dict(train_dataloader['dataset'], split='val', pipeline=_base_.test_pipeline))

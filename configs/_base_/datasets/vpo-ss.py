@@ -1,5 +1,5 @@
-# VPO with one sounding object (VPO-SS), scored by the dataset protocol, for epoch-based training. There is no validation
-# split: as published, the test split chooses the epoch. A file named by an input size adds the pipelines.
+# VPO with one sounding object (VPO-SS), scored by the dataset protocol, for epoch-based training. VPO has no validation
+# split: the test split chooses the epoch, as published. A file named by an input size adds the pipelines.
 _base_ = './loaders.py'
 
 data_root = 'data/VPO'

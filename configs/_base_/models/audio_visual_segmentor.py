@@ -1,5 +1,5 @@
-# The parts that all published models share. A method adds its head, its files the image backbones: they pop the backbone
-# out of their base, which leaves the name free for a config that replaces it.
+# The parts that all published models share. A method adds its head, a file named by a backbone adds the backbone. It
+# pops it out of its base, which leaves the name free for a config that replaces the backbone.
 _base_ = '../audio_backbones/vggish.py'
 
 model = dict(

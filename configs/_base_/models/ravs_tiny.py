@@ -13,7 +13,6 @@ model = dict(
         type='RAVSHead',
         num_classes=9,
         in_channels=_base_.pop('backbone_channels'),
-        embed_dims=64,
-        num_heads=4,
+        embed_dims=64, num_heads=4,
         contrast_loss=dict(type='ResponseContrastLoss', embed_dims=64),
         uncertainty_loss=dict(type='EvidenceLoss', loss_weight=0.1, ramp_steps=200)))

@@ -1,5 +1,5 @@
-# The two branches of all small models: for CPUs, at 96x96, trained from scratch. A method adds its head, whose in_channels
-# are _base_.backbone_channels.
+# The two branches of all small models: for CPUs, at 96x96, trained from scratch. A method adds its head, with
+# in_channels=_base_.pop('backbone_channels').
 _base_ = '../backbones/tiny.py'
 
 model = dict(

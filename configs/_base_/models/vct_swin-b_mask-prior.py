@@ -3,6 +3,5 @@ _base_ = './vct_swin-b.py'
 
 model = dict(
     mask_prior=dict(
-        type='MaskPriorBranch',
-        channels=_base_.model.decode_head.pixel_decoder.in_channels,
+        type='MaskPriorBranch', channels=_base_.model.decode_head.pixel_decoder.in_channels,
         backbone=_base_.model.backbone))

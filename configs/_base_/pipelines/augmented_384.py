@@ -1,4 +1,4 @@
-# The augmentation of VCT at 384x384, for frames of any size. Datasets with event labels insert them before the last step.
+# The augmentation of VCT at 384x384, for frames of any size. Datasets insert their event labels before the last step.
 # Photometric distortion is drawn per frame; resize, crop and flip are shared by the frames of a clip. Frames are RGB.
 train_pipeline = [
     dict(type='LoadClipFrames'),

@@ -1,5 +1,7 @@
-# Synthetic clips at 96x96, masks scored at 224x224. The datasets are small: training clips are read and resized once and
-# kept in memory. Datasets append their event labels to the cached transforms.
+# Synthetic clips at 96x96, masks scored at 224x224. The datasets are small: training clips are read and resized once
+# and kept in memory.
+classes = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
+
 train_pipeline = [
     dict(
         type='CachedTransforms',
@@ -8,6 +10,7 @@ train_pipeline = [
             dict(type='LoadClipMasks'),
             dict(type='LoadAudio', source='waveform'),
             dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(96, 96), backend='pillow')]),
+            dict(type='GenerateEventLabels', num_events=len(classes), source='masks'),
         ]),
     dict(type='ClipBroadcaster', share_random_params=True, transforms=[dict(type='RandomFlip', prob=0.5)]),
     dict(type='PackClipInputs'),

@@ -1,5 +1,4 @@
-# AVSegFormer: AdamW at a constant learning rate, weight decay on every parameter; 30 epochs on S4 and AVSS. MS3 sets its
-# own number.
+# AVSegFormer: AdamW at a constant learning rate, weight decay on every parameter; 30 epochs, those of S4 and AVSS.
 _base_ = './epochs.py'
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-5, weight_decay=0.01))

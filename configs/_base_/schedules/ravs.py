@@ -1,11 +1,5 @@
 # RAVS on AVSBench. All inferred: the recipe of DDESeg (CVPR 2025), because that of the paper was not at hand.
-_base_ = './iterations.py'
-
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
-    constructor='IndependentRulesConstructor',
-    paramwise_cfg=dict(norm_decay_mult=0.0))
+_base_ = ['./iterations.py', './ravs_optimizer.py']
 
 
 # 150 epochs, 2 of them warm-up; evaluated on the validation split every 2 epochs.

@@ -1,12 +1,7 @@
 # RAVS on VPO: the recipe of ravs.py by epochs. Evaluated on the test split every 2 epochs, as published: VPO has no
 # validation split.
-_base_ = './epochs.py'
+_base_ = ['./epochs.py', './ravs_optimizer.py']
 
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
-    constructor='IndependentRulesConstructor',
-    paramwise_cfg=dict(norm_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=4e-5, begin=2, end=150, by_epoch=True, convert_to_iter_based=True),

@@ -1,5 +1,5 @@
-# All small models on synthetic clips: nothing is pretrained. All parameters have the same learning rate, ten times that of
-# VCT's published recipe, after a short warm-up. A few minutes on a CPU.
+# All small models on synthetic clips. Nothing is pretrained: all parameters have the same learning rate, ten times that
+# of VCT's published recipe, after a short warm-up. A few minutes on a CPU.
 _base_ = './iterations.py'
 
 max_iters = 1100

@@ -1,4 +1,4 @@
-# TPAVI: Adam at a constant learning rate; 15 epochs on S4. MS3 and AVSS set their own number.
+# TPAVI: Adam at a constant learning rate; 15 epochs, those of S4.
 _base_ = './epochs.py'
 
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-4))
