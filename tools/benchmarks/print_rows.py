@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Print rows of ``benchmark.py --out`` as Markdown: ``python tools/analysis_tools/print_rows.py rows.csv``.
+"""Print rows of ``benchmark.py --out`` as Markdown: ``python tools/benchmarks/print_rows.py rows.csv``.
 
 Rows of one device and the same versions share a table, with their stamp above it and their commands below.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure time, memory and FLOPs of the model of a config: ``python tools/analysis_tools/benchmark.py CONFIG``.
+"""Measure time, memory and FLOPs of the model of a config: ``python tools/benchmarks/benchmark.py CONFIG``.
 
 Random weights and random clips; measured are ``mode='predict'`` and one training step (loss and backward, without the
 optimizer), after one call of each to warm up. Every row of the CSV file says by what command, on what device and with
@@ -45,6 +45,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--threads', type=int, default=1, help='threads on the CPU')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--amp', choices=sorted(PRECISIONS), help='mixed precision (default: float32)')
+    parser.add_argument('--tf32', action='store_true',
+                        help='products and convolutions of float32 in TF32, on a GPU (default: in float32)')
     parser.add_argument('--compile', action='store_true', help='with torch.compile; parts are not timed')
     parser.add_argument('--channels-last', action='store_true', help='convolutions with channels last in memory')
     parser.add_argument('--mode', choices=['predict', 'train', 'both'], default='both', help='what is measured')
@@ -59,6 +61,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    allow_tf32(args.tf32)
     config = load_config(args.config, args.cfg_options)
     size = args.size or frame_size(config)
     config = config.model
@@ -78,7 +81,7 @@ def main() -> None:
         clips=args.clips,
         frames=args.frames,
         size='x'.join(map(str, size)),
-        precision=args.amp or 'fp32',
+        precision=args.amp or ('tf32' if args.tf32 else 'fp32'),
         compiled=args.compile,
         channels_last=args.channels_last,
         params_m=round(count_parameters(model) / 1e6, 2),
@@ -99,6 +102,12 @@ def main() -> None:
     print_report(model, results, flops, stamp)
     if args.out:
         append_rows(Path(args.out), [to_row(mode, result, stamp) for mode, result in results.items()])
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Compute products and convolutions of float32 in TF32, or not: by default PyTorch does for convolutions only."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
 
 
 def print_report(model: BaseModel, results: dict[str, Measurement], flops: dict[str, int], stamp: dict) -> None:
