@@ -1,8 +1,8 @@
 """What a model marks when it hears a wrong sound, as pure functions on numbers and tensors.
 
 Sources: AVSBench-Robust (foreground share, there called FPR; the G scores, which its code does not compute, follow the
-numbers that were published) and Ref-AVS (the score S of its Null subset). ``docs/robustness.md`` says which number is
-whose.
+numbers that were published) and Ref-AVS (the score S of its Null subset). See
+``docs/user_guides/robustness.md`` for the source of each number.
 """
 from collections.abc import Mapping, Sequence
 from statistics import fmean

@@ -15,7 +15,7 @@ class AVSBenchMetric(BaseMetric):
 
     The published F-score takes the best of 255 thresholds for each evaluation batch, so it depends on how many clips
     were evaluated at a time. Batches are formed here from the collected clips in data-set order: the numbers depend
-    neither on the batch size of the dataloader nor on the number of processes. See ``docs/metrics.md``.
+    neither on the batch size of the dataloader nor on the number of processes. See ``docs/concepts/metrics.md``.
 
     Reported, each in [0, 1]:
 

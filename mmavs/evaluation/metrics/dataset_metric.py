@@ -24,7 +24,7 @@ class DatasetMetric(BaseMetric):
     """The dataset protocol: scores of one confusion matrix over all pixels of all frames of the data set.
 
     Its numbers are not comparable with those of the avsbench protocol (:class:`AVSBenchMetric`, :class:`AVSSMetric`),
-    which are averages over frames; the two are never put into one table. See ``docs/metrics.md``.
+    which are averages over frames; the two are never put into one table. See ``docs/concepts/metrics.md``.
 
     The classes are those of the data set's meta information. With two of them (S4, MS3) the result is a two-class mean
     with the background, and every predicted or true class but 0 is foreground. Pixels whose ground truth is 255 are

@@ -15,7 +15,7 @@ class RobustnessMetric(AVSBenchMetric):
     With wrong sounds the ground truth is still that of the clips' own sounds: what is marked should then differ from
     it. M_F takes the best of 255 thresholds, so a faint but well-shaped map scores high; ``F`` and ``mIoU``, at the
     fixed threshold 0.5 and without the frames whose ground truth is empty, do not reward it. See
-    ``docs/robustness.md``.
+    ``docs/user_guides/robustness.md``.
 
     Args:
         batch_size: See :class:`AVSBenchMetric`, like the other arguments.
