@@ -7,10 +7,10 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
+from mmavs.checkpoint.training_settings import training_settings
 from mmavs.engine import ParamRulesOptimWrapperConstructor
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
-from mmavs.utils.training_settings import training_settings
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
