@@ -36,7 +36,7 @@ def test_flops_of_an_outline_are_those_of_the_model():
 
 def test_flops_are_printed_with_and_without_the_branches(run_tool, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '120')
-    run_tool('analysis_tools/get_flops', 'vct_r50_224_mask-prior_s4', '--frames', 1)
+    run_tool('analysis_tools/get_flops', 'vct_r50-224_s4_mask-prior', '--frames', 1)
     lines = {line.split('│')[1].strip(): [cell.strip() for cell in line.split('│')[2:-1]]
              for line in capsys.readouterr().out.splitlines() if line.count('│') == 5}
     whole, plain = (float(lines[name][1]) for name in ('all', 'without either'))

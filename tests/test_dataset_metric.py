@@ -245,8 +245,8 @@ def test_numbers_do_not_depend_on_processes_and_samplers(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('path', [
     *sorted(str(path) for path in Path('configs/ravs').glob('ravs_pvt*.py') if 'vpo' not in path.name),
-    'configs/vct/vct_swin-b_mask-prior_avss.py',
-    'configs/avsegformer/avsegformer_r50_s4_512.py',  # states the batch_size of another metric
+    'configs/vct/vct_swin-b_avss_mask-prior.py',
+    'configs/avsegformer/avsegformer_r50-512_s4.py',  # states the batch_size of another metric
     'configs/tpavi/tpavi_r50_avss.py',  # states count_padded_frames
     'configs/vct/vct_tiny_composed.py',  # has two metrics
 ])

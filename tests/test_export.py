@@ -92,9 +92,9 @@ def test_weights_of_the_released_models_return_to_the_bit(folder):
 
 
 @pytest.mark.parametrize('config', [
-    'vct/vct_swin-b_mask-prior_avss',
+    'vct/vct_swin-b_avss_mask-prior',
     'vct/vct_swin-b_ms3',
-    'vct/vct_r50_224_s4',
+    'vct/vct_r50-224_s4',
     'avsegformer/avsegformer_pvt-v2-b5_avss',
     'avsegformer/avsegformer_r50_s4',
     'avsegformer/avsegformer-v1_pvt-v2-b5_ms3',

@@ -16,7 +16,7 @@ from . import DEVICE
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # Configs of each backbone with and without mask priors; the size is that of the case.
-BACKBONES = {'swin-b': 'vct_swin-b', 'resnet-50': 'vct_r50_224', 'pvt-v2-b5': 'vct_pvt-v2-b5'}
+BACKBONES = {'swin-b': 'vct_swin-b', 'resnet-50': 'vct_r50-224', 'pvt-v2-b5': 'vct_pvt-v2-b5-224'}
 TOLERANCE = 1e-4
 OUT_SHAPE = (224, 224)
 
@@ -50,7 +50,7 @@ def build_model(folder, case, seeded):
     init_default_scope('mmavs')
     weights = convert_vct(seeded.state_dict(folder.name, folder.parent))
     has_prior = any(key.startswith('mask_prior.') for key in weights)
-    name = f"{BACKBONES[case['backbone']]}{'_mask-prior' * has_prior}_{case['subset']}"
+    name = f"{BACKBONES[case['backbone']]}_{case['subset']}{'_mask-prior' * has_prior}"
     config = Config.fromfile(CONFIGS / f'vct/{name}.py').model
     config.decode_head.input_size = tuple(case['size'])
     # The window of the Swin Transformer follows the size that it was pretrained at.

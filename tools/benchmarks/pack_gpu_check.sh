@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pack what the GPU check needs on a machine without a network: wheels that a bare machine with PyTorch lacks, the
-# source of mmcv's ops and the parity cases. Run it on a machine with a network and copy the directory to the root of the
-# checkout on the machine with the GPU.
+# source of mmcv's ops and the parity cases. Run it on a machine with a network and copy the directory to the root of
+# the checkout on the machine with the GPU.
 #
 #   tools/benchmarks/pack_gpu_check.sh [DIR]        default: gpu_pack
 #
