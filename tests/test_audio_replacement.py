@@ -200,7 +200,7 @@ def test_sounds_of_absent_classes_come_from_a_folder(s4, tmp_path):
     sound = waveform(wrong[short])
     # Repeated, so that no silence gives it away.
     assert sound.shape == (80000, ) and torch.equal(sound[:24000], sound[24000:48000]) and sound[-100:].any()
-    with pytest.raises(ValueError, match="'absent-class' needs absent_sounds, a folder"):
+    with pytest.raises(ValueError, match="'absent-class' needs absent_audio, a folder"):
         ReplaceAudio(s4, 'absent-class')
     with pytest.raises(FileNotFoundError, match='no sound file'):
         ReplaceAudio(s4, 'absent-class', str(tmp_path / 'none'))

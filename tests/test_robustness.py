@@ -200,7 +200,7 @@ def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path)
     config, checkpoint, _ = model
     with pytest.raises(FileNotFoundError, match='no sound file'):
         robustness_test(config, checkpoint, ['silence', 'absent-class'], str(tmp_path / 'nowhere'))
-    with pytest.raises(ValueError, match="'absent-class' needs absent_sounds"):
+    with pytest.raises(ValueError, match="'absent-class' needs absent_audio"):
         robustness_test(config, checkpoint, ['silence', 'absent-class'])
     config = deepcopy(config)
     # Log-mel examples are refused in the same place.
@@ -216,13 +216,13 @@ def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, 
                  '--out', tmp_path, '--cfg-options', *options)
     with pytest.raises(SystemExit):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'absent-class')
-    assert 'the kind absent-class needs --absent-sounds' in capsys.readouterr().err
+    assert 'the kind absent-class needs --absent-audio' in capsys.readouterr().err
 
 
 def test_tool_keeps_what_is_done_when_a_later_model_fails(model, run_tool, tmp_path, monkeypatch):
     manifests = {'a.pth': 'x', 'b.pth': 'y', 'c.pth': 'z', 'd.pth': 'x'}
 
-    def test(config, checkpoint, kinds, absent_sounds, name, launcher):
+    def test(config, checkpoint, kinds, absent_audio, name, launcher):
         if checkpoint not in manifests:
             open(checkpoint)
         row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')

@@ -2,7 +2,7 @@
 import argparse
 from pathlib import Path
 
-from mmavs.synthesis import compose_clips, synthesize_absent_sounds, synthesize_clips
+from mmavs.synthesis import compose_clips, synthesize_absent_audio, synthesize_clips
 from mmavs.synthesis.synthesize import SUBSETS
 from mmavs.utils.errors import cli_errors
 
@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
     parser.add_argument('--workers', type=int, default=1, help='processes')
-    parser.add_argument('--absent-sounds', type=int, metavar='N',
+    parser.add_argument('--absent-audio', '--absent-sounds', type=int, metavar='N',
                         help='write N sounds of classes that no procedural clip has to OUT, instead of clips')
     procedural = parser.add_argument_group('procedural clips')
     procedural.add_argument('--num-train', type=int, help='clips (default: 400)')
@@ -38,8 +38,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the clips, print where they are."""
     args = parse_args()
-    if args.absent_sounds is not None:
-        print(synthesize_absent_sounds(args.out, args.absent_sounds, args.seed))
+    if args.absent_audio is not None:
+        print(synthesize_absent_audio(args.out, args.absent_audio, args.seed))
         return
     common = dict(seed=args.seed, size=args.size, workers=args.workers, layout=args.layout)
     if args.pairs:

@@ -88,14 +88,14 @@ class AudioReplacer:
     Args:
         dataset: The listed data set of the clips; its pipeline loads waveforms.
         kinds: The kinds that will be asked for.
-        absent_sounds: For 'absent-class', folder of sound files of classes that no clip of the data set has.
+        absent_audio: For 'absent-class', folder of sound files of classes that no clip of the data set has.
 
     Raises:
-        FileNotFoundError: ``absent_sounds`` holds no sound file.
+        FileNotFoundError: ``absent_audio`` holds no sound file.
         ValueError: The pipeline does not load waveforms, or 'absent-class' has no folder.
     """
 
-    def __init__(self, dataset: ClipDataset, kinds: Sequence[AudioCondition], absent_sounds: str | None = None) -> None:
+    def __init__(self, dataset: ClipDataset, kinds: Sequence[AudioCondition], absent_audio: str | None = None) -> None:
         self.dataset = dataset
         self.loader = _waveform_loader(dataset)
         self._clips = [dataset.get_data_info(i) for i in range(len(dataset))]
@@ -106,7 +106,7 @@ class AudioReplacer:
             self._heard = [heard_classes(clip, dataset.metainfo['classes']) for clip in self._clips]
         self._files: list[Path] = []
         if any(kind.name == 'absent-class' for kind in kinds):
-            self._files = _sound_files(absent_sounds)
+            self._files = _sound_files(absent_audio)
 
     def clip_id(self, index: int) -> str:
         """Id of a clip."""
@@ -244,7 +244,7 @@ def _waveform_loader(dataset: ClipDataset):
 
 def _sound_files(folder: str | None) -> list[Path]:
     if folder is None:
-        raise ValueError("the kind 'absent-class' needs absent_sounds, a folder of sounds of classes that the data set "
+        raise ValueError("the kind 'absent-class' needs absent_audio, a folder of sounds of classes that the data set "
                          'does not have')
     files = sorted(path for path in Path(folder).rglob('*') if path.suffix.lower() in SOUND_FILES)
     if not files:

@@ -35,7 +35,7 @@ class NegativeAudio(ClipWrapper):
         share: Probability of a negative, in [0, 1].
         kinds: Kinds of sound, see :class:`ReplaceAudio`; not 'mixture', in which the clip's own sound is heard. A clip
             for which no 'off-screen' sound exists gets silence.
-        absent_sounds: See :class:`ReplaceAudio`.
+        absent_audio: See :class:`ReplaceAudio`.
         lazy_init: Leave the listing to ``full_init``.
 
     Raises:
@@ -49,7 +49,7 @@ class NegativeAudio(ClipWrapper):
                  dataset: dict | ClipDataset,
                  share: float = 0.1,
                  kinds: Sequence[str] = ('silence', 'noise', 'off-screen'),
-                 absent_sounds: str | None = None,
+                 absent_audio: str | None = None,
                  lazy_init: bool = False) -> None:
         if not 0 <= share <= 1:
             raise ValueError(f'share is {share}, expected the share of negatives in [0, 1]')
@@ -59,12 +59,12 @@ class NegativeAudio(ClipWrapper):
         if mixtures or not kinds:
             raise ValueError(f"kinds are {list(kinds)}, expected at least one of 'silence', 'noise', 'noise:-20', "
                              "'off-screen' and 'absent-class': of a mixture the clip's own sound is a part")
-        self.absent_sounds = absent_sounds
+        self.absent_audio = absent_audio
         super().__init__(dataset, lazy_init)
 
     def choose(self, clips: list[dict]) -> None:
         """Look up the events of silence and, if sounds of others are wanted, what is heard in the clips."""
-        self._sounds = AudioReplacer(self.dataset, self.kinds, self.absent_sounds)
+        self._sounds = AudioReplacer(self.dataset, self.kinds, self.absent_audio)
         steps = all_transforms(self.dataset.pipeline.transforms)
         self._silent_events = next((step.silent for step in steps if isinstance(step, GenerateEventLabels)),
                                    torch.zeros_like)

@@ -34,7 +34,7 @@ class ReplaceAudio(ClipWrapper):
     Args:
         dataset: Config of a data set of clips whose pipeline loads waveforms, or the data set.
         kind: See above.
-        absent_sounds: Folder of sound files (wav, flac, ogg, mp3; in folders of any depth), for 'absent-class'.
+        absent_audio: Folder of sound files (wav, flac, ogg, mp3; in folders of any depth), for 'absent-class'.
         lazy_init: Leave the listing to ``full_init``.
 
     Attributes:
@@ -47,16 +47,16 @@ class ReplaceAudio(ClipWrapper):
     def __init__(self,
                  dataset: dict | ClipDataset,
                  kind: str,
-                 absent_sounds: str | None = None,
+                 absent_audio: str | None = None,
                  lazy_init: bool = False) -> None:
         self.kind = AudioCondition.parse(kind)
-        self.absent_sounds = absent_sounds
+        self.absent_audio = absent_audio
         self.manifest: list[dict] = []
         super().__init__(dataset, lazy_init)
 
     def choose(self, clips: list[dict]) -> None:
         """Choose the sounds."""
-        self._sounds = AudioReplacer(self.dataset, [self.kind], self.absent_sounds)
+        self._sounds = AudioReplacer(self.dataset, [self.kind], self.absent_audio)
         self._chosen, without = [], []
         for index in range(len(clips)):
             seed = self._sounds.seed(index)

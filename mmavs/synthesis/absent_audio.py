@@ -31,14 +31,14 @@ def _organ(t: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.sin(2 * np.pi * tones[:, None] * t + rng.uniform(0, 6.28, (len(tones), 1))).sum(0)
 
 
-ABSENT_SOUNDS = dict(rain=_rain, whistle=_whistle, organ=_organ)
+TIMBRES = dict(rain=_rain, whistle=_whistle, organ=_organ)
 
 
-def synthesize_absent_sounds(folder: str | Path, count: int, seed: int = 0) -> Path:
+def synthesize_absent_audio(folder: str | Path, count: int, seed: int = 0) -> Path:
     """Write ``count`` sounds of 5 s into ``folder/{class}/{number}.wav``, of rain, whistles and organs by turns."""
     t = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
     for number in range(count):
-        name, make = list(ABSENT_SOUNDS.items())[number % len(ABSENT_SOUNDS)]
+        name, make = list(TIMBRES.items())[number % len(TIMBRES)]
         signal = make(t, np.random.default_rng([seed, number]))
         signal *= LEVEL / np.sqrt(np.mean(signal**2))
         write_sound(Path(folder, name, f'{number:03d}.wav'), (signal / max(1, np.abs(signal).max())).astype(np.float32))
