@@ -13,7 +13,7 @@ ARGS ?=
 .PHONY: help env lint test demo clean
 
 help:
-	@echo 'make demo    make a small data set, train VCT on it, test it, draw the results (CPU, a few minutes)'
+	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make env     set up $(VENV) only'
@@ -29,7 +29,7 @@ test: env
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 demo: env
-	@PYTHONWARNINGS=ignore $(BIN)/python demo/run_demo.py $(ARGS)
+	@$(BIN)/python demo/run_demo.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .ruff_cache *.egg-info build

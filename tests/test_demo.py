@@ -21,7 +21,7 @@ def test_demo_writes_report_sheet_and_video_with_sound(tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
 
     report = json.loads((tmp_path / 'out/report.json').read_text())
-    assert list(report) == ['own', 'muted', 'swapped']
+    assert list(report) == ['original', 'muted', 'swapped']
     assert all(0 <= scores['avsbench/M_J'] <= 1 for scores in report.values())
     # Three sheets of five frames below each other.
     width, height = Image.open(tmp_path / 'out/contact_sheet.png').size

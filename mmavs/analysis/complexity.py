@@ -1,4 +1,4 @@
-"""Count the parameters and FLOPs of a model without computing anything."""
+"""Count the parameters and FLOPs of a model from shapes alone."""
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy

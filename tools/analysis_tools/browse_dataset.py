@@ -7,14 +7,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
+from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
 
 SPLITS = ('train', 'val', 'test')
@@ -22,20 +23,20 @@ SPLITS = ('train', 'val', 'test')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw the clips of a config as its pipeline leaves them')
-    parser.add_argument('config', help='config file, or name of a model of the zoo')
+    add_config(parser)
     parser.add_argument('--split', choices=SPLITS, default='train', help='the data loader whose clips are drawn')
     parser.add_argument('--out-dir', metavar='DIR', help='folder of the pictures (default: work_dirs/browse/...)')
     parser.add_argument('--first', type=int, default=0, metavar='I', help='number of the first clip')
     parser.add_argument('--number', type=int, default=8, metavar='N', help='clips to draw')
     parser.add_argument('--seed', type=int, default=0, help='seed of the augmentation')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    add_cfg_options(parser, example='train_dataloader.dataset.data_root=data/street')
     return parser.parse_args()
 
 
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     config = load_config(args.config, args.cfg_options)
     init_default_scope('mmavs')
     dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)

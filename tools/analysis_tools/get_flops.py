@@ -9,14 +9,15 @@ import re
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 import mmavs.models  # noqa: F401
 from mmavs.analysis.complexity import Complexity, model_complexity
+from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.utils.zoo import read_yaml, zoo_root
 
 # Branches that comparisons between methods leave out, because some methods have none or run them once and for all.
@@ -25,13 +26,12 @@ BRANCHES = dict(audio_backbone='the audio encoder', mask_prior='the mask prior')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Parameters and FLOPs of a model, by branch')
-    parser.add_argument('config', nargs='?', help='config file, or name of a model of the zoo')
+    add_config(parser, nargs='?')
     parser.add_argument('--frames', type=int, default=5, help='frames of the clip')
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
     parser.add_argument(
         '--metafile', nargs='+', metavar='FILE', help='write Parameters and FLOPs of all its models into the metafile')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    add_cfg_options(parser, example='model.decode_head.num_queries=50')
     args = parser.parse_args()
     if (args.config is None) == (args.metafile is None):
         parser.error('give a config or --metafile FILE')
@@ -85,6 +85,7 @@ def with_figures(text: str, name: str, parameters: int, flops: int) -> str:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     if args.metafile:
         for metafile in args.metafile:
             fill_metafile(Path(metafile))
