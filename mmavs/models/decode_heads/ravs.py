@@ -17,6 +17,7 @@ from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import AudioGuidedPyramid, FrameTargets
+from mmavs.utils.precision import disable_autocast
 
 # How much the uncertainty may raise a score: odds grow at most e-fold, so that what is held for background stays so.
 MAX_RAISE = 1.
@@ -184,7 +185,7 @@ class RAVSHead(BaseModule):
         outputs = self._segment(x[frames], features[0].shape[2:])
         scores, masks = self._as_classes(outputs['scores'], targets.masks[frames])
 
-        with torch.autocast(x.device.type, enabled=False):
+        with disable_autocast(x):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
             ce = frame_cross_entropy(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)
