@@ -1,6 +1,9 @@
 """The annotation and prediction container of one clip, and the per-frame targets of a batch."""
+from __future__ import annotations
+
 from dataclasses import dataclass
 
+import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
@@ -40,3 +43,32 @@ class FrameTargets:
     masks: Tensor
     labelled: Tensor
     events: Tensor | None = None
+
+    @property
+    def labelled_frames(self) -> Tensor:
+        """Indices of the labelled frames, (n,) int64 on the CPU."""
+        return self.labelled.nonzero().squeeze(1)
+
+    def labelled_or_first(self) -> Tensor:
+        """Indices of the labelled frames; if there is none, the first frame.
+
+        A mean over the ``labelled`` frames gives that frame weight 0: the loss is 0, and every parameter still gets a
+        gradient, which distributed training requires.
+        """
+        frames = self.labelled_frames
+        return frames if len(frames) else torch.zeros(1, dtype=torch.long)
+
+    def select(self, frames: Tensor) -> FrameTargets:
+        """Targets of the chosen frames, from their indices (n,) on the CPU."""
+        events = None if self.events is None else select_frames(self.events, frames)
+        return FrameTargets(select_frames(self.masks, frames), select_frames(self.labelled, frames), events)
+
+
+def select_frames(x: Tensor, frames: Tensor) -> Tensor:
+    """``x[frames]`` of x (N, ...), without a copy if these are all N frames.
+
+    Args:
+        x: (N, ...), on any device.
+        frames: (n,) ascending indices, on any device.
+    """
+    return x if len(frames) == len(x) else x[frames.to(x.device, non_blocking=True)]

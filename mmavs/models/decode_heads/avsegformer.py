@@ -20,7 +20,7 @@ from mmavs.models.layers import (
 )
 from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
 
 # Values of a hidden map of the mask perceptron that inference computes at once (256 MiB, two frames at 512x512).
 MAX_HIDDEN_PER_CHUNK = 2**26
@@ -303,19 +303,16 @@ class AVSegFormerHead(BaseModule):
 
         ``loss_mask``; ``loss_mix`` of the mix loss; ``d0.loss_mask``, ``d1.loss_mask``, ... of the intermediate masks.
         """
-        # Frames do not depend on each other, so only these are computed; one, with weight 0, where there is none.
-        frames, labelled = targets.labelled.nonzero().squeeze(1), targets.labelled
-        if len(frames) == 0:
-            frames = torch.zeros(1, dtype=torch.long)
-        if len(frames) < len(labelled):
-            labelled, frames = labelled[frames], frames.to(audio.device, non_blocking=True)
-            features, audio, masks = [x[frames] for x in features], audio[frames], targets.masks[frames]
-        else:
-            masks = targets.masks
-        outputs = self._segment(features, audio, with_intermediate=self.intermediate_head is not None)
+        # Frames are independent, so compute only the labelled ones.
+        frames = targets.labelled_or_first()
+        targets = targets.select(frames)
+        frames = frames.to(audio.device, non_blocking=True)
+        outputs = self._segment([select_frames(x, frames) for x in features], select_frames(audio, frames),
+                                with_intermediate=self.intermediate_head is not None)
 
         def mean(per_frame_loss, logits: Tensor) -> Tensor:
-            return mean_of_frames(per_frame_loss(_resize(logits, masks.shape[1:]), masks), labelled)
+            logits = _resize(logits, targets.masks.shape[1:])
+            return mean_of_frames(per_frame_loss(logits, targets.masks), targets.labelled)
 
         mask_loss = frame_dice_loss if self.num_classes == 1 else frame_cross_entropy
         losses = dict(loss_mask=mean(mask_loss, outputs['logits']))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import AudioGuidedPyramid, FrameTargets
+from mmavs.structures import AudioGuidedPyramid, FrameTargets, select_frames
 
 # How much the uncertainty may raise a score: odds grow at most e-fold, so that what is held for background stays so.
 MAX_RAISE = 1.
@@ -175,29 +175,27 @@ class RAVSHead(BaseModule):
         ``loss_ce``, ``loss_dice``, ``loss_iou``; with the respective parts ``loss_contrast``, ``loss_uncertainty``.
         """
         x = self._attend(features, valid)
-        # From here on frames do not depend on each other; where none is labelled, one with weight 0 stands for all.
-        frames = targets.labelled.nonzero().squeeze(1)
-        if len(frames) == 0:
-            frames = torch.zeros(1, dtype=torch.long)
-        labelled = targets.labelled[frames]
+        # From here on frames are independent, so compute only the labelled ones.
+        frames = targets.labelled_or_first()
+        targets = targets.select(frames)
         frames = frames.to(x.device, non_blocking=True)
-        outputs = self._segment(x[frames], features[0].shape[2:])
-        scores, masks = self._as_classes(outputs['scores'], targets.masks[frames])
+        outputs = self._segment(select_frames(x, frames), features[0].shape[2:])
+        scores, masks = self._as_classes(outputs['scores'], targets.masks)
 
         with torch.autocast(x.device.type, enabled=False):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
             ce = frame_cross_entropy(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)
         losses = {
-            name: weight * mean_of_frames(loss, labelled)
+            name: weight * mean_of_frames(loss, targets.labelled)
             for name, weight, loss in zip(('loss_ce', 'loss_dice', 'loss_iou'), self.mask_weights, (ce, dice, iou))
         }
         if self.contrast_loss is not None:
-            losses['loss_contrast'] = self.contrast_loss([f[frames] for f in features],
-                                                         [r[frames] for r in features.responses], audio[frames],
-                                                         labelled)
+            losses['loss_contrast'] = self.contrast_loss([select_frames(x, frames) for x in features],
+                                                         [select_frames(x, frames) for x in features.responses],
+                                                         select_frames(audio, frames), targets.labelled)
         if self.uncertainty_loss is not None:
-            losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, labelled)
+            losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, targets.labelled)
         return losses
 
     def _as_classes(self, scores: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
 
 
 class DilatedFusion(nn.ModuleList):
@@ -243,15 +243,15 @@ class TPAVIHead(BaseModule):
         The decoder treats frames on their own, so those that are not labelled do not enter it.
         """
         visual_maps, sounds = self._interact(features, audio, valid)
-        frames = targets.labelled.nonzero().squeeze(1).to(audio.device, non_blocking=True)
-        if len(frames) < len(targets.labelled):
-            visual_maps, sounds = [x[frames] for x in visual_maps], [x[frames] for x in sounds]
-        masks, labelled = targets.masks[frames], targets.labelled[targets.labelled]
+        frames = targets.labelled_frames
+        targets = targets.select(frames)
+        frames = frames.to(audio.device, non_blocking=True)
+        visual_maps, sounds = ([select_frames(x, frames) for x in maps] for maps in (visual_maps, sounds))
         logits = self.decoder(visual_maps)
         mask_loss = frame_binary_cross_entropy if logits.shape[1] == 1 else frame_cross_entropy
-        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, masks), labelled))
+        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, targets.masks), targets.labelled))
         if self.avm_loss is not None:
-            losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], sounds, masks)
+            losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], sounds, targets.masks)
         return losses
 
     @torch.no_grad()

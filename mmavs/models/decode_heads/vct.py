@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
 
 # Values of the upsampled masks that are turned into class scores at once (64 MiB of float32, a frame at 384x384).
 MAX_SCORES_PER_CHUNK = 2**24
@@ -409,10 +409,11 @@ class VCTHead(BaseModule):
             if targets.events is None:
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
                                  'the training pipeline, or set pac_loss=None')
-            frames = targets.labelled.nonzero().squeeze(1).to(targets.events.device, non_blocking=True)
-            compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)[frames]
-            losses['loss_pac'] = self.pac_loss(compared, self.query_generator.prototypes.weight,
-                                               targets.events[frames])
+            frames = targets.labelled_frames.to(audio.device, non_blocking=True)
+            compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)
+            losses['loss_pac'] = self.pac_loss(
+                select_frames(compared, frames), self.query_generator.prototypes.weight,
+                select_frames(targets.events, frames))
         return losses
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
 
 from .dice import dice_loss
 from .matching import Segments, assign_queries, matching_costs
@@ -69,8 +69,8 @@ class SetCriterion(nn.Module):
             ``loss_cls``, ``loss_mask`` and ``loss_dice`` of the final prediction, ``d{i}.loss_cls`` and so on of the
             earlier ones.
         """
-        frames = targets.labelled.nonzero().squeeze(1)
-        segments = Segments.from_label_maps(_select(targets.masks, frames, len(targets.labelled)), self.num_classes)
+        frames = targets.labelled_frames
+        segments = Segments.from_label_maps(select_frames(targets.masks, frames), self.num_classes)
         terms = self.compare(predictions, segments, frames)
         losses = {}
         for layer in range(len(predictions)):
@@ -88,7 +88,7 @@ class SetCriterion(nn.Module):
         """
         class_logits, mask_logits = zip(*predictions)
         with torch.autocast(mask_logits[0].device.type, enabled=False):
-            class_logits = torch.stack([_select(logits, frames, len(logits)) for logits in class_logits]).float()
+            class_logits = torch.stack([select_frames(logits, frames) for logits in class_logits]).float()
             queries = self._match(class_logits, mask_logits, segments, frames)
             loss_cls = self._class_loss(class_logits, segments, queries)
             loss_mask, loss_dice = self._mask_losses(mask_logits, segments, frames, queries)
@@ -100,7 +100,7 @@ class SetCriterion(nn.Module):
         costs = [
             matching_costs(
                 logits,
-                _select(masks.detach(), frames, len(masks)),
+                select_frames(masks.detach(), frames),
                 segments,
                 self.num_points,
                 class_weight=self.weights['loss_cls'],
@@ -145,8 +145,3 @@ class SetCriterion(nn.Module):
         share = (queries >= 0).to(device, torch.float32, non_blocking=True) / num_masks.clamp(min=1)
         loss_mask = F.binary_cross_entropy_with_logits(logits, labels, reduction='none').mean(-1)
         return (loss_mask * share).sum(1), (dice_loss(logits, labels) * share).sum(1)
-
-
-def _select(x: Tensor, frames: Tensor, num_frames: int) -> Tensor:
-    """``x[frames]``, without a copy where that is all of it."""
-    return x if len(frames) == num_frames else x[frames.to(x.device, non_blocking=True)]
