@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmavs.models import AudioGuidedBackbone, PVTv2
+from mmavs.models import AudioGuidedBackbone, PVTv2, StagedBackbone
 from mmavs.models.backbones.audio_guided import ModalityAlignment, update_compact_tokens
 from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 from mmavs.registry import MODELS
@@ -16,6 +16,13 @@ TINY_PVT = dict(
     arch=dict(embed_dims=(8, 16, 16, 24), depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
     drop_path_rate=0.)
 TINY_RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=8, base_channels=8)
+BACKBONES = {
+    'PVTv2': TINY_PVT,
+    'ResNet of mmseg': TINY_RESNET,
+    'ResNet of mmpretrain': TINY_RESNET | dict(type='mmpretrain.ResNet', out_indices=(0, 1, 2, 3)),
+    'ResNet of mmpretrain with a deep stem': dict(
+        type='mmpretrain.ResNetV1c', depth=50, stem_channels=8, base_channels=4, out_indices=(0, 1, 2, 3)),
+}
 SWITCHES = {
     'grouping and merging': dict(),
     'grouping': dict(merging=False),
@@ -229,7 +236,7 @@ def test_a_group_hears_for_itself():
     assert (after[..., 4:7] != before[..., 4:7]).any()
 
 
-@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
 def test_backbone_without_what_ama_adds_is_the_backbone(backbone):
     guided = build_backbone(backbone).eval()
     for align in guided.ama:
@@ -241,7 +248,7 @@ def test_backbone_without_what_ama_adds_is_the_backbone(backbone):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
 def test_every_stage_hears(backbone):
     guided = build_backbone(backbone).eval()
     frames, audio = torch.randn(2, 3, 64, 96), torch.randn(2, 1, 6)
@@ -273,9 +280,28 @@ def test_stages_one_by_one_are_the_backbone():
         torch.testing.assert_close(x, expected, rtol=0, atol=0)
 
 
+def test_backbone_of_ones_own_offers_its_stages_by_two_members():
+    class Pooling(torch.nn.Module):
+        embed_dims = (3, 3)
+
+        def run_stage(self, index, x):
+            return torch.nn.functional.avg_pool2d(x, 4 if index == 0 else 2)
+
+    assert isinstance(Pooling(), StagedBackbone) and not isinstance(torch.nn.Identity(), StagedBackbone)
+    MODELS.register_module(module=Pooling)
+    try:
+        guided = build_backbone(dict(type='Pooling'), num_groups=(3, 2), num_heads=1)
+    finally:
+        MODELS.module_dict.pop('Pooling')
+    pyramid = guided(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 6))
+    assert [x.shape for x in pyramid] == [(2, 3, 16, 16), (2, 3, 8, 8)]
+
+
 def test_unsuitable_backbones_and_groups_are_named():
-    with pytest.raises(ValueError, match='backbone is a SwinTransformer, expected a PVTv2, or a ResNet'):
+    with pytest.raises(ValueError, match='backbone is a SwinTransformer, whose stages cannot be run one at a time'):
         build_backbone(dict(type='SwinTransformer', embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)))
-    with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of four stages'):
+    with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of 4 stages'):
         build_backbone(num_groups=(9, 6))
+    with pytest.raises(ValueError, match=r'ResNet with out_indices=\(3,\): set out_indices=\(0, 1, 2, 3\)'):
+        build_backbone(dict(type='mmpretrain.ResNet', depth=18))
     assert MODELS.get('AudioGuidedBackbone').uses_audio

@@ -3,6 +3,9 @@ from .audio_guided import AudioGuidedBackbone
 from .eva02 import ViTEVA02
 from .pvt_v2 import PVTv2
 from .simple_feature_pyramid import SimpleFeaturePyramid
+from .staged import StagedBackbone, as_staged
 from .swin import SwinTransformer
 
-__all__ = ['AudioGuidedBackbone', 'PVTv2', 'SimpleFeaturePyramid', 'SwinTransformer', 'ViTEVA02']
+__all__ = [
+    'AudioGuidedBackbone', 'PVTv2', 'SimpleFeaturePyramid', 'StagedBackbone', 'SwinTransformer', 'ViTEVA02', 'as_staged'
+]

@@ -9,16 +9,15 @@ response, the update of G and the way back to the grid are the paper's; how they
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmseg.models.backbones import ResNet
 from torch import Tensor, nn
 
 from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 from mmavs.registry import MODELS
 from mmavs.structures import AudioGuidedPyramid
 
-from .pvt_v2 import PVTv2, to_map, to_tokens
+from .pvt_v2 import to_map, to_tokens
+from .staged import as_staged
 
 
 class ModalityAlignment(nn.Module):
@@ -146,10 +145,10 @@ class AudioGuidedBackbone(BaseModule):
     """A backbone whose stages are each followed by an audio-guided modality alignment (RAVS).
 
     Args:
-        backbone: Config of the backbone, a ``PVTv2`` or a ResNet of mmseg with all four stages; pretrained weights are
-            its own ``init_cfg``.
+        backbone: Config of a backbone whose stages run one at a time (:class:`StagedBackbone`): ``PVTv2``, or a ResNet
+            of mmseg or mmpretrain with all four stages. Pretrained weights are its own ``init_cfg``.
         audio_channels: Channels of an audio token.
-        num_groups: Groups P of each of the four stages; None for no grouping: a frame is one group.
+        num_groups: Groups P of each stage; None for no grouping: a frame is one group.
         merging: Whether groups are merged into compact tokens.
         num_heads: Heads of the attention of sound and pixels.
         num_neighbours: Neighbours k that give the density of a token. 5 is that of DPC-KNN in TCFormer; the value of
@@ -158,10 +157,10 @@ class AudioGuidedBackbone(BaseModule):
         init_cfg: Initialization config of MMEngine.
 
     Attributes:
-        uses_audio: True; :class:`AudioVisualSegmentor` then calls it with the audio tokens as well.
-        embed_dims: Channels of the four maps.
+        uses_audio: Whether :class:`AudioVisualSegmentor` also passes the audio tokens to the backbone.
+        embed_dims: Channels of the maps.
     """
-    uses_audio = True
+    uses_audio: bool = True
 
     def __init__(self,
                  backbone: dict,
@@ -173,14 +172,15 @@ class AudioGuidedBackbone(BaseModule):
                  num_updates: int = 2,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        if num_groups is not None and len(num_groups) != 4:
-            raise ValueError(f'AudioGuidedBackbone: num_groups is {tuple(num_groups)}, expected the groups of four '
-                             'stages, or None')
         self.backbone = MODELS.build(backbone)
-        self.embed_dims = _stage_channels(self.backbone)
+        self.embed_dims = tuple(as_staged(self.backbone).embed_dims)
+        num_groups = (None, ) * len(self.embed_dims) if num_groups is None else tuple(num_groups)
+        if len(num_groups) != len(self.embed_dims):
+            raise ValueError(f'AudioGuidedBackbone: num_groups is {num_groups}, expected the groups of '
+                             f'{len(self.embed_dims)} stages, or None')
         self.ama = nn.ModuleList(
             ModalityAlignment(channels, audio_channels, groups, merging, num_heads, num_neighbours, num_updates)
-            for channels, groups in zip(self.embed_dims, num_groups or (None, ) * 4))
+            for channels, groups in zip(self.embed_dims, num_groups))
 
     def forward(self, x: Tensor, audio: Tensor) -> AudioGuidedPyramid:
         """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32 that know the sound, and the responses of their pixels.
@@ -189,28 +189,10 @@ class AudioGuidedBackbone(BaseModule):
             x: Normalised frames (N, 3, H, W).
             audio: Audio tokens (N, tokens, C_a) of the frames.
         """
+        stages = as_staged(self.backbone)
         maps, responses = [], []
         for i, align in enumerate(self.ama):
-            x, response = align(_run_stage(self.backbone, i, x), audio)
+            x, response = align(stages.run_stage(i, x), audio)
             maps.append(x)
             responses.append(response)
         return AudioGuidedPyramid(maps, responses)
-
-
-def _stage_channels(backbone: nn.Module) -> tuple[int, ...]:
-    if isinstance(backbone, PVTv2):
-        return backbone.embed_dims
-    if isinstance(backbone, ResNet) and tuple(backbone.out_indices) == (0, 1, 2, 3):
-        return tuple(backbone.block.expansion * backbone.base_channels * 2**i for i in range(4))
-    raise ValueError(f'AudioGuidedBackbone: backbone is a {type(backbone).__name__}, expected a PVTv2, or a ResNet of '
-                     'mmseg with out_indices=(0, 1, 2, 3): other backbones do not tell their stages apart')
-
-
-def _run_stage(backbone: nn.Module, index: int, x: Tensor) -> Tensor:
-    """The map of stage ``index`` from the frames (0) or from the map of the stage before."""
-    if isinstance(backbone, PVTv2):
-        return backbone.run_stage(index, x)
-    if index == 0:
-        stem = backbone.stem if backbone.deep_stem else lambda y: F.relu(backbone.norm1(backbone.conv1(y)))
-        x = backbone.maxpool(stem(x))
-    return getattr(backbone, backbone.res_layers[index])(x)

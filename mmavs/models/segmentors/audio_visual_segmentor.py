@@ -5,7 +5,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmavs.registry import MODELS
-from mmavs.structures import AVSDataSample, FrameTargets
+from mmavs.structures import AVSDataSample, FrameTargets, select_frames
 
 
 @MODELS.register_module()
@@ -112,13 +112,14 @@ class AudioVisualSegmentor(BaseModel):
 
         def choose(x: Tensor) -> Tensor:
             x = x.flatten(0, 1)
-            return x if frames is None else x[frames.to(x.device)]
+            return x if frames is None else select_frames(x, frames)
 
-        sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
-        ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
-        audio = choose(self.audio_backbone(sound, num_frames, **ends))
-        heard = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
-        features = self.backbone(choose(inputs['frames']), *heard)
+        audio_input = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
+        num_samples = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
+        audio = choose(self.audio_backbone(audio_input, num_frames, **num_samples))
+        # Backbones of other libraries do not declare uses_audio.
+        audio_guidance = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
+        features = self.backbone(choose(inputs['frames']), *audio_guidance)
         if self.mask_prior is not None:
             if 'mask_prior' not in inputs:
                 raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load them in '
@@ -142,14 +143,11 @@ class AudioVisualSegmentor(BaseModel):
                        frames: Tensor | None) -> FrameTargets:
         num_frames = inputs['frames'].shape[1]
         masks = _stack_padded([sample.gt_sem_seg for sample in data_samples], num_frames, value=255).flatten(0, 1)
-        labelled = labelled.flatten()
         events = None
         if 'gt_events' in data_samples[0]:
             events = _stack_padded([sample.gt_events for sample in data_samples], num_frames).flatten(0, 1)
-        if frames is not None:
-            masks, labelled = masks[frames.to(masks.device)], labelled[frames]
-            events = None if events is None else events[frames.to(events.device)]
-        return FrameTargets(masks=masks, labelled=labelled, events=events)
+        targets = FrameTargets(masks=masks, labelled=labelled.flatten(), events=events)
+        return targets if frames is None else targets.select(frames)
 
     @staticmethod
     def _fill_predictions(sample: AVSDataSample, logits: Tensor, input_shape: tuple[int, int]) -> None:
