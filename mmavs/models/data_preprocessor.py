@@ -36,9 +36,8 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     def __init__(self,
                  mean: Sequence[float] = (123.675, 116.28, 103.53),
                  std: Sequence[float] = (58.395, 57.12, 57.375),
-                 pad_size_divisor: int = 32,
-                 non_blocking: bool = True) -> None:
-        super().__init__(non_blocking=non_blocking)
+                 pad_size_divisor: int = 32) -> None:
+        super().__init__(non_blocking=True)
         self.pad_size_divisor = pad_size_divisor
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)

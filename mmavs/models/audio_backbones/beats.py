@@ -233,7 +233,7 @@ def relative_position_buckets(length: int, num_buckets: int, max_distance: int,
     magnitude = distance.abs()
     widening = (magnitude.clamp(min=exact) / exact).log() / math.log(max_distance / exact) * (half - exact)
     bucket = torch.where(magnitude < exact, magnitude, (exact + widening.long()).clamp(max=half - 1))
-    return bucket + half * (distance > 0)
+    return torch.where(distance > 0, bucket + half, bucket)
 
 
 def _unpack_published(module: BEATs, state_dict: dict, *args: object) -> None:

@@ -99,7 +99,7 @@ def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.dev
         regions = 3 * bands(height)[:, None] + bands(width)
         regions = regions.view(height // window, window, width // window, window).transpose(1, 2)
         regions = regions.flatten(2).flatten(0, 1)[:, None]
-        return -100. * (regions[..., None] != regions[..., None, :])
+        return torch.where(regions[..., None] != regions[..., None, :], -100., 0.)
 
 
 def _logit_bias(bias: Tensor, mask: Tensor | None) -> Tensor:

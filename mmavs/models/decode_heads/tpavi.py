@@ -14,6 +14,9 @@ from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy,
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 
+# Frames that exchange information: a clip of 10 frames is two independent groups, as in the released code.
+GROUP_SIZE = 5
+
 
 class DilatedFusion(nn.ModuleList):
     """Sum of four dilated 3x3 convolutions, the paper's ASPP: (N, C_in, h, w) to (N, C, h, w)."""
@@ -161,7 +164,6 @@ class TPAVIHead(BaseModule):
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
         embed_dims: Channels C.
         stages: Stages, counted from 0, that have a TPAVI block.
-        group_size: Frames that exchange information.
         audio_bias: Whether the projections of the sound have a bias: yes in the released code of S4 and MS3, no in that
             of AVSS.
         avm_loss: Config of the audio-visual matching loss, or None.
@@ -174,7 +176,6 @@ class TPAVIHead(BaseModule):
                  audio_channels: int = 128,
                  embed_dims: int = 256,
                  stages: Sequence[int] = (0, 1, 2, 3),
-                 group_size: int = 5,
                  audio_bias: bool = True,
                  avm_loss: dict | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -188,7 +189,6 @@ class TPAVIHead(BaseModule):
                              'is empty: set some, or avm_loss=None')
         self.num_classes = num_classes
         self.stages = tuple(sorted(stages))
-        self.group_size = group_size
         self.fusion = nn.ModuleList(DilatedFusion(channels, embed_dims) for channels in in_channels)
         self.tpavi = nn.ModuleDict({str(i): TPAVI(embed_dims, audio_channels, audio_bias) for i in self.stages})
         self.decoder = PyramidDecoder(embed_dims, num_classes)
@@ -216,7 +216,7 @@ class TPAVIHead(BaseModule):
 
     def _interact(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The rectified maps of the four stages, and the sounds of those with a TPAVI block."""
-        groups = FrameGroups(valid, self.group_size, audio.device)
+        groups = FrameGroups(valid, GROUP_SIZE, audio.device)
         exists = None if valid.all() else valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
         audio = audio.mean(1)
         if exists is not None:

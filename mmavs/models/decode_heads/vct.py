@@ -351,8 +351,9 @@ class VCTHead(BaseModule):
             self.query_generator = QueryGenerator(embed_dims, num_queries, self._mask_size, grouping, num_prototypes)
         else:
             self.query_generator = AudioQueryGenerator(num_queries)
+        num_levels = self.pixel_decoder.num_levels + (1 if attend_audio else 0)
         self.decoder = VisionCentricDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                            attend_audio + self.pixel_decoder.num_levels, ffn_dims)
+                                            num_levels, ffn_dims)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
         self.early_fusion = None

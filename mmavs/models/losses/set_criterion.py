@@ -15,6 +15,9 @@ from .point_sampling import chunk_size, sample_points, uncertain_points
 
 # Class logits (N, Q, K + 1) and mask logits (N, Q, h, w) after one layer of a decoder.
 Prediction = tuple[Tensor, Tensor]
+# Points of PointRend: candidates per point, and the fraction of points chosen by uncertainty; the others are uniform.
+OVERSAMPLE = 3.0
+UNCERTAIN_FRACTION = 0.75
 
 
 @MODELS.register_module()
@@ -35,8 +38,6 @@ class SetCriterion(nn.Module):
         dice_weight: Weight of the dice term, likewise.
         no_object_weight: Weight of unmatched queries in the classification term.
         num_points: Points at which a mask is compared.
-        oversample: Candidates per point when points are chosen by uncertainty.
-        importance: Share of the points that is chosen by uncertainty; the others are uniform.
     """
 
     def __init__(self,
@@ -45,15 +46,11 @@ class SetCriterion(nn.Module):
                  mask_weight: float = 5.0,
                  dice_weight: float = 5.0,
                  no_object_weight: float = 0.1,
-                 num_points: int = 12544,
-                 oversample: float = 3.0,
-                 importance: float = 0.75) -> None:
+                 num_points: int = 12544) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.weights = dict(loss_cls=class_weight, loss_mask=mask_weight, loss_dice=dice_weight)
         self.num_points = num_points
-        self.oversample = oversample
-        self.importance = importance
         weight_of_class = torch.ones(num_classes + 1)
         weight_of_class[num_classes] = no_object_weight
         self.register_buffer('weight_of_class', weight_of_class, persistent=False)
@@ -132,9 +129,9 @@ class SetCriterion(nn.Module):
         rows = frames[segments.frames] * mask_logits[0].shape[1] + queries.clamp(min=0)
         rows = rows.to(device, non_blocking=True)
         matched = torch.cat([m.flatten(0, 1).index_select(0, row) for m, row in zip(mask_logits, rows)]).float()
-        candidates = max(1, int(self.oversample * self.num_points))
+        candidates = max(1, int(OVERSAMPLE * self.num_points))
         points = torch.cat([
-            uncertain_points(logits, self.num_points, self.oversample, self.importance)
+            uncertain_points(logits, self.num_points, OVERSAMPLE, UNCERTAIN_FRACTION)
             for logits in matched.detach().split(max(1, chunk_size(device) // candidates))
         ]).unflatten(0, (num_layers, num_segments))
 

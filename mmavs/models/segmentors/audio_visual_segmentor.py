@@ -166,7 +166,7 @@ class AudioVisualSegmentor(BaseModel):
             # over queries), and the margin is what agrees with the most likely class.
             best, classes = logits[:, 1:].max(1)
             margin = best - logits[:, 0]
-            labels = (classes + 1) * (margin > 0)
+            labels = torch.where(margin > 0, classes + 1, 0)
         sample.foreground_prob = margin.sigmoid()
         sample.seg_logits = logits
         sample.pred_sem_seg = labels.to(torch.uint8)
