@@ -98,7 +98,7 @@ def test_what_is_wrong_with_vpo_is_one_clear_error(run_tool, tmp_path):
     assert 'stereo_audio.wav: the sound has 1 channel(s), expected 2 for stereo' in message
     # A model for stereo, sounds in mono, and the other way round
     mono = {'dataset.subset': 'vpo-ms', 'dataset.audio_mode': 'mono'}
-    assert "set audio_mode='stereo' in the data set" in error_of(STEREO, cavp, **mono)
+    assert "set audio_mode='stereo' in the dataset" in error_of(STEREO, cavp, **mono)
     assert 'the waveforms are stereo: set audio_mode=' in error_of(MONO, cavp, **{'dataset.audio_mode': 'stereo'})
     # A missing sound
     sound = sorted(cavp.rglob('*.wav'))[0]
