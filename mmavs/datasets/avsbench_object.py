@@ -120,8 +120,8 @@ class AVSBenchS4Dataset(AVSBenchObjectDataset):
         unknown = sorted({row['category'] for row in rows} - set(self._metainfo['events']))
         if unknown:
             raise ValueError(f"{self.ann_file}: categories {', '.join(unknown)} are not among the "
-                             f"{len(self._metainfo['events'])} events of the data set; for a set of other categories "
-                             'state them in the config: metainfo=dict(events=[...])')
+                             f"{len(self._metainfo['events'])} events of the dataset; for a dataset of other "
+                             'categories state them in the config: metainfo=dict(events=[...])')
         return rows
 
     def describe_clip(self, row: dict) -> dict:
