@@ -165,7 +165,7 @@ def test_unknown_classes_are_recorded_in_tests_and_refused_in_training(tmp_path)
 def test_sounding_classes_of_avss_come_from_its_masks_and_other_clips_have_as_many_frames(tmp_path):
     dataset = AVSSDataset(str(write_avss(tmp_path)), 'test', num_frames=10, pipeline=PIPELINE)
     sounding = [sounding_classes(clip, dataset.metainfo['classes']) for clip in map(dataset.get_data_info, range(3))]
-    # avsbench_tree: class 17 in every frame, class i + 5 in frame i of the test split; a_obj says dog.
+    # avsbench_tree: class 17 in every frame, class i + 5 in frame i of the test split; a_obj is dog.
     assert sounding[0] == {'dog', *dataset.metainfo['classes'][5:10]}
     assert sounding[2] == {'dog', *dataset.metainfo['classes'][5:15]}
     with pytest.raises(ValueError, match='as many frames'):

@@ -24,7 +24,7 @@ class ClipDataset(BaseDataset):
       the category among the events of the metainfo);
     - ``sounding`` and ``visible``, names of the classes that sound in the clip, visible or not, and of those that are
       visible, sounding or not: the category of the clip, and the columns ``sounding`` (or ``heard``, or ``a_obj`` as in
-      the metadata of AVSS) and ``visible``, names joined by '_'; empty if the list of clips does not say;
+      the metadata of AVSS) and ``visible``, names joined by '_'; empty if the list of clips does not have them;
     - ``frame_paths``, T paths, None for a padding frame;
     - ``mask_paths``, T paths, None for a frame without ground truth;
     - ``mask_prior_paths``, T paths (None for a padding frame), or None if ``data_prefix`` names none;

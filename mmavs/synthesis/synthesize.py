@@ -86,14 +86,14 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
     """Write procedural clips in the layout of a subset of AVSBench or VPO.
 
     Args:
-        out: Parent of the data root, which has AVSBench's name of the subset, for VPO the name itself.
+        out: Directory for the data root, which is named as in AVSBench, for VPO after the subset.
         subset: 's4', 'ms3', 'avss', 'twins', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
         num_train: Clips of the training split.
         num_val: Clips of the validation split, which is test in VPO.
         num_test: Clips of the test split.
         seed: Seed, not negative; the same arguments give the same files.
         size: Side of the frames in pixels.
-        workers: Processes.
+        workers: Number of processes.
         layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
 
     Returns:
@@ -120,7 +120,7 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     targets are left out, and from VPO-SS those with several targets.
 
     Args:
-        out: Parent of the data root, which has AVSBench's name of the subset, for VPO the name itself.
+        out: Directory for the data root, which is named as in AVSBench, for VPO after the subset.
         subset: 'ms3' (binary masks), 'avss' (class indices), 'vpo-ss' or 'vpo-ms' (one frame).
         pairs: CSV file, see ``read_pairs``.
         classes: CSV file, see ``read_classes``.
@@ -128,10 +128,14 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
             VPO.
         seed: Seed, not negative; the same arguments and inputs give the same files.
         size: Side of the frames in pixels; for VPO the longest side, to which larger images are shrunk.
-        workers: See :func:`synthesize_clips`, like ``layout``, the result and FileExistsError.
+        workers: See :func:`synthesize_clips`.
         layout: See :func:`synthesize_clips`.
 
+    Returns:
+        Data root of the subset.
+
     Raises:
+        FileExistsError: The data root holds files that this function did not write.
         FileNotFoundError: An image, mask or recording is missing.
         ValueError: A CSV file or an argument is invalid, or a file is inconsistent with the others.
     """

@@ -262,7 +262,7 @@ def _waveform_loader(dataset: ClipDataset):
     if not loaders or any(loader.path_key == 'log_mel_path' for loader in loaders):
         found = 'log-mel examples' if loaders else 'no audio'
         raise ValueError(f'{dataset.ann_file}: the pipeline loads {found}, but audio is replaced as a waveform that '
-                         "passes the model's own front-end, so that its preprocessing does not reveal it: use "
+                         "passes the model's own front-end, to not reveal it by its preprocessing: use "
                          "LoadAudio(source='waveform')")
     return loaders[0]
 
