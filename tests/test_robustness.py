@@ -184,7 +184,7 @@ def test_tool_writes_numbers_manifest_and_figure_of_several_models(model, run_to
     printed = capsys.readouterr().out
     assert 'mute score S' in printed and 'G-mIoU' in printed and 'pooled' in printed
     assert printed.count('warning: not all models were tested with the same kinds') == 1
-    with pytest.raises(SystemExit, match="error: 'loud' is no kind of sound"):
+    with pytest.raises(SystemExit, match="error: 'loud' is not an audio condition"):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'loud', '--cfg-options', *options)
 
 
@@ -198,34 +198,34 @@ def forbid_tests(monkeypatch):
 
 def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path):
     config, checkpoint, _ = model
-    with pytest.raises(FileNotFoundError, match='no sound file'):
+    with pytest.raises(FileNotFoundError, match='no audio file'):
         robustness_test(config, checkpoint, ['silence', 'absent-class'], str(tmp_path / 'nowhere'))
-    with pytest.raises(ValueError, match="'absent-class' needs absent_sounds"):
+    with pytest.raises(ValueError, match="'absent-class' needs absent_audio"):
         robustness_test(config, checkpoint, ['silence', 'absent-class'])
     config = deepcopy(config)
     # Log-mel examples are refused in the same place.
     config.test_dataloader.dataset.pipeline.pop(2)
-    with pytest.raises(ValueError, match='the pipeline loads no sound'):
+    with pytest.raises(ValueError, match='the pipeline loads no audio'):
         robustness_test(config, checkpoint, ['silence'])
 
 
 def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, forbid_tests, tmp_path, capsys):
     _, checkpoint, options = model
-    with pytest.raises(SystemExit, match='error: .*nowhere: no sound file'):
+    with pytest.raises(SystemExit, match='error: .*nowhere: no audio file'):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'silence', '--absent-sounds', tmp_path / 'nowhere',
                  '--out', tmp_path, '--cfg-options', *options)
     with pytest.raises(SystemExit):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'absent-class')
-    assert 'the kind absent-class needs --absent-sounds' in capsys.readouterr().err
+    assert 'the kind absent-class needs --absent-audio' in capsys.readouterr().err
 
 
 def test_tool_keeps_what_is_done_when_a_later_model_fails(model, run_tool, tmp_path, monkeypatch):
     manifests = {'a.pth': 'x', 'b.pth': 'y', 'c.pth': 'z', 'd.pth': 'x'}
 
-    def test(config, checkpoint, kinds, absent_sounds, name, launcher):
+    def test(config, checkpoint, kinds, absent_audio, name, launcher):
         if checkpoint not in manifests:
             open(checkpoint)
-        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')
+        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', class_overlap='')
         return result_of(name, .1, kinds=kinds), [row]
 
     monkeypatch.setattr('mmavs.analysis.robustness.robustness_test', test)

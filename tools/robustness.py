@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--kinds', nargs='+', default=list(KINDS), metavar='KIND',
                         help='silence, noise (as loud as the own sound), noise:-20 (dBFS), off-screen, absent-class, '
                         f"mixture:0 (dB SNR); default: {' '.join(KINDS)}")
-    parser.add_argument('--absent-sounds', metavar='DIR',
+    parser.add_argument('--absent-audio', '--absent-sounds', metavar='DIR',
                         help='sound files of classes that the data set does not have; adds absent-class to the kinds')
     parser.add_argument('--names', nargs='+', metavar='NAME',
                         help='names of the models (default: of the configs); models of one name are runs of it')
@@ -56,10 +56,10 @@ def parse_args() -> argparse.Namespace:
         parser.error('expected a CONFIG and a CHECKPOINT for each model, or --add')
     if args.names and len(args.names) != len(args.models) // 2:
         parser.error(f'{len(args.names)} names for {len(args.models) // 2} models')
-    if args.absent_sounds and 'absent-class' not in args.kinds:
+    if args.absent_audio and 'absent-class' not in args.kinds:
         args.kinds.append('absent-class')
-    if 'absent-class' in args.kinds and args.models and not args.absent_sounds:
-        parser.error('the kind absent-class needs --absent-sounds')
+    if 'absent-class' in args.kinds and args.models and not args.absent_audio:
+        parser.error('the kind absent-class needs --absent-audio')
     return args
 
 
@@ -100,7 +100,7 @@ def main() -> None:
                 + [(name, checkpoint, [ORIGINAL, *args.kinds]) for name, (_, checkpoint) in zip(names, pairs)])
     for config, (file, checkpoint), name in zip(configs, pairs, names):
         config.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(file))[0])
-        result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_sounds, name, args.launcher)
+        result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_audio, name, args.launcher)
         results.append(result)
         # Models that are tested on the same clips hear the same.
         if manifest not in manifests.values():

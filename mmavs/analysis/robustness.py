@@ -53,7 +53,7 @@ class RobustnessResult:
 def robustness_test(config: Config,
                     checkpoint: str,
                     kinds: Sequence[str] = KINDS,
-                    absent_sounds: str | None = None,
+                    absent_audio: str | None = None,
                     name: str | None = None,
                     launcher: str = 'none') -> tuple[RobustnessResult, list[dict]]:
     """Score a model on the test split with the clips' own sounds and with wrong ones.
@@ -63,7 +63,7 @@ def robustness_test(config: Config,
             ``batch_size`` of M_J and M_F; other metrics are computed as well.
         checkpoint: File with its weights.
         kinds: Kinds of sound, see :class:`mmavs.datasets.ReplaceAudio`.
-        absent_sounds: Folder of sounds for the kind 'absent-class'.
+        absent_audio: Folder of sounds for the kind 'absent-class'.
         name: Of the model; None: :func:`default_name`.
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
 
@@ -71,7 +71,7 @@ def robustness_test(config: Config,
         The result, and the manifest: a dict for each clip and kind, which says what was heard.
 
     Raises:
-        FileNotFoundError: ``absent_sounds`` holds no sound file.
+        FileNotFoundError: ``absent_audio`` holds no sound file.
         ValueError: A kind is unknown or twice among the kinds, 'absent-class' has no folder, or the data do not load
             waveforms. All are found before the first test.
     """
@@ -81,7 +81,7 @@ def robustness_test(config: Config,
     plain = config.test_dataloader
     dataloaders = {ORIGINAL: deepcopy(plain)}
     for kind in kinds:
-        options = dict(absent_sounds=absent_sounds) if parsed[kind].name == 'absent-class' else {}
+        options = dict(absent_audio=absent_audio) if parsed[kind].name == 'absent-class' else {}
         dataloaders[kind] = dict(plain, dataset=dict(type='ReplaceAudio', dataset=plain.dataset, kind=kind, **options))
     results = run_tests(config, checkpoint, dataloaders, _evaluator(config), launcher)
 

@@ -1,4 +1,4 @@
-"""Tiny trees in AVSBench's layouts, against what AVSegFormer's datasets return."""
+"""Compare clips of tiny AVSBench trees with the output of AVSegFormer's datasets."""
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ DIRECTORIES = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
 
 
 def check(case_dir: Path, case: dict, seeded) -> None:
-    """Load every clip that the case has expected arrays of, and compare."""
+    """Load every clip with expected arrays in the case and compare them."""
     expected = np.load(case_dir / 'expected.npz')
     clips = {}
     for key in expected.files:
@@ -50,7 +50,7 @@ def _check_avss(root: str, split: str, index: int, size: tuple[int, int], arrays
     width, height = size
     results = Compose([LoadClipFrames(), LoadClipMasks(off_palette='background')])(results)
     if split == 'train':
-        # short side to the crop size, long side cut to an integer; center crop
+        # Short side to the crop size, long side cut to an integer; center crop.
         ori_height, ori_width = results['ori_shape']
         wide = ori_width > ori_height
         scale = (int(ori_width * height / ori_height), height) if wide else (width, int(ori_height * width / ori_width))

@@ -33,7 +33,7 @@ from mmavs.analysis.method_comparison import (
 from mmavs.analysis.timing import hardware_name
 from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
-from mmavs.synthesis.layouts import FOLDERS
+from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.config import dataset_key, load_config
 from mmavs.utils.errors import cli_errors
@@ -46,7 +46,7 @@ AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
     'pretrained/vggish_tiny_drawn-pitches.pth': tuple(sorted(set(TWIN_PITCHES), reverse=True)),
 }
-SUBSETS = {folder: subset for subset, folder in FOLDERS.items()}
+SUBSETS = {folder: subset for subset, folder in DIRECTORIES.items()}
 FRAME_SIZE = (96, 96)
 
 
