@@ -16,7 +16,8 @@ from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
 from mmavs.checkpoint.compatibility import check_state_dict, load_weights
-from mmavs.checkpoint.converters import CONVERTERS, convert_vct
+from mmavs.checkpoint.converters import CONVERTERS, TRAITS, Converter, Rename, Traits, apply_rules, register
+from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.registry import MODELS
 
@@ -255,7 +256,7 @@ def test_detectron2_resnet_is_named_as_in_mmseg():
 
 
 def test_vct_target_is_the_config_of_its_subset_size_and_branch():
-    weights = convert_vct(randoms(vct_shapes(2, 23)))
+    weights = convert_vct(randoms(vct_shapes(2, 23))).state_dict
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_32_mask-prior_s4.py'
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_mask-prior_s4.py'
@@ -265,7 +266,7 @@ def test_vct_target_is_the_config_of_its_subset_size_and_branch():
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_every_vct_at_224_has_a_config(backbone, mask_prior):
     for num_prototypes, subset in ((23, 's4'), (71, 'avss'), (None, 'ms3')):
-        weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone)))
+        weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone))).state_dict
         weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 56 * 56)
         target = CONVERTERS['vct'].target(weights)
         assert backbone in target and ('mask-prior' in target) == mask_prior and target.endswith(f'_{subset}.py')
@@ -276,7 +277,7 @@ def test_every_vct_at_224_has_a_config(backbone, mask_prior):
 
 @SUBSETS
 def test_the_config_of_a_published_vct_exists(subset, num_classes, num_prototypes):
-    weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes)))
+    weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes))).state_dict
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     target = CONVERTERS['vct'].target(weights)
     assert target.endswith(f'_{subset}.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
@@ -312,7 +313,7 @@ def test_patch_merging_is_reordered_as_mmseg_merges():
 @pytest.mark.parametrize('window', [2, 7, 12])
 def test_position_indices_are_those_of_mmseg(window):
     shapes = {'backbone.layers.0.blocks.0.attn.relative_position_bias_table': ((2 * window - 1)**2, 2)}
-    index = convert_vct(randoms(shapes))['backbone.stages.0.blocks.0.attn.w_msa.relative_position_index']
+    index = convert_vct(randoms(shapes)).state_dict['backbone.stages.0.blocks.0.attn.w_msa.relative_position_index']
     torch.testing.assert_close(index, WindowMSA(4, 2, (window, window)).relative_position_index)
 
 
@@ -515,9 +516,25 @@ def test_version_backbone_and_classes_of_another_model_are_said(model, checkpoin
 
 
 def test_a_missing_mask_prior_and_another_input_size_are_said():
-    weights = convert_vct(randoms(vct_shapes(2, None)))
+    weights = convert_vct(randoms(vct_shapes(2, None))).state_dict
     with pytest.raises(ValueError, match='has a mask-prior branch and the config has none'):
         check_state_dict(vct_model(mask_prior=False), weights, 'x.pth')
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(32, 56 * 56)
     with pytest.raises(ValueError, match='trained for frames of 224 x 224, the config says 32 x 32'):
         check_state_dict(vct_model(), weights, 'x.pth')
+
+
+def test_a_converter_from_elsewhere_is_registered_once_and_recognized(monkeypatch):
+    monkeypatch.setitem(CONVERTERS, 'other', None)  # restores the registries
+    monkeypatch.setitem(TRAITS, 'other', None)
+    del CONVERTERS['other'], TRAITS['other']
+    rules = [Rename(r'net\.(\w+)', r'head.\1')]
+    converter = Converter(lambda weights: apply_rules(weights, rules, 'other'), rules, lambda weights: 'other.py')
+    register('other', converter, Traits(published=r'net\.', classifier=r'head\.weight$'))
+    assert CONVERTERS['other'].convert({'net.weight': 1}).state_dict == {'head.weight': 1}
+    with pytest.raises(ValueError, match='convert.py --from other SRC DST'):
+        check_state_dict(Tiny(), {'net.weight': torch.zeros(2)}, 'x.pth')
+    with pytest.raises(ValueError, match='head.weight has 3 rows = 3 classes, the config says 2 classes'):
+        check_state_dict(Model(**{'head.weight': (2, 4)}), {'head.weight': torch.zeros(3, 4)}, 'x.pth')
+    with pytest.raises(ValueError, match="named 'other' are registered already"):
+        register('other', traits=Traits())

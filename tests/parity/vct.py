@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_vct
+from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -46,7 +46,7 @@ def check(folder, case, seeded):
 
 def build_model(folder, case, seeded):
     init_default_scope('mmavs')
-    weights = convert_vct(seeded.state_dict(folder.name, folder.parent))
+    weights = convert_vct(seeded.state_dict(folder.name, folder.parent)).state_dict
     has_prior = any(key.startswith('mask_prior.') for key in weights)
     name = f"{BACKBONES[case['backbone']]}{'_mask-prior' * has_prior}_{case['subset']}"
     config = Config.fromfile(CONFIGS / f'vct/{name}.py').model
