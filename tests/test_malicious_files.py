@@ -19,6 +19,7 @@ import mmavs.checkpoint.reading
 from mmavs.apis import convert_checkpoint, init_model
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.engine.launch import build_runner
+from mmavs.utils import zoo
 from mmavs.utils.config import load_config
 from mmavs.utils.safe_pickle import load_tensor
 
@@ -190,6 +191,21 @@ def test_a_stated_sha256_is_compared_before_anything_is_read(tmp_path, marker, m
     bad = save(Malicious(marker), tmp_path / 'bad.pth', 'pickle')
     with pytest.raises(ValueError, match=f'bad.pth: SHA-256 is .* states 0+ or {digest}.*download it again'):
         read_checkpoint(bad)
+
+
+def test_without_a_model_zoo_no_sha256_is_stated_and_checkpoints_are_read(tmp_path, marker, monkeypatch):
+    good = save(dict(state_dict={'x': torch.ones(2)}), tmp_path / 'good.pth', 'zip')
+    bad = save(Malicious(marker), tmp_path / 'bad.pth', 'pickle')
+    monkeypatch.setattr(zoo, 'PACKAGE', tmp_path / 'site-packages/mmavs')
+    zoo.read_zoo.cache_clear()
+    try:
+        with pytest.raises(FileNotFoundError, match='found no model-index.yml'):
+            zoo.read_zoo()
+        assert read_checkpoint(good)['state_dict']['x'].tolist() == [1, 1]
+        with pytest.raises(pickle.UnpicklingError, match='refused'):
+            read_checkpoint(bad)
+    finally:
+        zoo.read_zoo.cache_clear()
 
 
 READING = {
