@@ -55,7 +55,7 @@ def test_checkpoint_for_another_input_size_is_refused():
     with pytest.raises(ValueError) as error:
         check_training_settings(meta, base('ms3_224_plain'), 'x.pth')
     message = str(error.value)
-    assert 'x.pth: the checkpoint of s4_512_plain was trained for something else than the config of ms3_224' in message
+    assert 'x.pth: the checkpoint of s4_512_plain was trained for other settings than the config of ms3_224' in message
     assert 'frames of 512x512 (height x width), the config has 224x224' in message
     assert '--allow-other-settings' in message and 'allow_other_settings=True' in message
 
