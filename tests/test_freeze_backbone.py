@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmavs.engine import FreezeBackboneHook
+from mmavs.utils.model import unwrap_model
 
 FROZEN, EPOCHS = 2, 4
 
@@ -31,7 +32,7 @@ class Snapshots(Hook):
         self.weights, self.trained, self.with_momentum = [], [], []
 
     def after_train_epoch(self, runner):
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap_model(runner.model)
         self.weights.append({name: x.clone() for name, x in model.state_dict().items()})
         self.trained.append({name for name, p in model.named_parameters() if p.requires_grad})
         state = runner.optim_wrapper.optimizer.state
