@@ -9,6 +9,7 @@ from functools import cache
 from mmengine.dataset import BaseDataset
 
 from mmavs.registry import TRANSFORMS
+from mmavs.utils.errors import worker_errors
 from mmavs.utils.randomness import seeded
 
 from .file_listing import IMAGE_SUFFIXES, SOUND_KEYS, Listing, exists, list_folder, sound_files
@@ -74,6 +75,7 @@ class ClipDataset(BaseDataset):
             test_mode=test_mode,
             lazy_init=lazy_init)
 
+    @worker_errors
     def prepare_data(self, idx: int) -> dict:
         """A clip after the pipeline, whose random draws are those of the ``seed`` of the index, if it has one."""
         with seeded(getattr(idx, 'seed', None)):
