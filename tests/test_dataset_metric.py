@@ -199,7 +199,7 @@ def test_wrong_use_is_one_clear_error():
     samples = as_samples(make_clips([1, 1]))
     with pytest.raises(ValueError, match="dataset_meta\\['classes'\\]"):
         evaluate(DatasetMetric(), samples, classes=None)
-    with pytest.raises(ValueError, match='2 different clips were scored, the data set has 3'):
+    with pytest.raises(ValueError, match='2 different clips were scored, the dataset has 3'):
         evaluate(DatasetMetric(), [*samples, samples[0]])
     for sample in samples:
         sample.labelled = torch.zeros(1, dtype=torch.bool)

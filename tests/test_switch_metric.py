@@ -71,4 +71,4 @@ def test_mean_is_over_frames_of_all_clips():
 
 def test_overlap_must_be_an_iou():
     with pytest.raises(ValueError, match='max_overlap is 2, expected an IoU'):
-        SwitchMetric(max_overlap=2)
+        frames_at_switch(masks(LEFT), max_overlap=2)
