@@ -343,7 +343,7 @@ def test_a_wrong_shape_is_an_error_when_converting(tmp_path):
     assert not (tmp_path / 'out.pth').exists()
 
 
-def test_a_converted_model_tells_what_the_named_config_was_trained_for(tmp_path):
+def test_converted_model_has_the_training_settings_of_the_named_config(tmp_path):
     torch.save(randoms(vct_shapes(2, None)), tmp_path / 'published.pth')
     data = CONVERT.parents[2] / 'configs/_base_/datasets'
     for name, num_classes in (('ms3_224', 2), ('s4_512_plain', 2), ('avss_224', 71)):
@@ -360,7 +360,7 @@ def test_a_converted_model_tells_what_the_named_config_was_trained_for(tmp_path)
     assert not (tmp_path / 'y.pth').exists()
 
 
-def test_a_backbone_belongs_to_no_config(tmp_path):
+def test_converted_backbone_has_no_training_settings(tmp_path):
     torch.save(randoms(swin_shapes()), tmp_path / 'swin.pth')
     (tmp_path / 'vct.py').write_text(f'model = {vct_config(mask_prior=False)}')
     with pytest.raises(ValueError, match='holds the weights of a backbone alone'):
@@ -456,7 +456,7 @@ def test_weights_of_wrapped_models_load(tmp_path):
     torch.testing.assert_close(model.class_embed.weight, source.class_embed.weight)
 
 
-def test_another_class_count_is_said(tmp_path):
+def test_other_number_of_classes_is_reported(tmp_path):
     torch.save(dict(state_dict=Tiny(71).state_dict()), tmp_path / 'avss.pth')
     model = Tiny(2)
     before = model.class_embed.weight.clone()
@@ -465,7 +465,7 @@ def test_another_class_count_is_said(tmp_path):
     torch.testing.assert_close(model.class_embed.weight, before)
 
 
-def test_another_method_is_said():
+def test_other_method_is_reported():
     with pytest.raises(ValueError, match='another method or backbone: only 0 of 2 parameters'):
         check_state_dict(Tiny(), {'head.weight': torch.zeros(2)}, 'x.pth')
 
@@ -476,7 +476,7 @@ def test_another_method_is_said():
     ('tpavi', 'tpavi_b1.align_channel.weight'),
     ('swin', 'layers.0.blocks.0.norm1.weight'),
 ])
-def test_unconverted_weights_are_said(source, key):
+def test_unconverted_weights_are_reported(source, key):
     with pytest.raises(ValueError, match=f'convert.py --from {source} SRC DST'):
         check_state_dict(Tiny(), {'backbone.norm1.weight': torch.zeros(2), key: torch.zeros(2)}, 'x.pth')
 
@@ -509,13 +509,13 @@ GENERATOR = {'decode_head.query_generator.query.weight': (3, 2)}
     (RESNET | HEAD, {key.removeprefix('backbone.'): shape for key, shape in RESNET.items()},
      'holds the weights of a backbone alone: set model.backbone.init_cfg'),
 ])
-def test_version_backbone_and_classes_of_another_model_are_said(model, checkpoint, message):
+def test_version_backbone_and_classes_of_another_model_are_reported(model, checkpoint, message):
     with pytest.raises(ValueError, match=message) as error:
         check_state_dict(Model(**model), Model(**checkpoint).state_dict(), 'x.pth')
     assert len([line for line in str(error.value).splitlines() if line.startswith('  ') and ': use' in line]) <= 1
 
 
-def test_a_missing_mask_prior_and_another_input_size_are_said():
+def test_missing_mask_prior_and_other_input_size_are_reported():
     weights = convert_vct(randoms(vct_shapes(2, None))).state_dict
     with pytest.raises(ValueError, match='has a mask-prior branch and the config has none'):
         check_state_dict(vct_model(mask_prior=False), weights, 'x.pth')
