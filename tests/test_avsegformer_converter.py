@@ -107,8 +107,8 @@ def test_config_is_found_for_avss_and_requested_if_several_fit(version, backbone
     target = CONVERTERS['avsegformer'].target
     name = f'avsegformer/avsegformer{version}_{backbone}'
     assert target(build(version, backbone, 71).state_dict()) == f'{name}_avss.py'
-    sizes = ('', ) if version else ('_512', '')
-    candidates = [f'configs/{name}_{subset}{size}.py' for size in sizes for subset in ('s4', 'ms3')]
+    sizes = ('', ) if version else ('-512', '')
+    candidates = [f'configs/{name}{size}_{subset}.py' for size in sizes for subset in ('s4', 'ms3')]
     with pytest.raises(ValueError, match='name its config, --config') as error:
         target(build(version, backbone).state_dict())
     assert str(error.value).endswith(' or '.join(candidates))

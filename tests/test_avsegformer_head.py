@@ -304,7 +304,7 @@ def test_unknown_options_are_errors_that_list_the_known(options):
     ('', 's4', 224), ('', 'ms3', 224), ('', 'avss', 224), ('', 's4', 512), ('', 'ms3', 512),
     ('-v1', 's4', 224), ('-v1', 'ms3', 224), ('-v1', 'avss', 224)])
 def test_configs_hold_the_published_recipe(backbone, version, subset, size):
-    path = CONFIGS / f'avsegformer{version}_{backbone}_{subset}{"_512" if size == 512 else ""}.py'
+    path = CONFIGS / f'avsegformer{version}_{backbone}{"-512" if size == 512 else ""}_{subset}.py'
     config = load_config(str(path))
     head, clips = config.model.decode_head, 2 if size == 512 else 4
     assert config.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-5, weight_decay=0.01)

@@ -179,10 +179,10 @@ def test_a_waveform_that_ends_early_is_masked():
     assert tokens[0, 0].any() and not tokens[0, 2].any()
 
 
-HEARING = sorted({*REPOSITORY.glob('configs/*/*_beats_*.py'), *REPOSITORY.glob('configs/*/*_ast_*.py')})
+TOKEN_CONFIGS = sorted({*REPOSITORY.glob('configs/*/*_beats.py'), *REPOSITORY.glob('configs/*/*_ast.py')})
 
 
-@pytest.mark.parametrize('path', HEARING, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', TOKEN_CONFIGS, ids=lambda path: path.stem)
 def test_configs_say_where_short_sounds_end(path):
     config = Config.fromfile(path)
     for split in ('train', 'val', 'test'):
@@ -228,7 +228,7 @@ def test_stereo_is_refused():
 
 
 METHODS = [
-    'vct/vct_r50_224_mask-prior_ms3', 'vct/act_swin-b_s4', 'avsegformer/avsegformer_r50_ms3',
+    'vct/vct_r50-224_ms3_mask-prior', 'vct/act_swin-b_s4', 'avsegformer/avsegformer_r50_ms3',
     'avsegformer/avsegformer-v1_r50_ms3', 'tpavi/tpavi_r50_ms3', 'ravs/ravs_pvt-v2-b5_ms3'
 ]
 

@@ -257,9 +257,9 @@ def test_detectron2_resnet_is_named_as_in_mmseg():
 
 def test_vct_target_is_the_config_of_its_subset_size_and_branch():
     weights = convert_vct(randoms(vct_shapes(2, 23))).state_dict
-    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_32_mask-prior_s4.py'
+    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b-32_s4_mask-prior.py'
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
-    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_mask-prior_s4.py'
+    assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_s4_mask-prior.py'
 
 
 @pytest.mark.parametrize('mask_prior', [False, True])
@@ -269,7 +269,7 @@ def test_every_vct_at_224_has_a_config(backbone, mask_prior):
         weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone))).state_dict
         weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 56 * 56)
         target = CONVERTERS['vct'].target(weights)
-        assert backbone in target and ('mask-prior' in target) == mask_prior and target.endswith(f'_{subset}.py')
+        assert backbone in target and f'-224_{subset}' in target and ('mask-prior' in target) == mask_prior
         config = Config.fromfile(CONVERT.parents[2] / 'configs' / target)
         assert config.model.decode_head.input_size == (224, 224)
         assert config.model.backbone.type.split('.')[-1] == BACKBONES[backbone]['type'].split('.')[-1]
@@ -280,7 +280,7 @@ def test_the_config_of_a_published_vct_exists(subset, num_classes, num_prototype
     weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes))).state_dict
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     target = CONVERTERS['vct'].target(weights)
-    assert target.endswith(f'_{subset}.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
+    assert target == f'vct/vct_swin-b_{subset}_mask-prior.py' and (CONVERT.parents[2] / 'configs' / target).is_file()
 
 
 def test_an_unknown_key_is_an_error_that_names_it():

@@ -17,7 +17,7 @@ from mmavs.evaluation.metrics.class_table import class_table
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import load_config
 
-# As in docs/metrics.md.
+# As in docs/concepts/protocols.md.
 OPTIONS = ('test_evaluator._delete_=True', 'test_evaluator.type=DatasetMetric', 'test_evaluator.preset=ddeseg')
 CLASSES = ('background', 'cat', 'dog', 'harp', 'sheep', 'unicorn')
 
@@ -245,13 +245,13 @@ def test_numbers_do_not_depend_on_processes_and_samplers(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('path', [
     *sorted(str(path) for path in Path('configs/ravs').glob('ravs_pvt*.py') if 'vpo' not in path.name),
-    'configs/vct/vct_swin-b_mask-prior_avss.py',
-    'configs/avsegformer/avsegformer_r50_s4_512.py',  # states the batch_size of another metric
+    'configs/vct/vct_swin-b_avss_mask-prior.py',
+    'configs/avsegformer/avsegformer_r50-512_s4.py',  # states the batch_size of another metric
     'configs/tpavi/tpavi_r50_avss.py',  # states count_padded_frames
     'configs/vct/vct_tiny_composed.py',  # has two metrics
 ])
 def test_options_of_the_docs_replace_the_metrics_of_any_config(path):
-    assert ' '.join(OPTIONS) in Path('docs/metrics.md').read_text()
+    assert ' '.join(OPTIONS) in Path('docs/concepts/protocols.md').read_text()
     parser = ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     config = load_config(path, parser.parse_args(['--cfg-options', *OPTIONS]).cfg_options)

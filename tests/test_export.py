@@ -92,9 +92,9 @@ def test_export_restores_weights_of_released_models_exactly(folder):
 
 
 @pytest.mark.parametrize('config', [
-    'vct/vct_swin-b_mask-prior_avss',
+    'vct/vct_swin-b_avss_mask-prior',
     'vct/vct_swin-b_ms3',
-    'vct/vct_r50_224_s4',
+    'vct/vct_r50-224_s4',
     'avsegformer/avsegformer_pvt-v2-b5_avss',
     'avsegformer/avsegformer_r50_s4',
     'avsegformer/avsegformer-v1_pvt-v2-b5_ms3',

@@ -13,7 +13,7 @@ from mmavs.structures import AVSDataSample
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 # With every part: both image branches, prototypes, many classes.
-FULL = CONFIGS / 'vct/vct_swin-b_mask-prior_avss.py'
+FULL = CONFIGS / 'vct/vct_swin-b_avss_mask-prior.py'
 
 
 @pytest.fixture(autouse=True)

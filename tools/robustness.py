@@ -2,7 +2,8 @@
 """Score checkpoints with wrong sounds: ``robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 
 Writes ``robustness.json`` (all numbers), ``manifest.csv`` (what each clip heard) and ``robustness.png`` to ``--out``;
-the first two after every model, so that a mistake in a later one costs nothing that is done. See docs/robustness.md.
+the first two after every model, so an error in a later model does not discard finished results. See
+docs/user_guides/robustness.md.
 """
 import argparse
 import json

@@ -3,6 +3,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine import registry as root
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 from torch.utils.data import DataLoader
 
+from .config_aliases import CONFIG_ALIASES
 from .zoo import config_path
 
 # Packages whose constructors take the arguments that configs state.
@@ -48,7 +50,7 @@ def load_config(filename: str, options: dict | None = None) -> Config:
     try:
         config = Config.fromfile(filename)
     except Exception as error:
-        raise ConfigError(f'{filename}: {type(error).__name__}: {error}') from error
+        raise ConfigError(f'{filename}: {type(error).__name__}: {error}{_renamed_base(error)}') from error
     if options:
         try:
             config.merge_from_dict(options)
@@ -59,6 +61,12 @@ def load_config(filename: str, options: dict | None = None) -> Config:
     if problems:
         raise ConfigError('\n'.join(f'{filename}: {problem}' for problem in problems))
     return config
+
+
+def _renamed_base(error: Exception) -> str:
+    """The present name of a missing file in ``_base_``, which MMEngine reads by itself."""
+    name = Path(error.filename or '').stem if isinstance(error, FileNotFoundError) else ''
+    return f' (it is now called {CONFIG_ALIASES[name]}.py)' if name in CONFIG_ALIASES else ''
 
 
 def check_config(config: Config) -> Iterator[str]:

@@ -1,4 +1,5 @@
 """Model zoo: entries of the configs in ``model-index.yml`` and the metafiles that it imports."""
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from .config_aliases import CONFIG_ALIASES
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -136,12 +139,26 @@ def find_model(name: str) -> ModelInfo:
     Raises:
         ValueError: No model has this name; close matches are listed.
     """
-    zoo = read_zoo()
+    zoo, name = read_zoo(), current_name(name)
     if name not in zoo:
         close = get_close_matches(name, zoo, n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(close)}?" if close else 'mmavs.apis.list_models() lists all.'
         raise ValueError(f'{name!r} is neither a config file nor one of the {len(zoo)} models of the zoo: {advice}')
     return zoo[name]
+
+
+def current_name(config: str) -> str:
+    """Replace the former name of a config, a path or the name of its model, by the present one.
+
+    A file of the former name that exists is kept. A replacement is announced by a DeprecationWarning.
+    """
+    path = Path(config)
+    if path.stem not in CONFIG_ALIASES or path.exists():
+        return config
+    present = str(path.with_name(CONFIG_ALIASES[path.stem] + path.suffix))
+    # The warning names the caller of load_config: Python shows it in scripts and tools.
+    warnings.warn(f'{config}: this config is now called {present}', DeprecationWarning, stacklevel=4)
+    return present
 
 
 def config_path(config: str) -> str:
@@ -150,6 +167,7 @@ def config_path(config: str) -> str:
     Raises:
         ValueError: No model has this name.
     """
+    config = current_name(config)
     path = Path(config)
     return config if path.suffix or path.parent.name or path.exists() else str(find_model(config).config)
 

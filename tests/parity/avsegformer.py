@@ -13,6 +13,8 @@ from mmavs.checkpoint.converters.avsegformer import convert_avsegformer
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
+from . import DEVICE
+
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/models'
 BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
 NUM_CLASSES = dict(s4=1, ms3=1, avss=71)
@@ -59,7 +61,7 @@ def build_model(case, weights):
     config.decode_head.num_classes = NUM_CLASSES[case['subset']]
     model = MODELS.build(config)
     model.load_state_dict(weights, strict=True)
-    return model.eval()
+    return model.to(DEVICE).eval()
 
 
 def make_batch(model, case, seeded, readme):
@@ -110,7 +112,7 @@ def outputs(model, batch, case):
         c4=pyramid[3][0, ::16],
         mask_feature=head['mixed_feature'][0, ::16, ::4, ::4],
         mask_feature_before_mixer=head['mask_feature'][0, ::16, ::4, ::4])
-    return {key: value.numpy() for key, value in found.items()}
+    return {key: value.cpu().numpy() for key, value in found.items()}
 
 
 def losses(model, batch, trained):

@@ -10,6 +10,8 @@ from mmavs.checkpoint.converters.tpavi import convert_tpavi
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
+from . import DEVICE
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
 TOLERANCE = 1e-4
@@ -44,7 +46,7 @@ def build_model(folder, case, seeded):
     loaded = model.load_state_dict(weights, strict=False)
     assert loaded.unexpected_keys == []
     assert all(key.startswith('audio_backbone.') for key in loaded.missing_keys), loaded.missing_keys
-    return model.eval()
+    return model.to(DEVICE).eval()
 
 
 @torch.no_grad()
@@ -55,6 +57,7 @@ def outputs(model, case, seeded, valid):
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
     embedding = seeded.draw('audio_feature', (num, 128), 'positive', 0, 1, seed)
     embedding[~valid.flatten()] = 0
+    embedding = embedding.to(DEVICE)
 
     batch = model.data_preprocessor(dict(inputs=[dict(frames=clip) for clip in frames]))
     features = model.backbone(batch['inputs']['frames'].flatten(0, 1))
@@ -66,5 +69,5 @@ def outputs(model, case, seeded, valid):
         stride = max(1, visual_map.shape[-2] // 14)
         found[f'v_map{i}'] = visual_map[0, ::32, ::stride, ::stride]
     for i, sound in zip(model.decode_head.stages, head['sounds']):
-        found[f'a_fea{i}'] = (sound * valid.flatten()[:, None]).unflatten(0, (-1, GROUP_SIZE))
-    return {key: value.numpy() for key, value in found.items()}
+        found[f'a_fea{i}'] = (sound * valid.flatten()[:, None].to(DEVICE)).unflatten(0, (-1, GROUP_SIZE))
+    return {key: value.cpu().numpy() for key, value in found.items()}

@@ -12,9 +12,11 @@ from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
+from . import DEVICE
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # Configs of each backbone with and without mask priors; the size is that of the case.
-BACKBONES = {'swin-b': 'vct_swin-b', 'resnet-50': 'vct_r50_224', 'pvt-v2-b5': 'vct_pvt-v2-b5'}
+BACKBONES = {'swin-b': 'vct_swin-b', 'resnet-50': 'vct_r50-224', 'pvt-v2-b5': 'vct_pvt-v2-b5-224'}
 TOLERANCE = 1e-4
 OUT_SHAPE = (224, 224)
 
@@ -48,7 +50,7 @@ def build_model(folder, case, seeded):
     init_default_scope('mmavs')
     weights = convert_vct(seeded.state_dict(folder.name, folder.parent)).state_dict
     has_prior = any(key.startswith('mask_prior.') for key in weights)
-    name = f"{BACKBONES[case['backbone']]}{'_mask-prior' * has_prior}_{case['subset']}"
+    name = f"{BACKBONES[case['backbone']]}_{case['subset']}{'_mask-prior' * has_prior}"
     config = Config.fromfile(CONFIGS / f'vct/{name}.py').model
     config.decode_head.input_size = tuple(case['size'])
     # The window of the Swin Transformer follows the size that it was pretrained at.
@@ -58,7 +60,7 @@ def build_model(folder, case, seeded):
             branch.backbone.window_size = (isqrt(len(table)) + 1) // 2
     model = MODELS.build(config)
     model.load_state_dict(weights, strict=True)
-    return model.eval()
+    return model.to(DEVICE).eval()
 
 
 @torch.no_grad()
@@ -80,7 +82,7 @@ def outputs(model, case, seeded, num, num_examples):
 
     pyramid, head = intermediate['backbone'], intermediate['decode_head']
     scores = torch.cat([sample.seg_logits for sample in samples])
-    conv_map = model.audio_backbone(log_mel, log_mel.shape[1]).flatten(0, 1).transpose(1, 2)
+    conv_map = model.audio_backbone(log_mel.to(DEVICE), log_mel.shape[1]).flatten(0, 1).transpose(1, 2)
     found = dict(
         scores=scores,
         sem_seg=scores[[0, -1], :, ::8, ::8],
@@ -91,4 +93,4 @@ def outputs(model, case, seeded, num, num_examples):
         vggish=conv_map.flatten(1)[:, ::97],
         res2=pyramid[0][0, ::16, ::12, ::12],
         res5=pyramid[3][0, ::32])
-    return {key: value.numpy() for key, value in found.items()}
+    return {key: value.cpu().numpy() for key, value in found.items()}

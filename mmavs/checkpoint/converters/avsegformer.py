@@ -72,8 +72,8 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
     if num_outputs != 1:
         raise ValueError(f'avsegformer: the checkpoint has {num_outputs} output channels, expected 1 (S4, MS3) or 71 '
                          '(AVSS): name the config that it was trained with')
-    candidates = [f'configs/{name}_{subset}{size}.py'
-                  for size in (('', ) if version else ('_512', '')) for subset in ('s4', 'ms3')]
+    candidates = [f'configs/{name}{size}_{subset}.py'
+                  for size in (('', ) if version else ('-512', '')) for subset in ('s4', 'ms3')]
     raise ValueError('avsegformer: S4 and MS3 have the same model, and the weights tell neither the subset nor the '
                      f"input size of the training: name its config, --config {' or '.join(candidates)}")
 

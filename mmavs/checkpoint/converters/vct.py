@@ -105,15 +105,15 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
         raise ValueError(f'vct: the checkpoint has {len(prototypes)} prototypes, expected 0 (MS3), 23 (S4) or 71 '
                          '(AVSS): name the config that it was trained with')
     pixels = weights['decode_head.query_generator.query_mixer.layers.0.weight'].shape[1]
-    backbone, usual = 'swin-b', 384
+    backbone = 'swin-b'
     if 'backbone.patch_embed1.proj.weight' in weights:
-        backbone, usual = 'pvt-v2-b5', 224
+        backbone = 'pvt-v2-b5'
     elif 'backbone.conv1.weight' in weights:
         backbone = 'r50'
     edge = 4 * isqrt(pixels)
-    size = '' if edge == usual else f'_{edge}'
+    size = '' if edge == 384 else f'-{edge}'
     branch = '_mask-prior' if 'mask_prior.gates.0.fc1.weight' in weights else ''
-    return f'vct/vct_{backbone}{size}{branch}_{subset}.py'
+    return f'vct/vct_{backbone}{size}_{subset}{branch}.py'
 
 
 register(

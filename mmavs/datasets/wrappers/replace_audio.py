@@ -42,7 +42,7 @@ class ReplaceAudio(ClipWrapper):
         manifest: For each clip, in order, a dict with ``clip``, ``kind``, ``source`` (id of the other clip, or file),
             ``seed``, ``level`` and ``labels`` ('disjoint' or 'unknown' for sounds of other clips).
 
-    Source: the corrected form of AVSBench-Robust; see ``docs/robustness.md``.
+    Source: the corrected form of AVSBench-Robust; see ``docs/user_guides/robustness.md``.
     """
 
     def __init__(self,

@@ -1,7 +1,8 @@
 """Scores of predictions under replaced audio, as pure functions of numbers and tensors.
 
 Sources: AVSBench-Robust (foreground share, there called FPR; the G scores, which its code does not compute, follow the
-published numbers) and Ref-AVS (the score S of its Null subset). ``docs/robustness.md`` names the source of each score.
+published numbers) and Ref-AVS (the score S of its Null subset). See
+``docs/user_guides/robustness.md`` for the source of each score.
 """
 from collections.abc import Mapping, Sequence
 from statistics import fmean

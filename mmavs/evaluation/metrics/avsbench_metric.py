@@ -15,7 +15,7 @@ class AVSBenchMetric(BaseMetric):
 
     The published F-score takes the best of 255 thresholds for each evaluation batch; therefore it depends on the number
     of clips in a batch. Batches are formed here from the collected clips in dataset order: the scores depend neither on
-    the batch size of the data loader nor on the number of processes. See ``docs/metrics.md``.
+    the batch size of the data loader nor on the number of processes. See ``docs/concepts/metrics.md``.
 
     Reported, each in [0, 1]:
 

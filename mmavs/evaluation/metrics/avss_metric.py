@@ -15,7 +15,7 @@ class AVSSMetric(ClassTableMetric):
     """Jaccard index and F-score of K classes, averaged per frame and class as published for AVSS.
 
     The scores of a class are averaged over the frames in which it is predicted or true; M_J and M_F are plain means
-    over all K classes, in which a class that never occurs counts as 0. See ``docs/metrics.md``.
+    over all K classes, in which a class that never occurs counts as 0. See ``docs/concepts/metrics.md``.
 
     Reported, each in [0, 1]: ``M_J``, ``M_F`` over all classes; ``M_J_without_background``, ``M_F_without_background``
     over classes 1 to K - 1 (the published code drops the last class instead). The scores of every class are logged as a

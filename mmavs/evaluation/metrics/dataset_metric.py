@@ -23,7 +23,7 @@ class DatasetMetric(ClassTableMetric):
     """Dataset protocol: scores of one confusion matrix over all pixels of all frames of the dataset.
 
     Its scores are not comparable with those of the avsbench protocol (:class:`AVSBenchMetric`, :class:`AVSSMetric`),
-    which are averages over frames; the two never share a table. See ``docs/metrics.md``.
+    which are averages over frames; the two never share a table. See ``docs/concepts/metrics.md``.
 
     The classes are those of the dataset's meta information. With two of them (S4, MS3) the result is a two-class mean
     with the background, and every predicted or true class except 0 is foreground. Pixels whose ground truth is 255 are

@@ -15,7 +15,7 @@ class RobustnessMetric(AVSBenchMetric):
     With negative audio the ground truth is still that of the original audio, and the prediction should differ from it.
     M_F takes the best of 255 thresholds, and a map of low but well-shaped probabilities scores high. ``F`` and
     ``mIoU``, at the fixed threshold 0.5 and without the frames whose ground truth is empty, do not reward it. See
-    ``docs/robustness.md``.
+    ``docs/user_guides/robustness.md``.
 
     Args:
         batch_size: See :class:`AVSBenchMetric`, which documents the other arguments too.

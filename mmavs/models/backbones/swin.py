@@ -16,7 +16,7 @@ class SwinTransformer(MMSegSwinTransformer):
     """mmseg's ``SwinTransformer``, same arguments, parameters and outputs, that keeps no attention matrix.
 
     The matrices of a Swin-B at 384x384 take 165 MB for each frame in training, and their passes through memory a sixth
-    of the time of inference. See docs/benchmarks.md.
+    of the time of inference. See docs/reference/benchmarks.md.
     """
 
     def __init__(self, **kwargs: object) -> None:
