@@ -3,7 +3,7 @@ import warnings
 
 from .version import __version__
 
-# mmcv warns if it has no compiled ops; mmavs then samples in plain PyTorch.
+# mmcv says so where it has no compiled ops; mmavs samples in plain PyTorch then.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 __all__ = ['__version__']

@@ -280,7 +280,7 @@ def test_the_config_of_a_published_vct_exists(subset, num_classes, num_prototype
     weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes))).state_dict
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     target = CONVERTERS['vct'].target(weights)
-    assert target == f'vct/vct_swin-b_{subset}_mask-prior.py' and (CONVERT.parents[2] / 'configs' / target).is_file()
+    assert target.endswith(f'_{subset}_mask-prior.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
 
 
 def test_an_unknown_key_is_an_error_that_names_it():
