@@ -8,7 +8,8 @@ from torch import nn
 
 import mmavs.models  # noqa: F401
 from mmavs.apis import convert_checkpoint
-from mmavs.checkpoint.converters import apply_rules, resnet_rules
+from mmavs.checkpoint.converters import apply_rules
+from mmavs.checkpoint.converters.resnet import resnet_rules
 from mmavs.models.backbones import PVTv2
 from mmavs.models.backbones.pvt_v2 import SpatialReductionAttention
 from mmavs.registry import MODELS

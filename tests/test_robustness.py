@@ -23,7 +23,7 @@ from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
 from mmavs.evaluation.functional.avsbench import binary_scores
-from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarise_g_scores
+from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarize_g_scores
 from mmavs.utils.config import load_config
 from mmavs.visualization.robustness_figure import draw_robustness
 
@@ -124,7 +124,7 @@ def test_g_scores_by_hand():
 
 def test_levels_of_a_kind_count_as_one_in_the_averages():
     wrong = {'silence': scores_of(0), 'noise': scores_of(.2), 'noise:-20': scores_of(.6), 'off-screen': scores_of(.8)}
-    summary = summarise_g_scores(ORIGINAL, wrong)
+    summary = summarize_g_scores(ORIGINAL, wrong)
     assert list(summary['per_kind']) == list(wrong)
     single = {kind: harmonic_mean(.8, 1 - marked) for kind, marked in
               (('silence', 0), ('noise', .2), ('noise:-20', .6), ('off-screen', .8))}
@@ -276,7 +276,7 @@ def result_of(name, shift, kinds=('silence', 'noise', 'off-screen', 'mixture:0')
         for i, kind in enumerate(kinds)}
     negatives = {kind: values for kind, values in scores.items() if kind not in ('own', 'mixture:0')}
     return RobustnessResult(name, 'config.py', 'weights.pth', dict.fromkeys(scores, 60), scores, {},
-                            summarise_g_scores(own, negatives) if negatives else {}, .3)
+                            summarize_g_scores(own, negatives) if negatives else {}, .3)
 
 
 def test_tables_give_mean_and_spread_of_the_runs():

@@ -9,8 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
-from mmavs.checkpoint.converters import convert_tpavi
-from mmavs.checkpoint.converters.tpavi import target_config
+from mmavs.checkpoint.converters.tpavi import convert_tpavi, target_config
 from mmavs.models.decode_heads.tpavi import TPAVI, FrameGroups, ResidualConvUnit, TPAVIHead
 from mmavs.models.losses import (
     AudioVisualMatchingLoss,

@@ -9,6 +9,7 @@ from functools import cache
 from mmengine.dataset import BaseDataset
 
 from mmavs.registry import TRANSFORMS
+from mmavs.utils.errors import worker_errors
 from mmavs.utils.randomness import seeded
 
 from .file_listing import AUDIO_KEYS, IMAGE_SUFFIXES, Listing, audio_files, exists, list_directory
@@ -103,6 +104,7 @@ class ClipDataset(BaseDataset):
                     clip[key] = None
         return clips
 
+    @worker_errors
     def prepare_data(self, idx: int) -> dict:
         """Run the pipeline over a clip, with random draws seeded by the ``seed`` of the index if it has one."""
         with seeded(getattr(idx, 'seed', None)):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_avsegformer
+from mmavs.checkpoint.converters.avsegformer import convert_avsegformer
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 

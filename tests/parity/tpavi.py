@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_tpavi
+from mmavs.checkpoint.converters.tpavi import convert_tpavi
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_vct
+from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -48,7 +48,7 @@ def check(directory, case, seeded):
 
 def build_model(directory, case, seeded):
     init_default_scope('mmavs')
-    weights = convert_vct(seeded.state_dict(directory.name, directory.parent))
+    weights = convert_vct(seeded.state_dict(directory.name, directory.parent)).state_dict
     has_prior = any(key.startswith('mask_prior.') for key in weights)
     name = f"{BACKBONES[case['backbone']]}_{case['subset']}{'_mask-prior' * has_prior}"
     config = Config.fromfile(CONFIGS / f'vct/{name}.py').model

@@ -11,8 +11,6 @@ import os
 import shlex
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 # The processes beside each other share the cores.
@@ -35,7 +33,7 @@ from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
 from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
-from mmavs.utils.config import dataset_key, load_config
+from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -66,9 +64,8 @@ def parse_args() -> argparse.Namespace:
 
 def data_roots(config: Config, data: Path) -> dict[str, str]:
     """Options that move the data sets of a config to the folder ``data``."""
-    plain = config.to_dict()
-    keys = [f'{dataset_key(config, split)}.data_root' for split in ('train', 'val', 'test')]
-    return {key: str(data / Path(reduce(getitem, key.split('.'), plain)).name) for key in keys}
+    datasets = (find_clip_dataset(config, split) for split in ('train', 'val', 'test'))
+    return {f'{key}.data_root': str(data / Path(dataset['data_root']).name) for key, dataset in datasets}
 
 
 def make_audio_weights(backbone: dict) -> None:

@@ -3,6 +3,7 @@ from torch.utils.data import Dataset
 
 from mmavs.datasets.clip_dataset import ClipDataset
 from mmavs.registry import DATASETS
+from mmavs.utils.errors import worker_errors
 
 
 class ClipWrapper(Dataset):
@@ -40,6 +41,7 @@ class ClipWrapper(Dataset):
         self.full_init()
         return self.dataset.get_data_info(idx)
 
+    @worker_errors
     def __getitem__(self, idx: int) -> dict:
         return self.dataset.pipeline(self.get_data_info(idx))
 

@@ -8,6 +8,7 @@ from mmavs.datasets.clip_dataset import ClipDataset, all_transforms
 from mmavs.datasets.transforms.formatting import GenerateEventLabels
 from mmavs.datasets.transforms.loading import UNLABELLED
 from mmavs.registry import DATASETS
+from mmavs.utils.errors import worker_errors
 from mmavs.utils.randomness import derive_seed
 
 from .audio_replacement import AudioCondition, AudioReplacer
@@ -77,6 +78,7 @@ class NegativeAudio(ClipWrapper):
                     "add a column a_obj (class names joined by '_', as in the metadata of AVSS), or leave 'off-screen' "
                     'out of the kinds of NegativeAudio')
 
+    @worker_errors
     def __getitem__(self, idx: int) -> dict:
         self.full_init()
         packed = self.dataset[idx]

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 
 from mmavs.datasets.clip_dataset import ClipDataset
 from mmavs.registry import DATASETS
+from mmavs.utils.errors import worker_errors
 
 from .audio_replacement import AudioCondition, AudioReplacer
 from .clip_wrapper import ClipWrapper
@@ -95,6 +96,7 @@ class ReplaceAudio(ClipWrapper):
         index, source, _ = self._chosen[idx]
         return dict(self.dataset.get_data_info(index), audio_clip_id=self._replacer.source_name(source))
 
+    @worker_errors
     def __getitem__(self, idx: int) -> dict:
         self.full_init()
         index, source, seed = self._chosen[idx]
