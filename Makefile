@@ -10,14 +10,15 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lint test demo clean
+.PHONY: help env lint test docs demo clean
 
 help:
 	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
+	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'
 	@echo 'make env     set up $(VENV) only'
-	@echo 'make clean   remove $(VENV) and caches'
+	@echo 'make clean   remove $(VENV), built docs and caches'
 
 env:
 	@$(PYTHON) tools/setup_env.py $(VENV)
@@ -28,9 +29,13 @@ lint: env
 test: env
 	@$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
+docs: env
+	@$(TEST_ENV) $(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 demo: env
 	@$(BIN)/python demo/run_demo.py $(ARGS)
 
 clean:
-	@rm -rf $(VENV) .ruff_cache *.egg-info build
+	@rm -rf $(VENV) .ruff_cache *.egg-info build docs/_build docs/generated
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

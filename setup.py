@@ -58,5 +58,5 @@ setup(
     packages=find_packages(include=['mmavs', 'mmavs.*']),
     include_package_data=True,
     install_requires=read_requirements('runtime'),
-    extras_require={name: read_requirements(name) for name in ('mminstall', 'tests', 'optional')},
+    extras_require={name: read_requirements(name) for name in ('mminstall', 'tests', 'docs', 'optional')},
 )

@@ -1,7 +1,5 @@
 """The scripts of tools/analysis_tools that inspect data, logs and models."""
-import csv
 import json
-import subprocess
 from pathlib import Path
 
 import cv2
@@ -38,7 +36,7 @@ def test_flops_of_an_outline_are_those_of_the_model():
 
 def test_flops_are_printed_with_and_without_the_branches(run_tool, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '120')
-    run_tool('analysis_tools/get_flops', 'vct_r50_224_mask-prior_s4', '--frames', 1)
+    run_tool('analysis_tools/get_flops', 'vct_r50-224_s4_mask-prior', '--frames', 1)
     lines = {line.split('│')[1].strip(): [cell.strip() for cell in line.split('│')[2:-1]]
              for line in capsys.readouterr().out.splitlines() if line.count('│') == 5}
     whole, plain = (float(lines[name][1]) for name in ('all', 'without either'))
@@ -120,40 +118,3 @@ def test_files_that_are_not_logs_are_refused(run_tool, tmp_path):
     log.write_text('{"loss": 1.0, "step": 1}\n')
     with pytest.raises(SystemExit, match='los is in none of the logs, which hold loss'):
         run_tool('analysis_tools/analyze_logs', log, '--keys', 'los')
-
-
-# ---- benchmark.py, print_rows.py, gpu_check.sh ----
-
-
-def test_rows_say_how_they_were_measured(run_tool, tmp_path, capsys):
-    rows_file = tmp_path / 'rows.csv'
-    arguments = (TINY, '--frames', 1, '--repeats', 1, '--device', 'cpu', '--out', rows_file)
-    run_tool('analysis_tools/benchmark', *arguments, '--mode', 'predict')
-    run_tool('analysis_tools/benchmark', *arguments, '--amp', 'bf16', '--channels-last')
-    rows = list(csv.DictReader(rows_file.open()))
-    assert [(row['mode'], row['precision'], row['channels_last']) for row in rows] == [
-        ('predict', 'fp32', 'False'), ('predict', 'bf16', 'True'), ('train', 'bf16', 'True')]
-    for row in rows:
-        assert all(row[key] for key in ('hardware', 'torch', 'mmcv', 'mmengine', 'python', 'date', 'command'))
-        assert float(row['frames_per_second']) == pytest.approx(1 / float(row['seconds']), rel=0.05)
-    capsys.readouterr()
-    run_tool('analysis_tools/print_rows', rows_file)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith('Stamp: hardware ') and sum(line.startswith('| /') for line in lines) == 3
-    (tmp_path / 'other.csv').write_text('a,b\n1,2\n')
-    with pytest.raises(SystemExit, match='other.csv: has the columns a, b'):
-        run_tool('analysis_tools/benchmark', *arguments[:-1], tmp_path / 'other.csv', '--mode', 'predict')
-    with pytest.raises(SystemExit, match='other.csv: lacks the columns'):
-        run_tool('analysis_tools/print_rows', tmp_path / 'other.csv')
-
-
-def test_precisions_of_deformable_attention_agree(run_tool, capsys):
-    run_tool('analysis_tools/compare_deformable_attention', '--device', 'cpu', '--size', 96, '--frames', 1)
-    assert 'gradient of locations' in capsys.readouterr().out
-
-
-def test_the_gpu_check_is_a_valid_script_of_tools_that_exist():
-    script = REPOSITORY / 'tools/gpu_check.sh'
-    assert subprocess.run(['bash', '-n', str(script)], capture_output=True, text=True).stderr == ''
-    named = {word for word in script.read_text().split() if word.startswith(('tools/', 'tests/')) and '.' in word}
-    assert len(named) >= 7 and all((REPOSITORY / name).exists() for name in named), named

@@ -1,4 +1,5 @@
 """Every config of the repository: it is read, it fits together, it trains by the published rules."""
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from mmengine.config import Config
 from torch import nn
 
+from mmavs.checkpoint.training_settings import training_settings
 from mmavs.engine import ParamRulesOptimWrapperConstructor
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
@@ -20,6 +22,13 @@ BACKBONES = {
     'convnext-b': 'mmpretrain.ConvNeXt', 'dinov2-b': 'SimpleFeaturePyramid', 'eva02-b': 'SimpleFeaturePyramid'}
 # Their learning rates decay from layer to layer, see test_visual_backbones.py.
 PLAIN = ('dinov2-b', 'eva02-b')
+# The names of all configs; a size is named where it is not the usual one of the method.
+NAME = re.compile(
+    r'(?P<method>act|avsegformer|avsegformer-v1|ravs|tpavi|vct)'
+    r'_(?P<backbone>convnext-b|dinov2-b|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
+    r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed)'
+    r'(_(?P<variant>[a-z0-9-]+))?')
+USUAL_SIZES = {'act': 384, 'vct': 384}
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
 
 
@@ -59,21 +68,31 @@ def test_config_fits_together(config):
     assert [dataset.split for dataset in datasets.values()] == ['train', val, 'test']
 
 
+@pytest.mark.parametrize('path', CONFIGS)
+def test_config_is_named_by_the_rule(path):
+    name = NAME.fullmatch(Path(path).stem)
+    assert name, f'{path}: name it {{method}}_{{backbone}}[-{{size}}]_{{subset}}[_{{variant}}].py'
+    usual = 96 if name['backbone'] == 'tiny' else USUAL_SIZES.get(name['method'], 224)
+    assert name['size'] != str(usual), f'{path}: {usual} is the usual size, which is not named'
+    config = load_config(str(REPOSITORY / path))
+    assert training_settings(config)['input_size'] == [int(name['size'] or usual)] * 2
+
+
 def test_vct_config_is_named_for_what_it_holds(vct):
     path, config = vct
-    *parts, subset = Path(path).stem.split('_')
-    size = 224 if '224' in parts or 'pvt-v2-b5' in parts else 384
+    name = NAME.fullmatch(Path(path).stem)
+    subset, size = name['subset'], int(name['size'] or 384)
     assert config.train_dataloader.dataset.type == NAMES[subset]
     assert tuple(config.model.decode_head.input_size) == (size, size)
-    assert config.model.backbone.type == BACKBONES[parts[1]]
-    assert ('mask-prior' in parts) == bool(config.model.get('mask_prior'))
+    assert config.model.backbone.type == BACKBONES[name['backbone']]
+    assert (name['variant'] == 'mask-prior') == bool(config.model.get('mask_prior'))
     assert config.model.decode_head.num_classes == (71 if subset == 'avss' else 2)
     assert config.model.decode_head.get('num_prototypes') == {'s4': 23, 'ms3': None, 'avss': 71}[subset]
 
 
 def test_vct_config_has_the_published_schedule(vct):
     path, config = vct
-    subset = Path(path).stem.split('_')[-1]
+    subset = NAME.fullmatch(Path(path).stem)['subset']
     published = {'s4': (45000, 1000), 'ms3': (40000, 500), 'avss': (45000, 2500)}[subset]
     assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == published
     assert config.default_hooks.checkpoint.interval == published[1]
@@ -129,7 +148,7 @@ def test_vct_optimizer_follows_the_published_rules(path):
 
 
 def test_full_vct_has_the_published_number_of_tensors_in_each_group():
-    config = load_config(str(REPOSITORY / 'configs/vct/vct_swin-b_mask-prior_s4.py'))
+    config = load_config(str(REPOSITORY / 'configs/vct/vct_swin-b_s4_mask-prior.py'))
     wrapper = config.optim_wrapper
     rules = ParamRulesOptimWrapperConstructor(dict(optimizer=wrapper.optimizer), wrapper.paramwise_cfg)
     groups = rules.parameter_groups(MODELS.build(config.model))

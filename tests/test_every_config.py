@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_models import FRAME, loss_of, make_clip, predict, small_config, wake_up
+from small_models import FRAME, loss_of, make_clip, predict, randomize_constant_init, small_config
 from torch import nn
 
 from mmavs.registry import MODELS
@@ -34,7 +34,7 @@ def frozen_by_design(model: nn.Module) -> set[str]:
 def test_config_trains_every_parameter_and_predicts(path):
     torch.manual_seed(0)
     model = MODELS.build(small_config(path))
-    wake_up(model)
+    randomize_constant_init(model)
     num_frames = 1 if 'vpo' in path.stem else 5
     first_frame_only = [True] + [False] * 4
     labelled = first_frame_only if 's4' in path.stem.split('_') else None

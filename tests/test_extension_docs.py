@@ -1,4 +1,4 @@
-"""Run every example of docs/extension.md exactly as on the page."""
+"""Run every example of the pages in docs/extend exactly as on the page."""
 import re
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.synthesis import synthesize_clips
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = (REPOSITORY / 'docs/extension.md').read_text()
+PAGE = '\n'.join(path.read_text() for path in sorted((REPOSITORY / 'docs/extend').glob('*.md')))
 FILES = re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE, re.DOTALL)
 CONFIGS = re.findall(r'```bash\nPYTHONPATH=\. python tools/train\.py (\S+)\n```', PAGE)
 # A run of two steps in this process, with validation.
@@ -22,7 +22,7 @@ SHORT = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.1
 
 
 def write_street(root: Path) -> None:
-    """Write the directory tree of the page: clips of 2 and 3 frames in each split."""
+    """Write the directory tree of docs/extend/dataset.md: clips of 2 and 3 frames in each split."""
     rng, rows = np.random.default_rng(0), ['name,split']
     for split in ('train', 'val', 'test'):
         for num_frames in (2, 3):
@@ -40,7 +40,7 @@ def write_street(root: Path) -> None:
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory) -> Path:
-    """A directory with the layout of the repository, and with the files and data of the page."""
+    """A directory with the layout of the repository, and with the files and data of the pages."""
     root = tmp_path_factory.mktemp('checkout')
     for name in ('configs', 'tools'):
         (root / name).symlink_to(REPOSITORY / name)
@@ -52,7 +52,7 @@ def checkout(tmp_path_factory) -> Path:
     return root
 
 
-def test_page_has_an_example_of_each_kind():
+def test_pages_have_an_example_of_each_kind():
     assert len(CONFIGS) == 4 and len(FILES) == 8
     assert set(CONFIGS) < {path for path, _ in FILES}
     synthesize = re.search(r'python (tools/\S+) data/synthetic --subset avss', PAGE)
@@ -71,7 +71,7 @@ def test_example_trains_and_is_scored(config, checkout, run_tool, monkeypatch):
 
 
 @pytest.mark.parametrize('path', [path for path in re.findall(r'`((?:configs|tests|tools|mmavs)/[\w./-]+)`', PAGE)])
-def test_page_names_files_that_exist(path):
+def test_pages_name_files_that_exist(path):
     assert (REPOSITORY / path).exists()
 
 

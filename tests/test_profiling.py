@@ -86,7 +86,7 @@ def test_parameters_are_counted():
 def test_benchmark_prints_a_table_and_adds_rows(run_tool, tmp_path, capsys):
     arguments = (CONFIG, '--frames', 1, '--repeats', 1, '--device', 'cpu', '--out', tmp_path / 'rows.csv')
     for _ in range(2):
-        run_tool('analysis_tools/benchmark', *arguments)
+        run_tool('benchmarks/benchmark', *arguments)
     assert 'decode_head.pixel_decoder' in capsys.readouterr().out
     lines = (tmp_path / 'rows.csv').read_text().splitlines()
     assert [line.split(',')[0] for line in lines] == ['mode', 'predict', 'train', 'predict', 'train']

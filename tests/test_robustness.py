@@ -23,7 +23,7 @@ from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
 from mmavs.evaluation.functional.avsbench import binary_scores
-from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarise_g_scores
+from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarize_g_scores
 from mmavs.utils.config import load_config
 from mmavs.visualization.robustness_figure import draw_robustness
 
@@ -125,7 +125,7 @@ def test_g_scores_by_hand():
 def test_levels_of_a_kind_count_as_one_in_the_averages():
     negative = {'silence': scores_of(0), 'noise': scores_of(.2), 'noise:-20': scores_of(.6),
                 'off-screen': scores_of(.8)}
-    summary = summarise_g_scores(ORIGINAL, negative)
+    summary = summarize_g_scores(ORIGINAL, negative)
     assert list(summary['per_kind']) == list(negative)
     single = {kind: harmonic_mean(.8, 1 - score) for kind, score in
               (('silence', 0), ('noise', .2), ('noise:-20', .6), ('off-screen', .8))}
@@ -185,7 +185,7 @@ def test_tool_writes_numbers_manifest_and_figure_of_several_models(model, run_to
     printed = capsys.readouterr().out
     assert 'mute score S' in printed and 'G-mIoU' in printed and 'pooled' in printed
     assert printed.count('warning: not all models were tested with the same kinds') == 1
-    with pytest.raises(SystemExit, match="error: 'loud' is no kind of sound"):
+    with pytest.raises(SystemExit, match="error: 'loud' is not an audio condition"):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'loud', '--cfg-options', *options)
 
 
@@ -199,20 +199,20 @@ def forbid_tests(monkeypatch):
 
 def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path):
     config, checkpoint, _ = model
-    with pytest.raises(FileNotFoundError, match='no sound file'):
+    with pytest.raises(FileNotFoundError, match='no audio file'):
         robustness_test(config, checkpoint, ['silence', 'absent-class'], str(tmp_path / 'nowhere'))
     with pytest.raises(ValueError, match="'absent-class' needs absent_audio"):
         robustness_test(config, checkpoint, ['silence', 'absent-class'])
     config = deepcopy(config)
     # Log-mel examples are refused in the same place.
     config.test_dataloader.dataset.pipeline.pop(2)
-    with pytest.raises(ValueError, match='the pipeline loads no sound'):
+    with pytest.raises(ValueError, match='the pipeline loads no audio'):
         robustness_test(config, checkpoint, ['silence'])
 
 
 def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, forbid_tests, tmp_path, capsys):
     _, checkpoint, options = model
-    with pytest.raises(SystemExit, match='error: .*nowhere: no sound file'):
+    with pytest.raises(SystemExit, match='error: .*nowhere: no audio file'):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'silence', '--absent-sounds', tmp_path / 'nowhere',
                  '--out', tmp_path, '--cfg-options', *options)
     with pytest.raises(SystemExit):
@@ -226,7 +226,7 @@ def test_tool_keeps_finished_results_if_a_later_model_fails(model, run_tool, tmp
     def test(config, checkpoint, kinds, absent_audio, name, launcher):
         if checkpoint not in manifests:
             open(checkpoint)
-        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')
+        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', class_overlap='')
         return result_of(name, .1, kinds=kinds), [row]
 
     monkeypatch.setattr('mmavs.analysis.robustness.robustness_test', test)
@@ -287,7 +287,7 @@ def result_of(name, shift, kinds=('silence', 'noise', 'off-screen', 'mixture:0')
         for i, kind in enumerate(kinds)}
     negatives = {kind: values for kind, values in scores.items() if kind not in ('original', 'mixture:0')}
     return RobustnessResult(name, 'config.py', 'weights.pth', dict.fromkeys(scores, 60), scores, {},
-                            summarise_g_scores(original, negatives) if negatives else {}, .3)
+                            summarize_g_scores(original, negatives) if negatives else {}, .3)
 
 
 def test_tables_give_mean_and_spread_of_the_runs():

@@ -187,7 +187,7 @@ def test_damaged_file_is_named_before_the_first_step(tmp_path, run_tool, synthet
     path = sorted(root.glob('s4_data/audio_wav/val/*/*.wav'))[-1]
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
     data = [f'{name}_dataloader.dataset.data_root={root}' for name in ('train', 'val', 'test')]
-    with pytest.raises(SystemExit, match=f'^error: .*{path}: truncated sound file'):
+    with pytest.raises(SystemExit, match=f'^error: .*{path}: truncated audio file'):
         run_tool('train', CONFIG, '--work-dir', tmp_path / 'work', '--cfg-options', *data)
     assert not list(tmp_path.glob('work/*.pth'))
 

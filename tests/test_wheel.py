@@ -12,7 +12,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = ('mmavs', 'configs', 'demo', 'tools', 'requirements')
-FILES = ('setup.py', 'pyproject.toml', 'setup.cfg', 'MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE')
+FILES = (
+    'setup.py', 'pyproject.toml', 'setup.cfg', 'MANIFEST.in', 'model-index.yml', 'README.md', 'CHANGELOG.md',
+    'CONTRIBUTING.md', 'LICENSE')
 
 # Runs in the environment of the wheel, in an empty directory.
 SCRIPT = """
@@ -76,7 +78,7 @@ def test_the_wheel_holds_every_config_and_tool_and_nothing_else(wheel):
     assert {name for name in names if name.startswith('mmavs/.mim/')} == carried | {'mmavs/.mim/model-index.yml'}
     assert {name.split('/')[0] for name in names if '.dist-info/' not in name} == {'mmavs'}
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / 'mmavs').rglob('*.py')}
-    assert modules <= names
+    assert modules | {'mmavs/py.typed'} <= names
 
 
 def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):

@@ -14,7 +14,8 @@ from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.utils import zoo
 from mmavs.utils.config import ConfigError, load_config
-from mmavs.utils.zoo import read_yaml, read_zoo, zoo_root
+from mmavs.utils.config_aliases import CONFIG_ALIASES
+from mmavs.utils.zoo import config_path, find_model, read_yaml, read_zoo, zoo_root
 
 REPOSITORY = Path(__file__).parents[1]
 METAFILES = sorted(REPOSITORY.glob('configs/*/metafile.yml'))
@@ -126,7 +127,7 @@ def test_entries_state_the_parameters_of_their_configs(metafile):
             assert entry['Metadata']['Parameters'] == found, f"{entry['Name']}: {FILL} {metafile}"
 
 
-@pytest.mark.parametrize('name', ['vct_swin-b_224_mask-prior_s4', 'tpavi_r50_avss'])
+@pytest.mark.parametrize('name', ['vct_swin-b-224_s4_mask-prior', 'tpavi_r50_avss'])
 def test_entries_state_the_flops_of_their_configs(name):
     assert read_zoo()[name].flops == model_complexity(load_config(name)).flops['']
 
@@ -136,7 +137,7 @@ def test_entries_state_the_flops_of_their_configs(name):
 
 def test_names_are_chosen_by_patterns():
     assert list_models('vct_swin-b_avss') == ['vct_swin-b_avss']
-    assert set(list_models('vct_swin-b_*avss')) >= {'vct_swin-b_avss', 'vct_swin-b_mask-prior_avss'}
+    assert set(list_models('vct_swin-b_*avss*')) >= {'vct_swin-b_avss', 'vct_swin-b_avss_mask-prior'}
     assert list_models(['act_*', 'tpavi_r50_s?']) == [
         name for name in list_models() if name.startswith('act_') or name == 'tpavi_r50_s4']
     assert list_models('nothing') == [] and len(list_models()) == len(read_zoo())
@@ -144,12 +145,12 @@ def test_names_are_chosen_by_patterns():
 
 def test_the_zoo_prints_as_a_table(capsys, run_tool):
     assert '…' not in str(list_models())  # nothing is cut off
-    print(list_models('vct_swin-b_mask-prior_*'))
+    print(list_models('vct_swin-b_*_mask-prior'))
     lines = capsys.readouterr().out.splitlines()
-    row = next(line for line in lines if 'vct_swin-b_mask-prior_avss' in line)
+    row = next(line for line in lines if 'vct_swin-b_avss_mask-prior' in line)
     for text in ('VCT', 'AVSBench-semantic', '222.2', 'M_J 52.5, M_F 56.9', 'avsbench', 'README of spyflying/VCT_AVS'):
         assert text in row
-    run_tool('list_models', 'vct_swin-b_mask-prior_*')
+    run_tool('list_models', 'vct_swin-b_*_mask-prior')
     assert 'M_J 52.5, M_F 56.9' in capsys.readouterr().out
     run_tool('list_models', 'tpavi_r50_*', '--names')
     assert capsys.readouterr().out.splitlines() == list_models('tpavi_r50_*')
@@ -166,6 +167,50 @@ def test_an_unknown_name_is_one_error_with_close_matches():
         init_model('absent.py')
     with pytest.raises(ValueError, match='list_models'):
         get_model('zzzz')
+
+
+# ---- former names ----
+
+
+def test_aliases_name_configs_that_exist():
+    names = {path.stem for path in REPOSITORY.glob('configs/**/*.py')}
+    assert set(CONFIG_ALIASES.values()) <= names
+    assert not CONFIG_ALIASES.keys() & names, 'a config has the former name of another one'
+
+
+@pytest.mark.parametrize('former', ['vct_r50_224_s4', str(REPOSITORY / 'configs/vct/vct_r50_224_s4.py')])
+def test_a_former_name_is_replaced_and_warned_of(former):
+    with pytest.warns(DeprecationWarning, match=r'vct_r50_224_s4\S*: this config is now called \S*vct_r50-224_s4'):
+        config = load_config(former)
+    assert config.filename == str(REPOSITORY / 'configs/vct/vct_r50-224_s4.py')
+
+
+def test_every_former_name_of_a_config_is_found():
+    for former, present in CONFIG_ALIASES.items():
+        for path in REPOSITORY.glob(f'configs/*/{present}.py'):
+            with pytest.warns(DeprecationWarning, match=present):
+                assert config_path(str(path.with_stem(former))) == str(path)
+            if present in read_zoo():
+                with pytest.warns(DeprecationWarning, match=present):
+                    assert config_path(former) == str(path)
+
+
+def test_a_file_of_a_former_name_is_kept(tmp_path, recwarn):
+    own = tmp_path / 'vct_r50_224_s4.py'
+    own.touch()
+    assert config_path(str(own)) == str(own) and not recwarn
+
+
+def test_a_former_name_in_base_is_told_the_present_one(tmp_path):
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = '{REPOSITORY}/configs/vct/vct_r50_224_s4.py'\n")
+    with pytest.raises(ConfigError, match=r'vct_r50_224_s4.py\W+it is now called vct_r50-224_s4.py'):
+        load_config(str(own))
+
+
+def test_a_model_is_built_by_its_former_name():
+    with pytest.warns(DeprecationWarning, match='vct_pvt-v2-b5-224_ms3'):
+        assert find_model('vct_pvt-v2-b5_ms3') == find_model('vct_pvt-v2-b5-224_ms3')
 
 
 @pytest.fixture

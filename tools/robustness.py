@@ -3,7 +3,7 @@
 
 Writes ``robustness.json`` (all numbers), ``manifest.csv`` (the audio of each clip) and ``robustness.png`` to ``--out``.
 The first two are saved after each model, so an error in a later model does not discard finished results.
-See docs/robustness.md.
+See docs/user_guides/robustness.md.
 """
 import argparse
 import json

@@ -19,7 +19,8 @@ STEPS = [
     ('pip', ['--upgrade', 'pip', 'wheel', 'setuptools<82']),
     ('PyTorch and the runtime (about 3 GB the first time)', ['-r', REQUIREMENTS / 'runtime.txt']),
     ('OpenMMLab', ['-r', REQUIREMENTS / 'mminstall.txt']),
-    ('test and optional packages', ['-r', REQUIREMENTS / 'tests.txt', '-r', REQUIREMENTS / 'optional.txt']),
+    ('packages for tests and docs, and optional ones',
+     [x for name in ('tests', 'docs', 'optional') for x in ('-r', REQUIREMENTS / f'{name}.txt')]),
     ('mmavs', ['--no-deps', '--no-build-isolation', '--editable', ROOT]),
 ]
 

@@ -10,7 +10,7 @@ custom_hooks = [
     dict(type='IterationSeedHook'),
     dict(type='MeanLossHook'),
     dict(type='StrictLoadHook'),
-    dict(type='InspectDataHook'),
+    dict(type='CheckDataHook'),
 ]
 
 vis_backends = [dict(type='LocalVisBackend')]

@@ -1,13 +1,9 @@
 # First public version of AVSegFormer with ResNet-50 on AVSBench-semantic (AVSS) at 224x224; 1 GPU with 4 clips.
 _base_ = [
     '../_base_/models/avsegformer-v1_r50.py', '../_base_/datasets/avss_224_plain.py',
-    '../_base_/schedules/avsegformer.py', '../_base_/default_runtime_epoch.py'
+    '../_base_/schedules/avsegformer_avss.py', '../_base_/default_runtime_epoch.py'
 ]
 
 model = dict(decode_head=dict(num_classes=71))
-# Scores are low in the first epochs, which are not validated.
-train_cfg = dict(val_begin=11, val_interval=2)
-train_dataloader = dict(batch_size=4)
 # As published: padding frames count as perfect background.
-val_evaluator = dict(count_padded_frames=True)
-test_evaluator = dict(count_padded_frames=True)
+val_evaluator = test_evaluator = dict(count_padded_frames=True)

@@ -4,4 +4,4 @@ _base_ = ['./avsegformer_pvt-v2-b5_s4.py', '../_base_/backbones/dinov2-b.py']
 
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone), decode_head=dict(in_channels=_base_.backbone_channels))
-optim_wrapper = dict(constructor='IndependentRulesConstructor', paramwise_cfg=_base_.layer_decay)
+optim_wrapper = dict(constructor='ParamRulesOptimWrapperConstructor', paramwise_cfg=_base_.layer_decay)

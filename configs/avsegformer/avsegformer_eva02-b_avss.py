@@ -5,4 +5,4 @@ model = dict(
     data_preprocessor=_base_.pixels,
     backbone=dict(_delete_=True, **_base_.backbone),
     decode_head=dict(in_channels=_base_.backbone_channels))
-optim_wrapper = dict(constructor='IndependentRulesConstructor', paramwise_cfg=_base_.layer_decay)
+optim_wrapper = dict(constructor='ParamRulesOptimWrapperConstructor', paramwise_cfg=_base_.layer_decay)

@@ -1,12 +1,9 @@
 # AVSegFormer with ResNet-50 on AVSBench S4 at 224x224; 1 GPU with 4 clips.
 _base_ = [
     '../_base_/models/avsegformer_r50.py', '../_base_/datasets/s4_224_plain.py',
-    '../_base_/schedules/avsegformer.py', '../_base_/default_runtime_epoch.py'
+    '../_base_/schedules/avsegformer_s4.py', '../_base_/default_runtime_epoch.py'
 ]
 
-train_dataloader = dict(batch_size=4)
 # The published F-score is that of batches of 4 clips.
 test_evaluator = dict(batch_size=4)
-
 custom_hooks = _base_.custom_hooks + [dict(type='FreezeBackboneHook', epochs=5)]
-find_unused_parameters = True  # while the backbone is frozen

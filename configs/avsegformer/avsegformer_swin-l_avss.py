@@ -1,5 +1,5 @@
 # AVSegFormer with Swin-L on AVSBench-semantic (AVSS) at 224x224; 1 GPU with 4 clips.
-_base_ = ['./avsegformer_pvt-v2-b5_avss.py', '../_base_/backbones/swin-l_224.py']
+_base_ = ['./avsegformer_pvt-v2-b5_avss.py', '../_base_/backbones/swin-l-224.py']
 
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone), decode_head=dict(in_channels=_base_.backbone_channels))

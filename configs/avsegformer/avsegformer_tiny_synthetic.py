@@ -1,4 +1,4 @@
-# A small AVSegFormer on drawn clips, trained from scratch on a CPU in a few minutes.
+# A small AVSegFormer on synthetic clips, trained from scratch on a CPU in a few minutes.
 _base_ = [
     '../_base_/models/avsegformer_tiny.py', '../_base_/datasets/synthetic_96.py',
     '../_base_/schedules/tiny_synthetic.py', '../_base_/default_runtime.py'

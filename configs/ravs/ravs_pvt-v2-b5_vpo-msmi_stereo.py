@@ -1,4 +1,4 @@
-# RAVS with PVTv2-b5 on VPO-MSMI in stereo: where a sound comes from tells objects of one class apart.
+# RAVS with PVTv2-B5 on VPO-MSMI in stereo: the direction of the audio tells objects of one class apart.
 _base_ = './ravs_pvt-v2-b5_vpo-msmi.py'
 
 model = dict(

@@ -1,10 +1,8 @@
-# A small RAVS on drawn clips in the style of MS3: binary masks, every frame labelled.
+# A small RAVS on synthetic clips in the style of MS3: binary masks, every frame labelled.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-ms3_96.py',
-    '../_base_/audio_backbones/drawn_sounds.py', '../_base_/schedules/tiny_synthetic_binary.py',
+    '../_base_/audio_backbones/vggish_tiny_synthetic.py', '../_base_/schedules/tiny_synthetic_binary.py',
     '../_base_/default_runtime.py'
 ]
 
-model = dict(
-    audio_backbone=dict(frozen=True, init_cfg=dict(_delete_=True, **_base_.drawn_sounds)),
-    decode_head=dict(num_classes=1))
+model = dict(audio_backbone=_base_.pop('audio_backbone'), decode_head=dict(num_classes=1))

@@ -1,4 +1,4 @@
-# A small RAVS on drawn clips in the manner of VPO: frames on their own, each with 3 s of sound.
+# A small RAVS on synthetic clips in the style of VPO: single frames, each with 3 s of audio.
 _base_ = [
     '../_base_/models/ravs_tiny.py', '../_base_/datasets/synthetic-vpo_96.py',
     '../_base_/schedules/tiny_synthetic.py', '../_base_/default_runtime.py'

@@ -1,4 +1,4 @@
-# The small RAVS on VPO-style clips in stereo: the side that a sound comes from tells two objects of one class apart.
+# The small RAVS on VPO-style clips in stereo: the direction of the audio tells two objects of one class apart.
 _base_ = './ravs_tiny_synthetic-vpo.py'
 
 data_root = 'data/synthetic/vpo-msmi'

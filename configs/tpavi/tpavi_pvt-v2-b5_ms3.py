@@ -1,11 +1,9 @@
-# TPAVI with PVTv2-b5 on AVSBench MS3 at 224x224; 1 GPU with 4 clips.
+# TPAVI with PVTv2-B5 on AVSBench MS3 at 224x224; 1 GPU with 4 clips.
 _base_ = [
     '../_base_/models/tpavi_pvt-v2-b5.py', '../_base_/datasets/ms3_224_plain.py',
-    '../_base_/schedules/tpavi.py', '../_base_/default_runtime_epoch.py'
+    '../_base_/schedules/tpavi_ms3.py', '../_base_/default_runtime_epoch.py'
 ]
 
 model = dict(decode_head=dict(avm_loss=dict(type='AudioVisualMatchingLoss')))
-train_cfg = dict(max_epochs=30)
-train_dataloader = dict(batch_size=4)
 # The published F-score is that of batches of 4 clips.
 test_evaluator = dict(batch_size=4)

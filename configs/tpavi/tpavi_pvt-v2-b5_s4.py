@@ -1,9 +1,8 @@
-# TPAVI with PVTv2-b5 on AVSBench S4 at 224x224; 1 GPU with 4 clips.
+# TPAVI with PVTv2-B5 on AVSBench S4 at 224x224; 1 GPU with 4 clips.
 _base_ = [
     '../_base_/models/tpavi_pvt-v2-b5.py', '../_base_/datasets/s4_224_plain.py',
     '../_base_/schedules/tpavi.py', '../_base_/default_runtime_epoch.py'
 ]
 
-train_dataloader = dict(batch_size=4)
 # The published F-score is that of batches of 4 clips.
 test_evaluator = dict(batch_size=4)

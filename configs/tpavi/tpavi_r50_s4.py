@@ -4,6 +4,5 @@ _base_ = [
     '../_base_/schedules/tpavi.py', '../_base_/default_runtime_epoch.py'
 ]
 
-train_dataloader = dict(batch_size=4)
 # The published F-score is that of batches of 4 clips.
 test_evaluator = dict(batch_size=4)

@@ -1,15 +1,15 @@
-# The small VCT on clips composed of photos and recordings (synthesize_clips.py --pairs); see docs/synthesis.md for the
-# CSV files. The classes are those of the example there: replace them and num_classes by your own.
+# The small VCT on clips composed of photos and recordings (synthesize_clips.py --pairs); the CSV files are described in
+# docs/user_guides/synthesis.md. The classes are those of the example there: replace them and num_classes by your own.
 _base_ = './vct_tiny_synthetic.py'
 
-# A few hundred photos are too few to learn to see from: start from the weights that make demo leaves.
+# A few hundred photos are too few to train the backbone from scratch: start from the weights of make demo, which were
+# trained for other classes.
 load_from = 'work_dirs/demo/iter_1100.pth'
-# They were trained for other classes.
 custom_hooks = [
     dict(type='IterationSeedHook'),
     dict(type='MeanLossHook'),
     dict(type='StrictLoadHook', allow_other_settings=True),
-    dict(type='InspectDataHook'),
+    dict(type='CheckDataHook'),
 ]
 
 max_iters = 4000
@@ -21,9 +21,7 @@ train_pipeline = [
     dict(
         type='CachedTransforms',
         transforms=[
-            dict(type='LoadClipFrames'),
-            dict(type='LoadClipMasks'),
-            dict(type='LoadAudio', source='waveform'),
+            *_base_.train_pipeline[0].transforms[:3],  # loading
             dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(144, 144), backend='pillow')]),
         ]),
     dict(
@@ -31,9 +29,7 @@ train_pipeline = [
         share_random_params=True,
         transforms=[
             dict(
-                type='RandomChoiceResize',
-                scales=[(side, side) for side in range(72, 169, 12)],
-                resize_type='Resize',
+                type='RandomChoiceResize', scales=[(side, side) for side in range(72, 169, 12)], resize_type='Resize',
                 keep_ratio=True),
             dict(type='mmseg.RandomCrop', crop_size=(96, 96)),
             dict(type='RandomFlip', prob=0.5),
@@ -44,10 +40,7 @@ train_pipeline = [
     dict(type='PackClipInputs'),
 ]
 
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
-    dict(type='PolyLR', eta_min=0, power=0.9, begin=20, end=max_iters + 1, by_epoch=False),
-]
+_base_.param_scheduler[-1].end = max_iters + 1
 train_cfg = dict(max_iters=max_iters, val_interval=1000)
 default_hooks = dict(checkpoint=dict(interval=1000, max_keep_ckpts=2, save_best='avsbench/M_J', rule='greater'))
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# A small VCT on drawn clips, trained from scratch on a CPU in a few minutes (make demo).
+# A small VCT on synthetic clips, trained from scratch on a CPU in a few minutes (make demo).
 _base_ = [
     '../_base_/models/vct_tiny.py', '../_base_/datasets/synthetic_96.py',
     '../_base_/schedules/tiny_synthetic.py', '../_base_/default_runtime.py'

@@ -3,9 +3,6 @@ _base_ = './vct_tiny_synthetic.py'
 
 max_iters = 8000
 
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
-    dict(type='PolyLR', eta_min=0, power=0.9, begin=20, end=max_iters + 1, by_epoch=False),
-]
+_base_.param_scheduler[-1].end = max_iters + 1
 train_cfg = dict(max_iters=max_iters, val_interval=2000)
 default_hooks = dict(checkpoint=dict(interval=2000))

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.testing import run_tests
-from mmavs.evaluation.functional.robustness import summarise_g_scores
+from mmavs.evaluation.functional.robustness import summarize_g_scores
 
 from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
@@ -33,7 +33,7 @@ class RobustnessResult:
         clips: Audio condition -> number of clips.
         scores: Audio condition ('original' first) -> the results of :class:`mmavs.evaluation.RobustnessMetric`.
         other_scores: Audio condition -> the results of the metrics of the config, under their full names.
-        g_scores: See :func:`mmavs.evaluation.functional.robustness.summarise_g_scores`; empty without a negative
+        g_scores: See :func:`mmavs.evaluation.functional.robustness.summarize_g_scores`; empty without a negative
             condition.
         mute_score: S of silence, None if silence was not tested.
     """
@@ -99,7 +99,7 @@ def robustness_test(config: Config,
         clips={kind: len(dataset) for kind, (_, dataset) in results.items()},
         scores=scores,
         other_scores=others,
-        g_scores=summarise_g_scores(scores[ORIGINAL], negatives) if negatives else {},
+        g_scores=summarize_g_scores(scores[ORIGINAL], negatives) if negatives else {},
         mute_score=scores['silence']['S'] if 'silence' in scores else None)
     return result, [row for kind in kinds for row in results[kind][1].manifest]
 

@@ -12,7 +12,7 @@ from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
 from mmavs.registry import MODELS
 from mmavs.utils.files import atomic_write
-from mmavs.utils.zoo import read_zoo, zoo_root
+from mmavs.utils.zoo import current_name, read_zoo, zoo_root
 from mmavs.version import __version__
 
 from .model import init_model
@@ -105,5 +105,6 @@ def _target_model(target: dict | str) -> nn.Module:
     if isinstance(target, dict):
         init_default_scope('mmavs')
         return MODELS.build(target)
+    target = current_name(target)
     path = Path(target)
     return init_model(target if path.is_file() or target in read_zoo() else zoo_root() / 'configs' / path)

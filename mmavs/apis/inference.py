@@ -13,6 +13,7 @@ from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.audio.resampling import resample
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import AVSDataSample
+from mmavs.utils.config import find_clip_dataset
 
 INTEGER_SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
@@ -136,9 +137,7 @@ def _test_transforms(model: BaseModel) -> list[BaseTransform]:
     if config is None or 'test_dataloader' not in config:
         raise ValueError('the model has no config with a test_dataloader, whose pipeline is needed: make the model '
                          'with init_model')
-    dataset = config.test_dataloader.dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        dataset = dataset.dataset
+    _, dataset = find_clip_dataset(config, 'test')
     with DefaultScope.overwrite_default_scope('mmavs'):
         return [TRANSFORMS.build(dict(transform)) for transform in dataset.pipeline]
 

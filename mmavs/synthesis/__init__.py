@@ -1,4 +1,4 @@
-"""Synthetic clips in the on-disk layouts of AVSBench: procedural scenes, and pictures composed with recordings."""
+"""Synthetic clips in the on-disk layouts of AVSBench and VPO: procedural scenes, and composed photos and recordings."""
 from .absent_audio import synthesize_absent_audio
 from .synthesize import compose_clips, synthesize_clips
 

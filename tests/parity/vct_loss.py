@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from mmavs.models.losses import SetCriterion, prototype_audio_contrast
 from mmavs.models.losses.matching import Segments
 
+from . import DEVICE
+
 NUM_FRAMES, NUM_QUERIES, NUM_AUX = 10, 100, 9
 NUM_CLASSES = dict(s4=2, ms3=2, avss=71)
 NUM_PROTOTYPES = dict(s4=23, avss=71)
@@ -24,7 +26,7 @@ def check(case_dir, case, seeded):
     predictions.append(draw_prediction(seeded, seed, subset, ''))
 
     criterion = SetCriterion(NUM_CLASSES[subset])
-    with mock.patch.object(torch, 'rand', lambda *shape, device=None: seeded.grid_rand(shape)):
+    with mock.patch.object(torch, 'rand', lambda *shape, device: seeded.grid_rand(shape).to(device)):
         terms = criterion.compare(predictions, segments_of(labels.values()), torch.tensor(list(labels)))
     losses = {}
     for official, name in TERMS.items():
@@ -63,21 +65,21 @@ def segments_of(labels):
     for mask, i in zip(masks, (i for classes in labels for i in range(len(classes)))):
         mask[i * 60:i * 60 + 200, 30:300] = 1
     frames = torch.arange(len(labels)).repeat_interleave(torch.tensor([len(classes) for classes in labels]))
-    return Segments(masks, torch.tensor(sum(labels, [])), frames, len(labels))
+    return Segments(masks.to(DEVICE), torch.tensor(sum(labels, [])), frames, len(labels))
 
 
 def draw_prediction(seeded, seed, subset, prefix):
     logits = seeded.draw(f'{prefix}pred_logits', (NUM_FRAMES, NUM_QUERIES, NUM_CLASSES[subset] + 1), 'normal', 0, 1,
                          seed)
     masks = seeded.draw(f'{prefix}pred_masks', (NUM_FRAMES, NUM_QUERIES, 24, 24), 'normal', 0, 3, seed)
-    return logits, F.interpolate(masks, (96, 96), mode='bilinear', align_corners=False)
+    return logits.to(DEVICE), F.interpolate(masks.to(DEVICE), (96, 96), mode='bilinear', align_corners=False)
 
 
 def prototype_loss(seeded, seed, subset, labels, readme):
     audio, prototypes = (
-        F.normalize(seeded.draw(name, (num, 256), 'normal', 0, 1, seed), dim=-1)
+        F.normalize(seeded.draw(name, (num, 256), 'normal', 0, 1, seed).to(DEVICE), dim=-1)
         for name, num in (('audio_feat', NUM_FRAMES), ('proto_feat', NUM_PROTOTYPES[subset])))
-    events = torch.zeros(len(labels), len(prototypes))
+    events = torch.zeros(len(labels), len(prototypes), device=DEVICE)
     if subset == 's4':
         categories = re.search(r'clip categories (\d+) and (\d+) \(1-based\)', readme).groups()
         present = [[int(category) - 1] for category in categories]
@@ -85,4 +87,5 @@ def prototype_loss(seeded, seed, subset, labels, readme):
         present = labels.values()
     for row, classes in zip(events, present):
         row[classes] = 1
-    return prototype_audio_contrast(audio[list(labels)], prototypes, events, torch.tensor(math.log(1 / 0.07)))
+    log_temperature = torch.tensor(math.log(1 / 0.07), device=DEVICE)
+    return prototype_audio_contrast(audio[list(labels)], prototypes, events, log_temperature)

@@ -11,8 +11,6 @@ import os
 import shlex
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import reduce
-from operator import getitem
 from pathlib import Path
 
 # The parallel processes share the cores.
@@ -33,10 +31,10 @@ from mmavs.analysis.method_comparison import (
 from mmavs.analysis.timing import hardware_name
 from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
-from mmavs.synthesis.layouts import FOLDERS
+from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.cli import add_cfg_options
-from mmavs.utils.config import dataset_key, load_config
+from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries
 
@@ -48,7 +46,7 @@ AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
     'pretrained/vggish_tiny_drawn-pitches.pth': tuple(sorted(set(TWIN_PITCHES), reverse=True)),
 }
-SUBSETS = {folder: subset for subset, folder in FOLDERS.items()}
+SUBSETS = {folder: subset for subset, folder in DIRECTORIES.items()}
 FRAME_SIZE = (96, 96)
 
 
@@ -73,9 +71,8 @@ def start_process() -> None:
 
 def data_roots(config: Config, data: Path) -> dict[str, str]:
     """Options that move the datasets of a config to the directory ``data``."""
-    plain = config.to_dict()
-    keys = [f'{dataset_key(config, split)}.data_root' for split in ('train', 'val', 'test')]
-    return {key: str(data / Path(reduce(getitem, key.split('.'), plain)).name) for key in keys}
+    datasets = (find_clip_dataset(config, split) for split in ('train', 'val', 'test'))
+    return {f'{key}.data_root': str(data / Path(dataset['data_root']).name) for key, dataset in datasets}
 
 
 def make_audio_weights(backbone: dict) -> None:

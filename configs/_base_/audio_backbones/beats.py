@@ -3,8 +3,8 @@
 # audio_backbone=dict(_delete_=True, **_base_.audio_backbone), decode_head=dict(audio_channels=_base_.audio_channels).
 audio_backbone = dict(
     type='BEATs',
-    # As published; a fine-tuned file serves as well.
+    # As published; a fine-tuned file can be used too.
     init_cfg=dict(type='Pretrained', checkpoint='pretrained/BEATs_iter3_plus_AS2M.pt'))
 audio_channels = 768
-# Steps of time and bands of frequency that the 48 tokens of a frame stand for, for VCT.
+# For VCT: the 48 tokens of a frame as a grid of time steps x frequency bands.
 audio_grid = (6, 8)

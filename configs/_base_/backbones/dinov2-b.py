@@ -17,9 +17,9 @@ backbone = dict(
             'vit-base-p14_dinov2-pre_3rdparty_20230426-ba246503.pth')))
 backbone_channels = (256, 256, 256, 256)
 
-# paramwise_cfg of the optimizer, as in ViTDet: the new pyramid and the head learn at the base rate, the last layer of
-# the transformer at 0.7 of it, every layer before at 0.7 of the next one, the patch embedding at 0.7 of the first. The
-# decay takes the place of a lower rate for the whole backbone: lr_mult is 1 for every name with "backbone", that is for
-# the backbone of a mask-prior branch too, whose layers decay likewise, and for an audio backbone, where it is trained
-# (set lr_mult={'audio_backbone': ...} then).
+# paramwise_cfg of the optimizer, as in ViTDet: the new pyramid and the head have the base learning rate, the last layer
+# of the transformer 0.7 of it, every layer before it 0.7 of the next one, the patch embedding 0.7 of the first. The
+# decay replaces a lower rate for the whole backbone: lr_mult is 1 for every name with "backbone". That includes the
+# backbone of a mask-prior branch, whose layers decay too, and an audio backbone that is trained (then set
+# lr_mult={'audio_backbone': ...}).
 layer_decay = dict(lr_mult={'backbone': 1.0}, layer_decay=0.7, decay_mult={'pos_embed': 0.0, 'cls_token': 0.0})

@@ -1,4 +1,4 @@
-# EVA-02-B, pretrained by masked image modelling on ImageNet-22k, otherwise as dinov2-b.py. Its pixels are normalised by
+# EVA-02-B, pretrained by masked image modeling on ImageNet-22k; otherwise as dinov2-b.py. Its frames are normalized by
 # other numbers: data_preprocessor=_base_.pixels.
 _base_ = './dinov2-b.py'
 

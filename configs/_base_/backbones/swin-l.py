@@ -1,14 +1,9 @@
-# Swin-L for frames of 384x384, pretrained on ImageNet-22k, for any method:
-# _base_ = ['METHOD.py', '../_base_/backbones/swin-l.py'] and backbone=dict(_delete_=True, **_base_.backbone).
+# Swin-L for frames of 384x384; otherwise as swin-b.py, also in its use.
+_base_ = './swin-b.py'
+
 backbone = dict(
-    type='SwinTransformer',
     # Made from the published swin_large_patch4_window12_384_22k.pth by tools/model_converters/convert.py --from swin
-    init_cfg=dict(type='Pretrained', checkpoint='pretrained/swin_large_patch4_window12_384_22k_mmseg.pth'),
-    pretrain_img_size=384,
+    init_cfg=dict(checkpoint='pretrained/swin_large_patch4_window12_384_22k_mmseg.pth'),
     embed_dims=192,
-    depths=(2, 2, 18, 2),
-    num_heads=(6, 12, 24, 48),
-    window_size=12,
-    drop_path_rate=0.3,
-    patch_norm=True)
+    num_heads=(6, 12, 24, 48))
 backbone_channels = (192, 384, 768, 1536)

@@ -1,7 +1,5 @@
-# AVSBench MS3 at 224x224 with the mask priors of VCT's released preparation, in its tree of files.
+# AVSBench MS3 at 224x224 with the mask priors of VCT's released preparation, in its directory layout.
 _base_ = './ms3_224.py'
 
 data_prefix = dict(mask_prior='ms3_data_384/pre_SAM_mask_384')
-train_dataloader = dict(dataset=dict(layout='384', data_prefix=data_prefix))
-val_dataloader = dict(dataset=dict(layout='384', data_prefix=data_prefix))
-test_dataloader = dict(dataset=dict(layout='384', data_prefix=data_prefix))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(layout='384', data_prefix=data_prefix))

@@ -1,8 +1,5 @@
-# AVSBench MS3 at 512x512, read like S4 there.
-_base_ = 's4_512_plain.py'
+# AVSBench MS3 at 512x512 without augmentation; otherwise as s4_512_plain.py.
+_base_ = ['./ms3.py', '../pipelines/plain_512.py']
 
-data_root = 'data/AVSBench/Multi-sources'
-
-train_dataloader = dict(dataset=dict(type='AVSBenchMS3Dataset', data_root=data_root))
-val_dataloader = dict(dataset=dict(type='AVSBenchMS3Dataset', data_root=data_root))
-test_dataloader = dict(dataset=dict(type='AVSBenchMS3Dataset', data_root=data_root))
+train_dataloader = dict(batch_size=2, sampler=dict(type='DefaultSampler'), dataset=dict(pipeline=_base_.pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(pipeline=_base_.pipeline))

@@ -1,19 +1,17 @@
-# As synthetic_96.py, but trained on the MS3-style set too, whose masks do not say what sounds.
+# Synthetic clips in the style of MS3 at 96x96, also in training: binary masks; otherwise as synthetic_96.py.
 _base_ = './synthetic_96.py'
 
 data_root = 'data/synthetic-ms3/Multi-sources'
 
+test_dataloader = dict(dataset=dict(data_root=data_root))
 train_dataloader = dict(
     dataset=dict(
+        _base_.test_dataloader.dataset,
         _delete_=True,
-        type='AVSBenchMS3Dataset',
         data_root=data_root,
         split='train',
         pipeline=_base_.train_pipeline))
 val_dataloader = dict(
-    dataset=dict(
-        _delete_=True, type='AVSBenchMS3Dataset', data_root=data_root, split='val', pipeline=_base_.test_pipeline))
-test_dataloader = dict(dataset=dict(data_root=data_root))
+    dataset=dict(_base_.test_dataloader.dataset, _delete_=True, data_root=data_root, split='val'))
 
-val_evaluator = dict(type='AVSBenchMetric')
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = dict(type='AVSBenchMetric')

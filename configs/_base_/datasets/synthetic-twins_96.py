@@ -1,19 +1,11 @@
-# As synthetic_96.py, but clips in which the same object is there twice: pitch and size tell who sounds, and who does
-# changes within the clip. Frames at a change are scored on their own as well.
+# Synthetic clips with two objects of the same category at 96x96: pitch and size tell which one is sounding, and the
+# sounding object changes within the clip. Frames at a change are also scored alone. Otherwise as synthetic_96.py.
 _base_ = './synthetic_96.py'
 
 data_root = 'data/synthetic-twins/Twins'
 
-train_dataloader = dict(dataset=dict(data_root=data_root))
-val_dataloader = dict(dataset=dict(data_root=data_root))
+train_dataloader = val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = dict(
-    dataset=dict(
-        _delete_=True,
-        type='AVSSDataset',
-        data_root=data_root,
-        split='test',
-        metainfo=dict(classes=_base_.classes),
-        pipeline=_base_.test_pipeline))
+    dataset=dict(_base_.val_dataloader.dataset, _delete_=True, data_root=data_root, split='test'))
 
-val_evaluator = [dict(type='AVSBenchMetric'), dict(type='SwitchMetric')]
-test_evaluator = val_evaluator
+val_evaluator = test_evaluator = [dict(type='AVSBenchMetric'), dict(type='SwitchMetric')]

@@ -1,6 +1,4 @@
-# VPO, several sounding objects of different classes (VPO-MS); otherwise as vpo-ss_512.py.
+# VPO with several sounding objects of different classes (VPO-MS); otherwise as vpo-ss_512.py.
 _base_ = './vpo-ss_512.py'
 
-train_dataloader = dict(dataset=dict(subset='vpo-ms'))
-val_dataloader = dict(dataset=dict(subset='vpo-ms'))
-test_dataloader = dict(dataset=dict(subset='vpo-ms'))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(subset='vpo-ms'))

@@ -1,6 +1,4 @@
-# VPO, several sounding objects, also of one class (VPO-MSMI); otherwise as vpo-ss_512.py.
+# VPO with several sounding objects, also of one class (VPO-MSMI); otherwise as vpo-ss_512.py.
 _base_ = './vpo-ss_512.py'
 
-train_dataloader = dict(dataset=dict(subset='vpo-msmi'))
-val_dataloader = dict(dataset=dict(subset='vpo-msmi'))
-test_dataloader = dict(dataset=dict(subset='vpo-msmi'))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(subset='vpo-msmi'))

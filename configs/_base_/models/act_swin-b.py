@@ -1,5 +1,5 @@
-# ACT, the audio-centric baseline of VCT: queries from the sound, which the decoder does not attend; otherwise as
-# vct_swin-b.py, on every subset.
+# ACT, the audio-centric baseline of VCT: queries from the audio, which the decoder does not attend, and no prototypes;
+# otherwise as vct_swin-b.py.
 _base_ = './vct_swin-b.py'
 
 model = dict(decode_head=dict(query_source='audio', attend_audio=False, grouping=None, num_prototypes=None))

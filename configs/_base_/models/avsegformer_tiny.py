@@ -3,11 +3,10 @@ _base_ = './tiny.py'
 
 model = dict(
     independent_frames=True,
-    audio_backbone=dict(output='embedding'),
     decode_head=dict(
         type='AVSegFormerHead',
         num_classes=9,
-        in_channels=(16, 32, 64, 128),
+        in_channels=_base_.pop('backbone_channels'),
         embed_dims=64,
         num_queries=16,
         num_heads=4,

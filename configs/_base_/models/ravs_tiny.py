@@ -5,16 +5,14 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='AudioGuidedBackbone',
-        backbone={{_base_.model.backbone}},
+        backbone=_base_.model.backbone,
         audio_channels=128,
         num_groups=(16, 16, 9, 4),
         num_heads=4),
-    audio_backbone=dict(output='embedding', hidden_dims=128),
     decode_head=dict(
         type='RAVSHead',
         num_classes=9,
-        in_channels=(16, 32, 64, 128),
-        embed_dims=64,
-        num_heads=4,
+        in_channels=_base_.pop('backbone_channels'),
+        embed_dims=64, num_heads=4,
         contrast_loss=dict(type='ResponseContrastLoss', embed_dims=64),
         uncertainty_loss=dict(type='EvidenceLoss', loss_weight=0.1, ramp_steps=200)))

@@ -1,16 +1,15 @@
-# The two branches of all small models: for CPUs, at 96x96, trained from scratch. The head comes on top.
+# The two branches of all small models: for CPUs, at 96x96, trained from scratch. A method adds its head, with
+# in_channels=_base_.pop('backbone_channels').
+_base_ = '../backbones/tiny.py'
+
 model = dict(
     type='AudioVisualSegmentor',
-    backbone=dict(
-        type='mmseg.ResNet',
-        depth=18,
-        stem_channels=16,
-        base_channels=16,
-        norm_cfg=dict(type='BN')),
+    backbone=_base_.pop('backbone'),
     audio_backbone=dict(
         type='VGGish',
+        output='embedding',
         frozen=False,
         channels=(8, 16, 32, 32, 64, 64),
         hidden_dims=128,
-        # Without pretrained weights: PyTorch's default would let the sound fade from layer to layer.
+        # Kaiming init: with PyTorch's default, activations vanish without pretrained weights.
         init_cfg=dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')))

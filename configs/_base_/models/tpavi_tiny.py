@@ -2,11 +2,10 @@
 _base_ = './tiny.py'
 
 model = dict(
-    audio_backbone=dict(output='embedding'),
     decode_head=dict(
         type='TPAVIHead',
         num_classes=9,
-        in_channels=(16, 32, 64, 128),
+        in_channels=_base_.pop('backbone_channels'),
         embed_dims=32,
         audio_bias=False,
         avm_loss=dict(type='AudioVisualMatchingLoss', reduction='mean')))

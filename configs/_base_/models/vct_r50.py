@@ -1,14 +1,6 @@
-# VCT with ResNet-50 (frozen batch statistics); otherwise as vct_swin-b.py.
-_base_ = ['./vct_swin-b.py']
+# VCT with ResNet-50 (frozen batch norms) at 384x384.
+_base_ = ['./vct.py', '../backbones/r50_frozen-bn.py']
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmseg.ResNet',
-        depth=50,
-        style='pytorch',
-        out_indices=(0, 1, 2, 3),
-        norm_cfg=dict(type='BN', requires_grad=False),
-        norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
-    decode_head=dict(pixel_decoder=dict(in_channels=(256, 512, 1024, 2048))))
+    backbone=_base_.pop('backbone'),
+    decode_head=dict(pixel_decoder=dict(in_channels=_base_.pop('backbone_channels'))))

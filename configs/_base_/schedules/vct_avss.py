@@ -1,4 +1,4 @@
-# VCT on AVSS: as on S4, but in mixed precision and evaluated every 2500 iterations.
+# VCT on AVSS: mixed precision, evaluated every 2500 iterations; otherwise as vct_s4.py.
 _base_ = './vct_s4.py'
 
 optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

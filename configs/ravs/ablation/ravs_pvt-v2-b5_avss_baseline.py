@@ -1,4 +1,4 @@
-# The baseline: after every stage the sound attends to all pixels of the frame and they to it; no groups, no compact
+# The baseline: after every stage the audio attends to all pixels of the frame and they to it; no groups, no compact
 # tokens, no contrast, no uncertainty.
 _base_ = '../ravs_pvt-v2-b5_avss.py'
 

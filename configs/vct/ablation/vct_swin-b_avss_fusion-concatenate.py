@@ -1,4 +1,4 @@
-# Sound concatenated to the visual pyramid before the pixel decoder.
+# Audio concatenated to the visual pyramid before the pixel decoder.
 _base_ = '../vct_swin-b_avss.py'
 
 model = dict(decode_head=dict(early_fusion='concatenate'))

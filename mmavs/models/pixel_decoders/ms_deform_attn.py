@@ -13,10 +13,10 @@ from mmavs.utils.precision import disable_autocast
 
 @MODELS.register_module()
 class MSDeformAttnPixelDecoder(BaseModule):
-    """Refine a pyramid with deformable attention across its levels, and make the map that masks are read from.
+    """Refine a pyramid with deformable attention across its levels, and compute the mask features.
 
     The finest level (stride 4) enters only the mask features; the others are encoded together (Mask2Former, CVPR 2022;
-    VCT uses it unchanged). Works at any input size. Runs in float32 under autocast, as the reference does.
+    used unchanged by VCT). Works at any input size. Runs in float32 under autocast, as the reference does.
 
     Args:
         in_channels: Channels of the pyramid, finest level first.

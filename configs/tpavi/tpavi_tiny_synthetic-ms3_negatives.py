@@ -1,5 +1,0 @@
-# The small TPAVI, trained with wrong sounds as well.
-_base_ = ['./tpavi_tiny_synthetic-ms3.py', '../_base_/datasets/negatives.py']
-
-train_dataloader = dict(
-    dataset=dict(_delete_=True, **_base_.negatives, dataset=_base_.train_dataloader.dataset))

@@ -1,7 +1,0 @@
-# VCT with PVTv2-b5 on AVSBench S4 at 224x224, with mask priors; 8 GPUs with 1 clip each.
-_base_ = [
-    '../_base_/models/vct_pvt-v2-b5_mask-prior.py', '../_base_/datasets/s4_224_mask-prior.py',
-    '../_base_/schedules/vct_s4.py', '../_base_/default_runtime.py'
-]
-
-model = dict(decode_head=dict(num_prototypes=23, pac_loss=dict(type='PACLoss')))

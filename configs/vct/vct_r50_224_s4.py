@@ -1,7 +1,0 @@
-# VCT with ResNet-50 on AVSBench S4 at 224x224, without mask priors; 8 GPUs with 1 clip each.
-_base_ = [
-    '../_base_/models/vct_r50.py', '../_base_/datasets/s4_224.py',
-    '../_base_/schedules/vct_s4.py', '../_base_/default_runtime.py'
-]
-
-model = dict(decode_head=dict(input_size=(224, 224), num_prototypes=23, pac_loss=dict(type='PACLoss')))

@@ -1,0 +1,7 @@
+# VCT with Swin-B on AVSBench-semantic (AVSS) at 224x224, without mask priors; 8 GPUs with 1 clip each.
+_base_ = [
+    '../_base_/models/vct_swin-b-224.py', '../_base_/datasets/avss_224.py',
+    '../_base_/schedules/vct_avss.py', '../_base_/default_runtime.py'
+]
+
+model = dict(decode_head=dict(num_classes=71, num_prototypes=71, pac_loss=dict(type='PACLoss')))

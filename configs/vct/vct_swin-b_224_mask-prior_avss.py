@@ -1,7 +1,0 @@
-# VCT with Swin-B on AVSBench-semantic (AVSS) at 224x224, with mask priors; 8 GPUs with 1 clip each.
-_base_ = [
-    '../_base_/models/vct_swin-b_224_mask-prior.py', '../_base_/datasets/avss_224_mask-prior.py',
-    '../_base_/schedules/vct_avss.py', '../_base_/default_runtime.py'
-]
-
-model = dict(decode_head=dict(num_classes=71, num_prototypes=71, pac_loss=dict(type='PACLoss')))

@@ -1,6 +1,0 @@
-# VCT that hears through AST in place of VGGish.
-_base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/ast.py']
-
-model = dict(
-    audio_backbone=dict(_delete_=True, **_base_.audio_backbone),
-    decode_head=dict(audio_channels=_base_.audio_channels, audio_grid=_base_.audio_grid))
