@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.checkpoint.converters import CONVERTERS, Conversion
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.terminal import quiet_libraries
 
 
 def parse_args() -> argparse.Namespace:
@@ -55,6 +56,7 @@ def _parent(key: str) -> str:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     if args.target:
         conversion = export_checkpoint(args.target, args.src, args.dst)
     else:
