@@ -4,10 +4,17 @@ Components of MMSegmentation and MMPretrain are reachable from configs by their 
 ``dict(type='mmseg.SwinTransformer')`` or ``dict(type='mmpretrain.ConvNeXt')``: importing their registries here links
 them under MMEngine's root registries.
 """
+import warnings
+
 import mmpretrain.registry  # noqa: F401
 import mmseg.registry  # noqa: F401
 from mmengine import registry as root
 from mmengine.registry import Registry
+
+with warnings.catch_warnings():
+    # mmcv without compiled ops advises another package here; mmavs samples in plain PyTorch instead.
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    import mmcv.cnn.bricks.transformer  # noqa: F401
 
 import mmavs.checkpoint.mmengine_schemes  # noqa: F401 (from here on MMEngine loads checkpoints through it)
 

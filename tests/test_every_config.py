@@ -1,4 +1,4 @@
-"""Every config of the repository as a small model: it trains every parameter, and predicts."""
+"""Build every config of the repository as a small model, train all its parameters, and predict."""
 import re
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.glob('*/**/*.py') if path.relative_to(CONFIGS).parts[0] != '_base_')
-# Parameters that take part in the loss without a gradient by design, by the reason.
+# Parameters without a gradient by design -> the reason.
 NO_GRADIENT: dict[str, str] = {}
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:
-    """All of an audio backbone that its config freezes, batch norms of image backbones that it freezes."""
+    """Return the parameters of frozen audio backbones and of frozen batch norms of image backbones."""
     frozen = set()
     if model.audio_backbone.frozen:
         frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}

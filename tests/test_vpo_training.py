@@ -48,9 +48,9 @@ def test_vpo_models_train_and_are_tested_with_original_and_replaced_audio(config
     kinds = ['silence', 'off-screen', 'mixture:0']
     run_tool('robustness', config, checkpoint, '--kinds', *kinds, '--out', tmp_path / 'robustness', *arguments)
     result, = json.loads((tmp_path / 'robustness/robustness.json').read_text())
-    assert list(result['scores']) == list(result['clips']) == ['own', *kinds]
-    assert result['clips']['own'] == result['clips']['silence'] == 5
-    assert result['other_scores']['own'] == pytest.approx(metrics)
+    assert list(result['scores']) == list(result['clips']) == ['original', *kinds]
+    assert result['clips']['original'] == result['clips']['silence'] == 5
+    assert result['other_scores']['original'] == pytest.approx(metrics)
     assert set(result['g_scores']['per_kind']) == set(kinds) - {'mixture:0'}
     with open(tmp_path / 'robustness/manifest.csv') as file:
         rows = [row for row in csv.DictReader(file) if row['kind'] == 'off-screen']

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmavs.utils.precision import disable_autocast
+
 SAMPLE_RATE = 16000
 # Spectrogram frames: windows of 25 ms every 10 ms.
 WINDOW, HOP, FFT_SIZE = 400, 160, 512
@@ -64,7 +66,7 @@ def log_mel_spectrogram(waveform: Tensor, window: Tensor | None = None, filters:
     window = torch.hann_window(WINDOW, device=waveform.device) if window is None else window
     filters = mel_filters().to(waveform.device) if filters is None else filters
     # Mixed precision would lose the digits that the logarithm of quiet bands needs.
-    with torch.autocast(waveform.device.type, enabled=False):
+    with disable_autocast(waveform):
         magnitude = torch.fft.rfft(waveform.float().unfold(-1, WINDOW, HOP) * window, FFT_SIZE).abs()
         return (magnitude @ filters).add_(LOG_OFFSET).log_()
 

@@ -9,6 +9,8 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmavs.utils.terminal import concerns_user
+
 
 def build_runner(config: Config, launcher: str = 'none') -> Runner:
     """Build the runner of a config, in this process or in each process that a launcher has started.
@@ -24,6 +26,7 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    runner.logger.addFilter(concerns_user)
     if launcher != 'none':
         atexit.register(_leave_process_group)
     return runner

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Score predictors that know every outline of procedural clips but hear nothing: what a listening model must beat."""
+"""Score predictors that use the outlines of all objects of procedural clips but no audio: visual-only baselines."""
 import argparse
 
 import numpy as np
@@ -13,7 +13,7 @@ from mmavs.synthesis.synthesize import make_clip, visible_objects
 
 
 def largest(objects: np.ndarray) -> np.ndarray:
-    """The pixels of the object that covers most of its frame, (T, H, W) bool; none where nothing is visible."""
+    """Return the pixels of the largest object of each frame, (T, H, W) bool; empty if none is visible."""
     areas = np.stack([(objects == number).sum((1, 2)) for number in range(1, max(objects.max(), 1) + 1)])
     return (objects == areas.argmax(0)[:, None, None] + 1) & (objects > 0)
 

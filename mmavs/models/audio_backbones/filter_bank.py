@@ -4,6 +4,7 @@ from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from mmavs.audio.log_mel import HOP, SAMPLE_RATE, WINDOW
+from mmavs.utils.precision import disable_autocast
 
 FFT_SIZE = 512
 NUM_MELS = 128
@@ -32,7 +33,7 @@ class KaldiFilterBank(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, rows, 128) from waveforms (B, L) at 16 kHz; rows = 1 + (L - 400) // 160."""
-        with torch.autocast(waveform.device.type, enabled=False):
+        with disable_autocast(waveform):
             windows = waveform.float().unfold(1, WINDOW, HOP)
             windows = windows - windows.mean(2, keepdim=True)
             previous = torch.cat((windows[..., :1], windows[..., :-1]), 2)

@@ -21,6 +21,7 @@ from mmavs.models.layers import (
 from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.precision import disable_autocast
 
 # Bound on the values of a hidden map of the mask perceptron in inference (256 MiB, two frames at 512x512).
 MAX_HIDDEN_PER_CHUNK = 2**26
@@ -339,7 +340,7 @@ class AVSegFormerHead(BaseModule):
     def _segment(self, features: Sequence[Tensor], audio: Tensor,
                  with_intermediate: bool = False) -> dict[str, Tensor | list[Tensor]]:
         # Visual tokens (N, S, C), in float32 also under autocast, because the sampling of the encoder needs it
-        with torch.autocast(audio.device.type, enabled=False):
+        with disable_autocast(audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
             shapes = [tuple(x.shape[2:]) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)

@@ -17,6 +17,7 @@ from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import AudioGuidedPyramid, FrameTargets, select_frames
+from mmavs.utils.precision import disable_autocast
 
 # Bound on how much low uncertainty raises a score: odds grow at most e-fold, which keeps clear background.
 MAX_RAISE = 1.
@@ -183,7 +184,7 @@ class RAVSHead(BaseModule):
         outputs = self._segment(select_frames(x, frames), features[0].shape[2:])
         scores, masks = self._as_classes(outputs['scores'], targets.masks)
 
-        with torch.autocast(x.device.type, enabled=False):
+        with disable_autocast(x):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
             ce = frame_cross_entropy(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)

@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from mmavs.utils.precision import disable_autocast
+
 # Bound on the distances in memory (64 MiB of float32); all of them would be 1 GiB for a frame of 512x512 at stride 4.
 MAX_DISTANCES_PER_CHUNK = 2**24
 
@@ -36,7 +38,7 @@ def group_by_density_peaks(tokens: Tensor,
     x = tokens.float() * channels**-0.5
     x = x - x.mean(1, keepdim=True)
 
-    with torch.autocast(x.device.type, enabled=False):
+    with disable_autocast(x):
         # Density rho
         density = x.new_empty(num, length)
         largest = x.new_zeros(num)

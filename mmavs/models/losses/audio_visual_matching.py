@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 
 def foreground_features(logits: Tensor, visual_map: Tensor, masks: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class AudioVisualMatchingLoss(nn.Module):
             audio_features: Audio features (n, C) of each of these stages.
             masks: (n, H, W) uint8 ground truth, 255 = unlabelled.
         """
-        with torch.autocast(logits.device.type, enabled=False):
+        with disable_autocast(logits):
             total = torch.stack([
                 self._distances(foreground_features(logits.float(), visual_map.float(), masks), audio.float()).sum()
                 for visual_map, audio in zip(visual_maps, audio_features)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 from .frame_losses import mean_of_frames
 
@@ -65,7 +66,7 @@ class EvidenceLoss(nn.Module):
         masks = F.interpolate(masks.unsqueeze(1), evidence.shape[2:], mode='nearest-exact').squeeze(1)
         valid_pixels = masks != 255
         labels = masks.long() * valid_pixels
-        with torch.autocast(evidence.device.type, enabled=False):
+        with disable_autocast(evidence):
             alpha = evidence.float() + 1
             misleading = alpha.scatter(1, labels.unsqueeze(1), 1.)
             ramp = (self.steps / self.ramp_steps).clamp(max=1)

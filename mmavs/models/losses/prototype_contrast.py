@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 
 def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, logit_scale: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class PACLoss(nn.Module):
             raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
                              f'{len(prototypes)} prototypes: num_events of GenerateEventLabels in the pipeline and '
                              'the number of prototypes of the head must agree')
-        with torch.autocast(audio.device.type, enabled=False):
+        with disable_autocast(audio):
             audio = F.normalize(self.audio_proj(audio.float()), dim=-1)
             prototypes = F.normalize(self.proto_proj(prototypes.float()), dim=-1)
             return prototype_audio_contrast(audio, prototypes, events, self.logit_scale)

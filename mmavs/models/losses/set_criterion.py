@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.precision import disable_autocast
 
 from .dice import dice_loss
 from .matching import Segments, assign_queries, matching_costs
@@ -84,7 +85,7 @@ class SetCriterion(nn.Module):
             frames: (n,) int64 on the CPU, indices of the labelled ones of the N frames.
         """
         class_logits, mask_logits = zip(*predictions)
-        with torch.autocast(mask_logits[0].device.type, enabled=False):
+        with disable_autocast(mask_logits[0]):
             class_logits = torch.stack([select_frames(logits, frames) for logits in class_logits]).float()
             queries = self._match(class_logits, mask_logits, segments, frames)
             loss_cls = self._class_loss(class_logits, segments, queries)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import DeformableEncoderLayer, encode_pyramid, split_levels
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 
 @MODELS.register_module()
@@ -69,7 +70,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             mask_features (N, C, h, w) at the size of the finest level, and the encoded maps (N, C, h_l, w_l) of the
             other levels, coarsest first.
         """
-        with torch.autocast(features[0].device.type, enabled=False):
+        with disable_autocast(features[0]):
             finest, *others = (x.float() for x in features)
             maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
             tokens = encode_pyramid(self.layers, maps, self.level_embed)
