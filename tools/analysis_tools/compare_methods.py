@@ -46,7 +46,7 @@ AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
     'pretrained/vggish_tiny_drawn-pitches.pth': tuple(sorted(set(TWIN_PITCHES), reverse=True)),
 }
-SUBSETS = {folder: subset for subset, folder in DIRECTORIES.items()}
+SUBSETS = {directory: subset for subset, directory in DIRECTORIES.items()}
 FRAME_SIZE = (96, 96)
 
 

@@ -53,7 +53,7 @@ CLASSES = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'cloc
 
 @dataclass
 class Extent:
-    """How much a check does.
+    """Extent of a check: which configs, how many steps, on how many processes.
 
     Attributes:
         configs: Config files or names of models that take a training step and predict.
