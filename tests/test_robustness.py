@@ -265,7 +265,7 @@ def test_tool_refuses_files_that_are_no_results(text, run_tool, tmp_path):
 
 @pytest.mark.parametrize('text', ['noise:nan', 'noise:inf', 'noise:-1e400', 'mixture:nan', 'mixture:-inf'])
 def test_levels_are_finite(text):
-    with pytest.raises(ValueError, match='the level .* is no number'):
+    with pytest.raises(ValueError, match='the level .* is not a number'):
         AudioCondition.parse(text)
 
 
