@@ -5,11 +5,11 @@ import argparse
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.synthesis.synthesize import make_clip, visible_objects
+from mmavs.utils.progress import track_progress
 
 
 def largest(objects: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def main() -> None:
     args = parse_args()
     ious = {(subset, name): [] for name in PREDICTORS for subset in args.subsets}
     for subset in args.subsets:
-        for index in track(range(args.clips), subset):
+        for index in track_progress(range(args.clips), subset):
             clip = subset, 'test', index, args.seed, args.size
             sounding = torch.from_numpy(make_clip(*clip).masks > 0)
             objects = visible_objects(*clip)
