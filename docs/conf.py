@@ -51,7 +51,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-# A reference to something of mmavs that does not exist is a warning; other packages and private names are not looked up.
+# A reference to something of mmavs that does not exist is a warning. Other packages and private names are exempt.
 nitpicky = True
 nitpick_ignore_regex = [('py:.*', r'(?!mmavs\b).*|.*\._\w+')]
 

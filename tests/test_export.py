@@ -11,7 +11,7 @@ import test_tpavi_head
 import torch
 from small_models import small_config
 from test_converters import linear, norm, randoms, swin_shapes, vct_shapes, vggish_shapes
-from test_parity import FOLDERS
+from test_parity import CASES
 
 from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.checkpoint.converters import CONVERTERS, Rename, export_weights
@@ -77,13 +77,14 @@ def test_export_restores_published_weights_exactly(case):
     check_round_trip(case.split()[0].removesuffix('-v1'), PUBLISHED[case]())
 
 
-@pytest.mark.parametrize('folder', [x for x in FOLDERS if (x / 'spec.json').is_file()], ids=lambda folder: folder.name)
-def test_export_restores_weights_of_released_models_exactly(folder):
+@pytest.mark.parametrize(
+    'directory', [x for x in CASES if (x / 'spec.json').is_file()], ids=lambda directory: directory.name)
+def test_export_restores_weights_of_released_models_exactly(directory):
     """All names and shapes of the authors' models; neighboring values differ, and so do tensors of one shape."""
-    method = json.loads((folder / 'case.json').read_text())['method'].removesuffix('-v1')
+    method = json.loads((directory / 'case.json').read_text())['method'].removesuffix('-v1')
     if method not in CONVERTERS:
         pytest.skip(f'no converter of {method}')
-    shapes = json.loads((folder / 'spec.json').read_text())['state_dict']
+    shapes = json.loads((directory / 'spec.json').read_text())['state_dict']
     weights = {
         key: torch.arange(i, i + torch.Size(shape).numel(), dtype=torch.int32).view(shape)
         for i, (key, (shape, *_)) in enumerate(shapes.items())

@@ -276,7 +276,7 @@ def test_results_of_older_versions_are_read_under_the_current_names(tmp_path):
 
 @pytest.mark.parametrize('text', ['noise:nan', 'noise:inf', 'noise:-1e400', 'mixture:nan', 'mixture:-inf'])
 def test_levels_are_finite(text):
-    with pytest.raises(ValueError, match='the level .* is no number'):
+    with pytest.raises(ValueError, match='the level .* is not a number'):
         AudioCondition.parse(text)
 
 

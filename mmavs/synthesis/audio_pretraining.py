@@ -34,7 +34,7 @@ def pretrain_audio_backbone(config: dict,
         out: File to write, for ``init_cfg=dict(type='Pretrained', checkpoint=...)`` of both kinds of output.
         steps: Training steps of Adam with a learning rate from 1e-3 to 0.
         batch_size: Seconds of audio in a step.
-        pitches: Factors on the frequencies of the sounds. Each pitch of a category is a class of its own.
+        pitches: Factors on the frequencies. Each pitch of a category is a class of its own.
         seed: Seed of weights and sounds.
         device: Device to train on.
 

@@ -1,4 +1,4 @@
-"""Synthesize the sounds of objects: one family of timbres per category, without pauses within a second."""
+"""Synthesize the audio of objects: one family of timbres per category, without pauses within a second."""
 from fractions import Fraction
 from math import ceil
 
