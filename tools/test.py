@@ -8,10 +8,8 @@ from mmengine.dist import is_main_process
 
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
-from mmavs.utils.cli import add_run_arguments, set_work_dir
-from mmavs.utils.config import load_config
+from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.terminal import quiet_libraries
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,9 +31,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
-    quiet_libraries()
-    config = load_config(args.config, args.cfg_options)
-    set_work_dir(config, args.config, args.work_dir)
+    config = load_run_config(args)
     if args.out and args.out_item == 'pred':
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         config.test_evaluator = [*evaluators, dict(type='SaveMasks', path=args.out)]

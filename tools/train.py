@@ -5,10 +5,8 @@ import os.path as osp
 import sys
 
 from mmavs.engine.launch import build_runner
-from mmavs.utils.cli import add_run_arguments, set_work_dir
-from mmavs.utils.config import load_config
+from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.terminal import quiet_libraries
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,9 +21,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
-    quiet_libraries()
-    config = load_config(args.config, args.cfg_options)
-    set_work_dir(config, args.config, args.work_dir)
+    config = load_run_config(args)
     if args.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')

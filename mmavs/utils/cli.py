@@ -1,8 +1,11 @@
-"""Command-line arguments and the default work directory that the tools share."""
+"""Command-line arguments that the tools share, and the config that they select."""
 import argparse
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+
+from mmavs.utils.config import load_config
+from mmavs.utils.terminal import quiet_libraries
 
 
 def add_config(parser: argparse.ArgumentParser, **options) -> None:
@@ -39,6 +42,17 @@ def add_run_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False,
                         help='directory of logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
     add_cfg_options(parser, **cfg_options)
     add_launcher(parser)
+
+
+def load_run_config(args: argparse.Namespace) -> Config:
+    """Load the config that the arguments of :func:`add_run_arguments` select, with its work directory.
+
+    Messages of other libraries are kept off the terminal.
+    """
+    quiet_libraries()
+    config = load_config(args.config, args.cfg_options)
+    set_work_dir(config, args.config, args.work_dir)
+    return config
 
 
 def set_work_dir(config: Config, config_file: str, work_dir: str | None = None) -> None:

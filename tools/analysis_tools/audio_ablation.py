@@ -9,10 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmavs.analysis.audio_ablation import audio_ablation
-from mmavs.utils.cli import add_run_arguments, set_work_dir
-from mmavs.utils.config import load_config
+from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.terminal import quiet_libraries
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,9 +23,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
-    quiet_libraries()
-    config = load_config(args.config, args.cfg_options)
-    set_work_dir(config, args.config, args.work_dir)
+    config = load_run_config(args)
     scores = audio_ablation(config, args.checkpoint, args.launcher)
     if not is_main_process():
         return
