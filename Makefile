@@ -13,7 +13,7 @@ ARGS ?=
 .PHONY: help env lint test docs demo clean
 
 help:
-	@echo 'make demo    make a small data set, train VCT on it, test it, draw the results (CPU, a few minutes)'
+	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'
@@ -34,7 +34,7 @@ docs: env
 	@echo docs/_build/html/index.html
 
 demo: env
-	@PYTHONWARNINGS=ignore $(BIN)/python demo/run_demo.py $(ARGS)
+	@$(BIN)/python demo/run_demo.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .ruff_cache *.egg-info build docs/_build docs/generated

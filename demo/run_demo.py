@@ -1,16 +1,15 @@
 #!/usr/bin/env python
-"""From nothing to sounding masks: make clips, train a small VCT on the CPU, test it, draw what it does.
+"""Make synthetic clips, train a small VCT on the CPU, test it and draw its predictions.
 
-Needs no download. Data go to ``data/synthetic``, results to ``work_dirs/demo``:
+Nothing is downloaded. Clips are written to ``data/synthetic``, results to ``work_dirs/demo``:
 
-- ``report.json``: metrics on the MS3-style test split with the clips' own sound, muted, and with swapped sounds;
+- ``report.json``: metrics on the MS3-style test split with original, muted and swapped audio;
 - ``contact_sheet.png``: frames, ground truth, prediction and spectrogram of test clips;
-- ``overlay.mp4``: a test clip with its sound, ground truth beside prediction.
+- ``overlay.mp4``: a test clip with audio, ground truth and prediction side by side.
 """
 import argparse
 import json
 import time
-import warnings
 from pathlib import Path
 
 import cv2
@@ -25,6 +24,7 @@ from mmavs.engine.launch import build_runner
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,18 +34,18 @@ CONSOLE = Console()
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Make clips, train a small VCT, test it and draw the results')
     parser.add_argument('--config', default=str(ROOT / 'configs/vct/vct_tiny_synthetic.py'))
-    parser.add_argument('--data', type=Path, default=ROOT / 'data/synthetic', help='folder of the clips')
-    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo', help='folder of the results')
-    parser.add_argument('--quick', action='store_true', help='a few clips and iterations, to see that everything runs')
+    parser.add_argument('--data', type=Path, default=ROOT / 'data/synthetic', help='directory of the clips')
+    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo', help='directory of the results')
+    parser.add_argument('--quick', action='store_true', help='use a few clips and iterations, to test the installation')
     return parser.parse_args()
 
 
 def make_clips(data: Path, num_train: int, num_val: int, num_test: int) -> None:
-    """Write the training and validation clips (AVSS style) and the test clips (MS3 style), unless they are there."""
+    """Write the training and validation clips (AVSS style) and the test clips (MS3 style) unless they exist."""
     CONSOLE.rule('1. clips')
     synthesize_clips(data, 'avss', num_train, num_val, num_test=0, workers=2)
     synthesize_clips(data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=2)
-    CONSOLE.print(f'{num_train} AVSS-style clips to learn from, {num_test} MS3-style clips to be tested on')
+    CONSOLE.print(f'{num_train} AVSS-style clips for training, {num_test} MS3-style clips for testing')
 
 
 def train(config) -> Path:
@@ -57,9 +57,9 @@ def train(config) -> Path:
 
 
 def print_scores(scores: dict[str, dict[str, float]]) -> None:
-    table = Table('sound', 'M_J', 'M_F', title='MS3-style test split: does the model listen?')
-    for sound, metrics in scores.items():
-        table.add_row(sound, f"{metrics['avsbench/M_J']:.3f}", f"{metrics['avsbench/M_F']:.3f}")
+    table = Table('audio', 'M_J', 'M_F', title='Audio ablation, MS3-style test split')
+    for audio, metrics in scores.items():
+        table.add_row(audio, f"{metrics['avsbench/M_J']:.3f}", f"{metrics['avsbench/M_F']:.3f}")
     CONSOLE.print(table)
 
 
@@ -75,7 +75,7 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
         clip = dataset[index]
         batch = model.data_preprocessor(dict(inputs=[clip['inputs']], data_samples=[clip['data_samples']]))
         sample, = model(**batch, mode='predict')
-        # What is foreground for the benchmark is shown, whatever the class.
+        # Show the foreground of the benchmark, regardless of the class.
         sample.pred_sem_seg = (sample.foreground_prob > 0.5).byte()
         frames = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
                   for path in dataset.get_data_info(index)['frame_paths']]
@@ -89,12 +89,12 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
 def main() -> None:
     args = parse_args()
     start = time.time()
-    warnings.filterwarnings('ignore')
     make_clips(args.data, *((8, 2, 4) if args.quick else (300, 30, 60)))
 
+    quiet_libraries()
     config = load_config(args.config)
-    for name, folder in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources')):
-        config[f'{name}_dataloader'].dataset.data_root = str(args.data / folder)
+    for split, directory in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources')):
+        config[f'{split}_dataloader'].dataset.data_root = str(args.data / directory)
     config.work_dir = str(args.work_dir)
     config.log_level = 'ERROR'
     config.custom_hooks.append(dict(type='ProgressBarHook'))
@@ -108,7 +108,7 @@ def main() -> None:
     report = Path(config.work_dir) / 'report.json'
     report.write_text(json.dumps(scores, indent=2) + '\n')
 
-    CONSOLE.rule('4. pictures')
+    CONSOLE.rule('4. figures')
     draw(config, checkpoint)
     for name in ('report.json', 'contact_sheet.png', 'overlay.mp4'):
         CONSOLE.print(args.work_dir / name)

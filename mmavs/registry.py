@@ -1,18 +1,24 @@
-"""The registries of mmavs: children of MMEngine's, scope ``mmavs``.
+"""Registries of mmavs: children of MMEngine's, scope ``mmavs``.
 
 Components of MMSegmentation and MMPretrain are reachable from configs by their scope prefix, for example
 ``dict(type='mmseg.SwinTransformer')`` or ``dict(type='mmpretrain.ConvNeXt')``: importing their registries here links
 them under MMEngine's root registries.
 """
+import warnings
+
 import mmpretrain.registry  # noqa: F401
 import mmseg.registry  # noqa: F401
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+with warnings.catch_warnings():
+    # mmcv without compiled ops advises another package here; mmavs samples in plain PyTorch instead.
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    import mmcv.cnn.bricks.transformer  # noqa: F401
+
 import mmavs.checkpoint.mmengine_schemes  # noqa: F401 (from here on MMEngine loads checkpoints through it)
 
 MODELS = Registry('model', parent=root.MODELS, scope='mmavs', locations=['mmavs.models'])
-TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, scope='mmavs', locations=['mmavs.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmavs', locations=['mmavs.datasets'])
 DATA_SAMPLERS = Registry('data sampler', parent=root.DATA_SAMPLERS, scope='mmavs', locations=['mmavs.datasets'])
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, scope='mmavs', locations=['mmavs.datasets.transforms'])
@@ -26,10 +32,10 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
 
-# MMEngine warns where a scope lacks one of its registries; to these mmavs adds nothing.
+# MMEngine warns if a scope lacks one of its registries; mmavs adds nothing to these.
 UNEXTENDED = [
     Registry(parent.name, parent=parent, scope='mmavs', locations=[])
     for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS, root.MODEL_WRAPPERS,
                    root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.PARAM_SCHEDULERS, root.RUNNERS, root.RUNNER_CONSTRUCTORS,
-                   root.STRATEGIES, root.VISBACKENDS, root.WEIGHT_INITIALIZERS)
+                   root.STRATEGIES, root.TASK_UTILS, root.VISBACKENDS, root.WEIGHT_INITIALIZERS)
 ]

@@ -1,4 +1,4 @@
-"""Tiny trees in the layouts of AVSBench, written for a test."""
+"""Write tiny datasets in the layouts of AVSBench, for tests."""
 import csv
 import json
 import pickle
@@ -14,40 +14,40 @@ NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)
 
 
 def write_csv(path: Path, header: str, rows: list[list]) -> None:
-    """A CSV file with a header of comma-separated names."""
+    """Write a CSV file with a header of comma-separated names."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w', newline='') as file:
         csv.writer(file).writerows([header.split(','), *rows])
 
 
 def write_image(path: Path, array: np.ndarray) -> None:
-    """A PNG or JPEG file."""
+    """Write a PNG or JPEG file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
 
 
 def write_wav(path: Path, seconds: float = 5.0, rate: int = 16000, channels: int = 1, level: float = 0.1) -> None:
-    """Noise, or silence with level 0."""
+    """Write a wav file of noise, or of silence with level 0."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.random.default_rng(0).normal(0, level, (int(seconds * rate), channels)).clip(-1, 1)
     soundfile.write(path, samples, rate, subtype='PCM_16')
 
 
 def write_log_mel(path: Path, num_examples: int = 5) -> None:
-    """A plain pickle of a tensor that requires a gradient, as AVSBench ships them."""
+    """Write a plain pickle of a tensor that requires a gradient, as AVSBench ships them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     path.write_bytes(pickle.dumps(torch.randn(num_examples, 1, 96, 64, requires_grad=True)))
 
 
 def random_frame(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Coarse noise, so that JPEG and resizing keep it recognisable."""
+    """Coarse noise, which stays recognizable after JPEG compression and resizing."""
     coarse = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height)))
 
 
 def write_s4(root: Path, clips: int = 2, size: tuple[int, int] = (40, 48)) -> Path:
-    """S4 with ``clips`` clips in each split, of the categories dog_barking and male_speech by turns."""
+    """Write S4 with ``clips`` clips in each split, alternating between dog_barking and male_speech."""
     rng, rows = np.random.default_rng(0), []
     for split in SPLITS:
         for i in range(clips):
@@ -68,7 +68,7 @@ def write_s4(root: Path, clips: int = 2, size: tuple[int, int] = (40, 48)) -> Pa
 
 
 def write_ms3(root: Path, clips: int = 2, size: tuple[int, int] = (40, 48), mask_prior: bool = False) -> Path:
-    """MS3 with ``clips`` clips in each split; frames hold their mask in the blue channel (0 or 255)."""
+    """Write MS3 with ``clips`` clips in each split; frames hold their mask in the blue channel (0 or 255)."""
     rng, rows = np.random.default_rng(1), []
     for split in SPLITS:
         for i in range(clips):
@@ -91,7 +91,7 @@ def write_ms3(root: Path, clips: int = 2, size: tuple[int, int] = (40, 48), mask
 
 
 def write_avss(root: Path, labels: str = 'labels_semantic', size: tuple[int, int] = (36, 60)) -> Path:
-    """AVSS with a clip of each part in each split; ``labels`` is the folder of labels to write."""
+    """Write AVSS with a clip of each part in each split; ``labels`` is the directory of labels to write."""
     from mmavs.utils.palette import voc_palette
     rng, rows = np.random.default_rng(2), []
     palette = np.array(voc_palette(71), np.uint8)

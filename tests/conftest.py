@@ -1,4 +1,4 @@
-"""What the tests share: threads, data sets, and the tools called in this process."""
+"""Fixtures of the tests: threads, datasets, and the tools called in this process."""
 import importlib.util
 import os
 import sys

@@ -1,7 +1,7 @@
-"""The model of any config with few channels and layers, and clips that suit it.
+"""Small versions of the model of any config, and clips for them.
 
-Parts keep what the config says of them but for their sizes: every argument of a constructor that is named in ``SIZES``
-(or, for one type, in ``SIZES_OF``) is replaced, whether the config states it or not.
+Only sizes change: every constructor argument named in ``SIZES`` (or, for one type, in ``SIZES_OF``) is replaced, even
+if the config does not set it.
 """
 import inspect
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from mmavs.structures import AVSDataSample
 
 FRAME = 64
 CHANNELS = (32, 64, 128, 256)
-# GroupNorm has 32 groups: with 32 channels it would take all that is the same at every pixel off.
+# GroupNorm has 32 groups: with 32 channels it would remove everything that is the same at every pixel.
 SIZES = dict(
     embed_dims=64, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
     num_encoder_layers=1, num_decoder_layers=2, query_ffn_dims=16, mask_dims=32, in_channels=CHANNELS,
@@ -44,12 +44,12 @@ BACKBONES = {
     'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
     'BEATs': dict(patch_dims=8, embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16, conv_size=8, conv_groups=2),
     'AST': dict(
-        arch=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16), folder=None),
+        arch=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16), directory=None),
 }
 
 
 def small_config(path: str | Path) -> ConfigDict:
-    """The model of a config, made small."""
+    """Small version of the model of a config."""
     init_default_scope('mmavs')
     model = Config.fromfile(path).model
     shrink_backbone(model.backbone)
@@ -90,7 +90,7 @@ def shrink(part: ConfigDict) -> None:
     part.update({name: value for name, value in SIZES.items() if name in accepted})
     part.update(SIZES_OF.get(part.type, {}))
     if num_queries is not None:
-        part.num_queries = min(num_queries, SIZES['num_queries'])  # a single one is a case of its own
+        part.num_queries = min(num_queries, SIZES['num_queries'])  # a single query is a special case
 
 
 def components(node: object) -> Iterator[ConfigDict]:
@@ -100,16 +100,16 @@ def components(node: object) -> Iterator[ConfigDict]:
         yield from components(child)
 
 
-def make_clip(model, num_frames, labelled=None, valid=None, sound='waveform') -> tuple[dict, AVSDataSample]:
-    """One packed clip that suits the model: a rectangle of the last class in each labelled frame."""
+def make_clip(model, num_frames, labelled=None, valid=None, audio='waveform') -> tuple[dict, AVSDataSample]:
+    """One packed clip for a model: a rectangle of the last class in each labelled frame."""
     head = model.decode_head
     inputs = dict(frames=torch.randint(0, 256, (num_frames, 3, FRAME, FRAME), dtype=torch.uint8))
     if model.mask_prior is not None:
         inputs['mask_prior'] = torch.randint(0, 256, (num_frames, 3, FRAME, FRAME), dtype=torch.uint8)
-    if sound == 'waveform':
-        ears = model.audio_backbone
-        seconds = num_frames * ears.examples_per_frame
-        inputs['waveform'] = torch.randn(*(2, ) * ears.stereo, seconds * 16000) * 0.1
+    if audio == 'waveform':
+        seconds = num_frames * model.audio_backbone.examples_per_frame
+        shape = (2, seconds * 16000) if model.audio_backbone.stereo else (seconds * 16000, )
+        inputs['waveform'] = torch.randn(shape) * 0.1
     else:
         inputs['log_mel'] = torch.randn(num_frames, 1, 96, 64)
     sample = AVSDataSample(metainfo=dict(clip_id='clip', img_shape=(FRAME, FRAME), out_shape=(FRAME, FRAME)))
@@ -139,11 +139,11 @@ def predict(model, *clips) -> list[AVSDataSample]:
     return model.eval()(**preprocess(model, clips), mode='predict')
 
 
-def wake_up(model: nn.Module) -> None:
-    """Give parts that begin as identity or constant something to do: else what is before them gets no gradient."""
+def randomize_constant_init(model: nn.Module) -> None:
+    """Randomize parts that are initialized as identity or constant: otherwise no gradient would pass them."""
     for module in model.modules():
         if isinstance(module, MultiScaleDeformableAttention):
-            # Fresh deformable attention does not look at its queries yet.
+            # Initial deformable attention does not depend on its queries.
             nn.init.normal_(module.sampling_offsets.weight, std=0.1)
             nn.init.normal_(module.attention_weights.weight, std=0.1)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not module.weight.any():

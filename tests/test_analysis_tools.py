@@ -1,4 +1,4 @@
-"""The scripts of tools/analysis_tools that look at data, logs and models."""
+"""The scripts of tools/analysis_tools that inspect data, logs and models."""
 import json
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_flops_are_printed_with_and_without_the_branches(run_tool, capsys, monke
     assert plain == pytest.approx(whole - sum(branches), abs=0.2) and min(branches) > 1
 
 
-def test_figures_are_written_into_a_metafile_and_nothing_else(run_tool, tmp_path):
+def test_numbers_are_written_into_a_metafile_and_nothing_else(run_tool, tmp_path):
     text = (
         '# A comment\nModels:\n  - Name: tiny\n    In Collection: X\n    Config: configs/vct/vct_tiny_synthetic.py\n'
         '    Metadata:\n      FLOPs: 1\n      Training Data: none  # kept\n  - Name: other\n'
@@ -64,18 +64,18 @@ def test_figures_are_written_into_a_metafile_and_nothing_else(run_tool, tmp_path
 # ---- browse_dataset.py ----
 
 
-def test_clips_are_drawn_as_the_pipeline_leaves_them(run_tool, synthetic_root, tmp_path, capsys):
+def test_clips_are_drawn_after_the_pipeline(run_tool, synthetic_root, tmp_path, capsys):
     arguments = ('tests/configs/vct_tiny_s4.py', '--number', 2, '--first', 1, '--cfg-options',
                  f"train_dataloader.dataset.data_root={synthetic_root / 'Single-source'}")
-    pictures = []
-    for folder in ('first', 'second'):
-        run_tool('analysis_tools/browse_dataset', REPOSITORY / arguments[0], '--out-dir', tmp_path / folder,
+    runs = []
+    for directory in ('first', 'second'):
+        run_tool('analysis_tools/browse_dataset', REPOSITORY / arguments[0], '--out-dir', tmp_path / directory,
                  *arguments[1:])
-        files = sorted((tmp_path / folder).glob('*.png'))
+        files = sorted((tmp_path / directory).glob('*.png'))
         assert [file.name.split('_')[0] for file in files] == ['00001', '00002']
-        pictures.append([cv2.imread(str(file)) for file in files])
+        runs.append([cv2.imread(str(file)) for file in files])
     assert str(files[0]) in capsys.readouterr().out
-    for first, second in zip(*pictures):
+    for first, second in zip(*runs):
         assert first.shape[0] > 200 and first.std() > 10
         np.testing.assert_array_equal(first, second)
     with pytest.raises(SystemExit, match='--first 99: the split train has 6 clips'):
@@ -85,14 +85,14 @@ def test_clips_are_drawn_as_the_pipeline_leaves_them(run_tool, synthetic_root, t
 # ---- analyze_logs.py ----
 
 
-def write_log(folder, lines):
-    log = folder / 'vis_data/scalars.json'
+def write_log(directory, lines):
+    log = directory / 'vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text(''.join(line if isinstance(line, str) else json.dumps(line) + '\n' for line in lines))
     return log
 
 
-def test_logs_of_a_resumed_training_are_put_together(run_tool, tmp_path, capsys, monkeypatch):
+def test_logs_of_a_resumed_training_are_merged(run_tool, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '120')
     train = [dict(loss=float(10 - step), time=0.5, data_time=0.1, iter=step, step=step) for step in range(1, 6)]
     write_log(tmp_path / '20260101_000000', [*train, '{"loss": 3.0, "st'])
@@ -109,12 +109,12 @@ def test_logs_of_a_resumed_training_are_put_together(run_tool, tmp_path, capsys,
     assert cv2.imread(str(tmp_path / 'curves.png')).std() > 5
 
 
-def test_what_is_no_log_is_said(run_tool, tmp_path):
-    with pytest.raises(SystemExit, match='neither a scalars.json nor a work dir'):
+def test_files_that_are_not_logs_are_refused(run_tool, tmp_path):
+    with pytest.raises(SystemExit, match='neither a scalars.json nor a work directory'):
         run_tool('analysis_tools/analyze_logs', tmp_path)
     log = write_log(tmp_path, ['no json\n', dict(step=1)])
-    with pytest.raises(SystemExit, match='scalars.json: line 1 is no record of MMEngine'):
+    with pytest.raises(SystemExit, match='scalars.json: line 1 is not a record of MMEngine'):
         run_tool('analysis_tools/analyze_logs', log)
     log.write_text('{"loss": 1.0, "step": 1}\n')
-    with pytest.raises(SystemExit, match='los is in none of the logs, which have loss'):
+    with pytest.raises(SystemExit, match='los is in none of the logs, which hold loss'):
         run_tool('analysis_tools/analyze_logs', log, '--keys', 'los')

@@ -1,4 +1,4 @@
-"""init_model and inference_clip."""
+"""Tests of init_model and inference_clip."""
 import numpy as np
 import pytest
 import torch
@@ -58,46 +58,46 @@ def clip(num_frames=3, height=40, width=72):
     return np.random.default_rng(0).integers(0, 256, (num_frames, height, width, 3), dtype=np.uint8)
 
 
-def sound(seconds=3, rate=16000):
+def audio(seconds=3, rate=16000):
     return np.random.default_rng(1).uniform(-0.5, 0.5, int(seconds * rate)).astype(np.float32)
 
 
 def test_predictions_have_the_size_of_the_frames(model):
-    sample = inference_clip(model, clip(), sound(), 16000)
+    sample = inference_clip(model, clip(), audio(), 16000)
     assert sample.pred_sem_seg.shape == (3, 40, 72) and sample.pred_sem_seg.dtype == torch.uint8
     assert sample.seg_logits.shape == (3, 2, 40, 72) and sample.foreground_prob.shape == (3, 40, 72)
     assert 0 <= sample.foreground_prob.min() and sample.foreground_prob.max() <= 1
     assert sample.img_shape == (64, 64) and not sample.seg_logits.requires_grad
 
 
-def test_every_form_of_the_same_clip_gives_the_same_prediction(model):
-    frames, waveform = clip(), (sound() * 32768).astype(np.int16)
+def test_all_types_of_the_same_clip_give_the_same_prediction(model):
+    frames, waveform = clip(), (audio() * 32768).astype(np.int16)
     expected = inference_clip(model, frames, waveform.astype(np.float32) / 32768, 16000).seg_logits
-    for frames_form in (list(frames), torch.from_numpy(frames)):
-        for waveform_form in (waveform, torch.from_numpy(waveform), np.stack([waveform, waveform], 1)):
-            logits = inference_clip(model, frames_form, waveform_form, 16000).seg_logits
+    for same_frames in (list(frames), torch.from_numpy(frames)):
+        for same_audio in (waveform, torch.from_numpy(waveform), np.stack([waveform, waveform], 1)):
+            logits = inference_clip(model, same_frames, same_audio, 16000).seg_logits
             torch.testing.assert_close(logits, expected)
 
 
-def test_only_the_seconds_of_the_frames_are_heard(model):
-    long, short = sound(5), sound(5)[:32000]
+def test_audio_is_cut_or_padded_to_the_duration_of_the_frames(model):
+    long, short = audio(5), audio(5)[:32000]
     expected = inference_clip(model, clip(), long[:48000], 16000).seg_logits
     torch.testing.assert_close(inference_clip(model, clip(), long, 16000).seg_logits, expected)
     padded = inference_clip(model, clip(), np.pad(short, (0, 16000)), 16000).seg_logits
     torch.testing.assert_close(inference_clip(model, clip(), short, 16000).seg_logits, padded)
 
 
-def test_what_is_missing_of_the_sound_is_known_where_the_pipeline_says_so(config_file, model):
+def test_missing_audio_is_marked_if_the_pipeline_does_so(config_file, model):
     config = Config.fromfile(config_file)
     config.test_pipeline[3] = config.test_dataloader.dataset.pipeline[3] = dict(type='LoadAudio', mark_end=True)
     marking = init_model(config)
     marking.load_state_dict(model.state_dict())
-    short = sound(5)[:32000]  # two examples, and 0.08 s of the third
-    found, silent = (inference_clip(x, clip(), short, 16000).seg_logits for x in (marking, model))
-    torch.testing.assert_close(found[:2], silent[:2])
-    assert not torch.allclose(found[2], silent[2])
-    complete = inference_clip(marking, clip(), sound(), 16000).seg_logits
-    torch.testing.assert_close(complete, inference_clip(model, clip(), sound(), 16000).seg_logits)
+    short = audio(5)[:32000]  # two examples, and 0.08 s of the third
+    marked, silent = (inference_clip(x, clip(), short, 16000).seg_logits for x in (marking, model))
+    torch.testing.assert_close(marked[:2], silent[:2])
+    assert not torch.allclose(marked[2], silent[2])
+    complete = inference_clip(marking, clip(), audio(), 16000).seg_logits
+    torch.testing.assert_close(complete, inference_clip(model, clip(), audio(), 16000).seg_logits)
 
 
 def test_other_rates_are_resampled(model):
@@ -113,55 +113,55 @@ def test_silence_and_a_single_frame_are_legal(model):
 
 
 def test_a_model_in_training_stays_in_training(model):
-    expected = inference_clip(model, clip(), sound(), 16000).seg_logits
+    expected = inference_clip(model, clip(), audio(), 16000).seg_logits
     model.train()
     try:
-        torch.testing.assert_close(inference_clip(model, clip(), sound(), 16000).seg_logits, expected)
+        torch.testing.assert_close(inference_clip(model, clip(), audio(), 16000).seg_logits, expected)
         assert model.training and not model.audio_backbone.training
     finally:
         model.eval()
 
 
 @pytest.mark.parametrize(('frames', 'error', 'message'), [
-    (clip(0), ValueError, 'there are none'),
+    (clip(0), ValueError, 'frames is empty'),
     (clip() / 255, TypeError, r'frames\[0\] is of type float64, expected uint8'),
     (clip().transpose(0, 3, 1, 2), ValueError, r'has the shape \(3, 40, 72\), expected \(H, W, 3\)'),
     (clip()[..., 0], ValueError, r'expected \(H, W, 3\)'),
     ([clip()[0], clip()[1, 1:]], ValueError, r'frames\[1\] has the shape \(39, 72, 3\)'),
 ])
-def test_wrong_frames_are_refused(model, frames, error, message):
+def test_invalid_frames_are_refused(model, frames, error, message):
     with pytest.raises(error, match=message):
-        inference_clip(model, frames, sound(), 16000)
+        inference_clip(model, frames, audio(), 16000)
 
 
 @pytest.mark.parametrize(('waveform', 'rate', 'error', 'message'), [
     (np.full(16000, np.nan), 16000, ValueError, 'waveform: 16000 of 16000 samples are NaN'),
-    (sound() * 32768, 16000, ValueError, 'waveform: the largest sample is'),
-    (np.zeros(0), 16000, ValueError, 'waveform holds no sample'),
+    (audio() * 32768, 16000, ValueError, 'waveform: the largest sample is'),
+    (np.zeros(0), 16000, ValueError, 'waveform is empty'),
     (np.zeros((2, 16000)), 16000, ValueError, r'shape \(2, 16000\), expected \(L,\) or \(L, channels\)'),
     (np.zeros(16000, np.uint8), 16000, TypeError, 'of type uint8'),
-    (sound(), 0, ValueError, 'rate is 0'),
+    (audio(), 0, ValueError, 'rate is 0'),
 ])
-def test_wrong_sound_is_refused(model, waveform, rate, error, message):
+def test_invalid_waveforms_are_refused(model, waveform, rate, error, message):
     with pytest.raises(error, match=message):
         inference_clip(model, clip(), waveform, rate)
 
 
-def test_mask_priors_are_given_exactly_where_the_model_wants_them(model, tmp_path):
+def test_mask_priors_are_required_exactly_by_models_with_that_branch(model, tmp_path):
     path = tmp_path / 'mask_prior.py'
     path.write_text(CONFIG + PRIOR)
     with_prior = init_model(path)
     priors = clip()[::-1]
-    sample = inference_clip(with_prior, clip(), sound(), 16000, mask_prior=priors)
+    sample = inference_clip(with_prior, clip(), audio(), 16000, mask_prior=priors)
     assert sample.pred_sem_seg.shape == (3, 40, 72)
-    other = inference_clip(with_prior, clip(), sound(), 16000, mask_prior=clip())
+    other = inference_clip(with_prior, clip(), audio(), 16000, mask_prior=clip())
     assert not torch.equal(sample.seg_logits, other.seg_logits)
     with pytest.raises(ValueError, match='mask_prior is missing'):
-        inference_clip(with_prior, clip(), sound(), 16000)
-    with pytest.raises(ValueError, match='mask_prior has 2 pictures'):
-        inference_clip(with_prior, clip(), sound(), 16000, mask_prior=priors[:2])
+        inference_clip(with_prior, clip(), audio(), 16000)
+    with pytest.raises(ValueError, match='mask_prior has 2 images'):
+        inference_clip(with_prior, clip(), audio(), 16000, mask_prior=priors[:2])
     with pytest.raises(ValueError, match='the model has no mask-prior branch'):
-        inference_clip(model, clip(), sound(), 16000, mask_prior=priors)
+        inference_clip(model, clip(), audio(), 16000, mask_prior=priors)
 
 
 def test_a_checkpoint_is_loaded(model, config_file, tmp_path):
@@ -183,7 +183,7 @@ def test_a_checkpoint_of_other_classes_is_refused(model, tmp_path):
     (('num_classes=2', 'num_clases=2'), 'VCTHead takes no such argument: did you mean num_classes'),
     (("output='conv'", "ouput='conv'"), 'VGGish takes no such argument: did you mean output'),
 ])
-def test_a_typo_in_the_config_names_what_was_meant(tmp_path, typo, message):
+def test_a_typo_in_the_config_lists_close_matches(tmp_path, typo, message):
     path = tmp_path / 'typo.py'
     path.write_text(CONFIG.replace(*typo))
     with pytest.raises(ConfigError, match=message) as error:

@@ -1,4 +1,4 @@
-"""Sound files: decoding, channels, rates and what is refused."""
+"""Audio files: decoding, channels, sampling rates and errors."""
 import numpy as np
 import pytest
 import soundfile
@@ -29,13 +29,13 @@ def test_channels_are_averaged(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('rate', [8000, 11025, 22050, 44100, 44101, 48000])
-def test_a_tone_survives_resampling(rate):
+def test_resampling_preserves_a_tone(rate):
     resampled = resample(sine(rate, 2), rate, 16000)
     assert resampled.shape == (32000,) and resampled.dtype == np.float32
     np.testing.assert_allclose(resampled[400:-400], sine(16000, 2)[400:-400], atol=2e-6)
 
 
-def test_resampling_removes_what_the_new_rate_cannot_hold():
+def test_resampling_removes_frequencies_above_the_new_nyquist_frequency():
     assert np.abs(resample(sine(48000, frequency=9000), 48000, 16000)[400:-400]).max() < 1e-4
 
 
@@ -67,7 +67,7 @@ def write_empty(path):
 
 
 def write_text(path):
-    path.write_text('no sound at all')
+    path.write_text('no audio at all')
 
 
 def write_truncated(path):
@@ -79,7 +79,7 @@ def write_truncated(path):
     (write_nan, '1 of 3 samples are NaN'),
     (write_unscaled, 'largest sample is 20000'),
     (write_empty, 'holds no sample'),
-    (write_text, 'not a readable sound file'),
+    (write_text, 'not a readable audio file'),
     (write_truncated, 'truncated'),
 ])
 def test_an_unusable_file_is_refused_by_name(tmp_path, write, message):

@@ -1,10 +1,10 @@
-"""The small audio backbone: what it is trained on, and a file that both kinds of output begin with."""
+"""Pretraining of the small audio backbone: training data, scaling, and weights for both kinds of output."""
 import numpy as np
 import pytest
 import torch
 
 from mmavs.models.audio_backbones import VGGish
-from mmavs.synthesis.audio_pretraining import draw_seconds, pretrain_audio_backbone, scale_outputs
+from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone, sample_seconds, scale_outputs
 
 SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
 
@@ -12,22 +12,22 @@ SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     file = tmp_path_factory.mktemp('pretrained') / 'audio.pth'
-    share = pretrain_audio_backbone(dict(type='VGGish', **SMALL), file, steps=12, batch_size=16)
-    assert 0.5 < share <= 1
+    accuracy = pretrain_audio_backbone(dict(type='VGGish', **SMALL), file, steps=12, batch_size=16)
+    assert 0.5 < accuracy <= 1
     return file
 
 
-def test_seconds_of_sound_are_labelled_with_what_is_in_them():
-    waveforms, present = draw_seconds(np.random.default_rng(0), 64)
+def test_seconds_are_labelled_with_their_categories():
+    waveforms, present = sample_seconds(np.random.default_rng(0), 64)
     assert waveforms.shape == (64, 16000) and waveforms.dtype == torch.float32 and waveforms.abs().max() <= 1
     assert present.shape == (64, 8) and set(present.sum(1).tolist()) == {0, 1, 2}
     level = waveforms.square().mean(1).sqrt()
     assert level[present.sum(1) == 0].max() < 10**(-50 / 20) < 10**(-27 / 20) < level[present.sum(1) > 0].min()
 
 
-def test_a_sound_at_one_pitch_is_another_one_than_at_the_next():
-    alone = draw_seconds(np.random.default_rng(0), 64)[1]
-    waveforms, present = draw_seconds(np.random.default_rng(0), 64, pitches=(1., 0.5))
+def test_each_pitch_of_a_category_is_a_class():
+    alone = sample_seconds(np.random.default_rng(0), 64)[1]
+    waveforms, present = sample_seconds(np.random.default_rng(0), 64, pitches=(1., 0.5))
     assert waveforms.shape == (64, 16000)
     assert present.shape == (64, 16)
     by_pitch = present.view(64, 8, 2)
@@ -36,26 +36,26 @@ def test_a_sound_at_one_pitch_is_another_one_than_at_the_next():
     assert set(alone.sum(1).tolist()) == set(present.sum(1).tolist())
 
 
-def test_same_seed_draws_the_same_seconds():
-    for first, second in zip(draw_seconds(np.random.default_rng(3), 2), draw_seconds(np.random.default_rng(3), 2)):
+def test_same_seed_gives_the_same_seconds():
+    for first, second in zip(sample_seconds(np.random.default_rng(3), 2), sample_seconds(np.random.default_rng(3), 2)):
         assert torch.equal(first, second)
 
 
 def test_scaling_gives_both_outputs_a_root_mean_square_of_one_and_changes_nothing_else():
     torch.manual_seed(0)
     backbone = VGGish(output='embedding', frozen=False, **SMALL)
-    sounds, _ = draw_seconds(np.random.default_rng(0), 8)
-    examples = backbone.log_mel_examples(sounds).flatten(0, 1)
+    waveforms, _ = sample_seconds(np.random.default_rng(0), 8)
+    examples = backbone.log_mel_examples(waveforms).flatten(0, 1)
     with torch.no_grad():
-        before = backbone.features(examples), backbone(sounds, 1)
-        scale_outputs(backbone, sounds)
-        after = backbone.features(examples), backbone(sounds, 1)
+        before = backbone.features(examples), backbone(waveforms, 1)
+        scale_outputs(backbone, waveforms)
+        after = backbone.features(examples), backbone(waveforms, 1)
     for old, new in zip(before, after):
         torch.testing.assert_close(new, old / old.square().mean().sqrt(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('output', ['embedding', 'conv'])
-def test_the_file_initialises_both_kinds_of_output(weights, output):
+def test_the_file_initializes_both_kinds_of_output(weights, output):
     backbone = VGGish(output=output, init_cfg=dict(type='Pretrained', checkpoint=str(weights)), **SMALL)
     backbone.init_weights()
     expected = torch.load(weights, weights_only=True)['state_dict']

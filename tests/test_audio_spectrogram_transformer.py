@@ -16,7 +16,7 @@ def transformers():
     return pytest.importorskip('transformers', reason='the optional library transformers is not installed')
 
 
-def sound(seconds, num_clips=1):
+def make_waveform(seconds, num_clips=1):
     generator = torch.Generator().manual_seed(0)
     return torch.empty(num_clips, int(16000 * seconds)).uniform_(-0.9, 0.9, generator=generator)
 
@@ -31,18 +31,18 @@ def small(**options):
     return model
 
 
-def saved(transformers, folder, **arch):
-    """A classifier as the library saves it, for 10.24 s of sound, with random positions."""
+def saved(transformers, directory, **arch):
+    """A classifier as the library saves it, for 10.24 s of audio, with random positions."""
     torch.manual_seed(1)
     model = transformers.ASTForAudioClassification(transformers.ASTConfig(**dict(SMALL, **arch))).eval()
     torch.nn.init.normal_(model.audio_spectrogram_transformer.embeddings.position_embeddings)
-    model.save_pretrained(folder)
+    model.save_pretrained(directory)
     return model.audio_spectrogram_transformer
 
 
-def test_a_frame_may_hear_several_examples_and_both_channels(transformers):
+def test_frame_may_have_several_examples_and_two_channels(transformers):
     one, three, stereo = small(), small(examples_per_frame=3), small(examples_per_frame=3, stereo=True)
-    left, right = sound(3.2, num_clips=2).unsqueeze(1)
+    left, right = make_waveform(3.2, num_clips=2).unsqueeze(1)
     of_left, of_right = (one(side, 3).flatten(1, 2).unsqueeze(1) for side in (left, right))
     assert of_left.shape == (1, 1, 3 * 108, 16)
     torch.testing.assert_close(three(left, 1), of_left)
@@ -74,14 +74,14 @@ def test_positions_are_cut_from_the_middle():
 
 
 def test_filter_bank_is_that_of_the_library(transformers):
-    waveform = sound(1.2)
+    waveform = make_waveform(1.2)
     extractor = transformers.ASTFeatureExtractor(max_length=118)
     expected = extractor(waveform[0].numpy(), sampling_rate=16000, return_tensors='np')['input_values']
     np.testing.assert_allclose(small().filter_bank(waveform).numpy(), expected, atol=1e-4)
 
 
 def test_a_frame_has_108_tokens_of_its_own_second(transformers):
-    model, waveform = small(), sound(5, num_clips=2)
+    model, waveform = small(), make_waveform(5, num_clips=2)
     tokens = model(waveform, 5)
     assert model.grid == (9, 12) and tokens.shape == (2, 5, 108, 16) and model.embed_dims == 16
     begin = int(3 * 0.96 * 16000)
@@ -104,18 +104,18 @@ def test_tokens_are_ordered_by_time_then_frequency(transformers):
         torch.testing.assert_close(tokens[12 * time + frequency], published[9 * frequency + time])
 
 
-def test_frames_after_the_end_of_the_sound_have_zeros(transformers):
-    model, waveform = small(), sound(3)
+def test_frames_after_the_end_of_the_audio_have_zeros(transformers):
+    model, waveform = small(), make_waveform(3)
     tokens = model(waveform, 3, torch.tensor([20000]))
     torch.testing.assert_close(tokens, model(waveform[:, :20000], 3))
     assert tokens[0, 1].any() and not tokens[0, 2].any()
 
 
-def test_weights_come_from_a_local_folder(transformers, tmp_path):
+def test_weights_come_from_a_local_directory(transformers, tmp_path):
     source = saved(transformers, tmp_path)
-    model = AST(arch=SMALL, folder=str(tmp_path))
+    model = AST(arch=SMALL, directory=str(tmp_path))
     model.init_weights()
-    waveform = sound(1)
+    waveform = make_waveform(1)
     # The library's own model, told to use nine steps of its positions.
     positions = source.embeddings.position_embeddings.data[:, 2:].view(1, 12, 101, 16)[:, :, 46:55].flatten(1, 2)
     source.embeddings.position_embeddings.data = torch.cat(
@@ -126,27 +126,27 @@ def test_weights_come_from_a_local_folder(transformers, tmp_path):
     torch.testing.assert_close(model(waveform, 1)[0], expected)
 
 
-def test_a_folder_that_does_not_fit_is_refused(transformers, tmp_path):
+def test_directory_of_another_architecture_is_refused(transformers, tmp_path):
     with pytest.raises(FileNotFoundError, match='absent: no config.json there'):
-        AST(arch=SMALL, folder=str(tmp_path / 'absent')).init_weights()
+        AST(arch=SMALL, directory=str(tmp_path / 'absent')).init_weights()
     saved(transformers, tmp_path / 'wide', intermediate_size=32)
     with pytest.raises(ValueError, match=r'intermediate_size=32 \(here 24\)'):
-        AST(arch=SMALL, folder=str(tmp_path / 'wide')).init_weights()
+        AST(arch=SMALL, directory=str(tmp_path / 'wide')).init_weights()
 
 
-def test_a_folder_of_another_model_is_refused(transformers, tmp_path):
+def test_directory_of_another_model_is_refused(transformers, tmp_path):
     config = transformers.ViTConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24, image_size=16)
     transformers.ViTModel(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match='vit'):
-        AST(arch=SMALL, folder=str(tmp_path)).init_weights()
+        AST(arch=SMALL, directory=str(tmp_path)).init_weights()
 
 
 def test_frozen_records_no_gradient_and_tuned_trains_every_parameter(transformers):
     model = small().train()
-    assert not model.training and not model(sound(1).requires_grad_(), 1).requires_grad
+    assert not model.training and not model(make_waveform(1).requires_grad_(), 1).requires_grad
     model = small(frozen=False).train()
-    (model(sound(1), 1) * torch.randn(16)).sum().backward()
+    (model(make_waveform(1), 1) * torch.randn(16)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
 

@@ -1,4 +1,4 @@
-"""Checkpoints of AVSegFormer: both versions and backbones are converted, and fit no other config than theirs."""
+"""Checkpoints of AVSegFormer: both versions and backbones are converted, and fit their own config only."""
 import re
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def model_config(version='', backbone='r50', num_classes=1):
 
 
 def published(model):
-    """State dict in the authors' names of a model's weights, with those that nothing uses."""
+    """State dict of a model under the authors' names, including unused weights."""
     weights = {}
     for key, x in model.state_dict().items():
         if key.startswith('decode_head.mask_mlp.') and x.ndim == 2:
@@ -103,7 +103,7 @@ def test_published_weights_are_converted_and_loaded(tmp_path, version, backbone)
 
 @pytest.mark.parametrize('backbone', BACKBONES)
 @pytest.mark.parametrize('version', VERSIONS)
-def test_the_config_is_found_for_avss_and_asked_for_where_several_fit(version, backbone):
+def test_config_is_found_for_avss_and_requested_if_several_fit(version, backbone):
     target = CONVERTERS['avsegformer'].target
     name = f'avsegformer/avsegformer{version}_{backbone}'
     assert target(build(version, backbone, 71).state_dict()) == f'{name}_avss.py'
@@ -130,7 +130,7 @@ def test_an_unknown_key_is_an_error_that_names_it():
     (('-v1', 'r50', 71), ('-v1', 'r50', 1), 'mask_head.4.weight has 71 rows = 71 classes, the config says 1 class'),
     (('', 'r50'), ('', 'pvt-v2-b5'), 'Its backbone is a ResNet, that of the config a PVTv2: use the config of its'),
 ])
-def test_version_classes_and_backbone_of_another_config_are_said(tmp_path, theirs, ours, message):
+def test_version_classes_and_backbone_of_another_config_are_reported(tmp_path, theirs, ours, message):
     torch.save(published(build(*theirs))[0], tmp_path / 'theirs.pth')
     config = write_config(tmp_path / 'ours.py', model_config(*ours))
     with pytest.raises(ValueError, match=message):
@@ -141,7 +141,7 @@ def test_version_classes_and_backbone_of_another_config_are_said(tmp_path, their
         init_model(config, tmp_path / 'converted.pth')
 
 
-def test_another_input_size_is_said(tmp_path):
+def test_other_input_size_is_reported(tmp_path):
     torch.save(published(build())[0], tmp_path / 'theirs.pth')
     small, large = (
         write_config(tmp_path / f'{data}.py', model_config(), data) for data in ('s4_224_plain', 's4_512_plain'))
@@ -152,7 +152,7 @@ def test_another_input_size_is_said(tmp_path):
         init_model(small, tmp_path / 'x.pth')
 
 
-def test_unconverted_weights_are_said(tmp_path):
+def test_unconverted_weights_are_reported(tmp_path):
     torch.save(published(build())[0], tmp_path / 'theirs.pth')
     with pytest.raises(ValueError, match='convert.py --from avsegformer SRC DST'):
         init_model(Config(dict(default_scope='mmavs', model=model_config())), tmp_path / 'theirs.pth')

@@ -36,7 +36,7 @@ def _seed():
 
 
 def make_head(num_classes=1, **options):
-    """A head whose deformable attention looks at its queries, which that of a fresh one does not yet do."""
+    """A head with random deformable attention; its initial state does not depend on the queries."""
     config = dict(
         in_channels=CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, num_queries=QUERIES, num_heads=4,
         num_encoder_layers=1, num_query_layers=2, num_decoder_layers=2, ffn_dims=16, query_ffn_dims=16, mask_dims=24,
@@ -82,7 +82,7 @@ def test_channel_mixer_is_one_query_that_attends_to_all_pixels(residual, num):
     torch.testing.assert_close(mixer(mask_feature, audio), expected)
 
 
-def test_cross_mixer_lets_pixels_attend_to_the_sound():
+def test_cross_mixer_lets_pixels_attend_to_the_audio():
     mixer = CrossAttentionMixer(DIMS, 4)
     mask_feature, audio = torch.randn(2, DIMS, 3, 5), torch.randn(2, 7, DIMS)
     pixels = mask_feature.flatten(2).transpose(1, 2)
@@ -128,7 +128,7 @@ def test_intermediate_masks_come_from_the_mean_attention_of_each_layer(kind, tok
     torch.testing.assert_close(queries, outputs['queries'])
 
 
-def test_queries_are_learned_on_top_of_those_of_the_sound():
+def test_learned_queries_are_added_to_audio_queries():
     features, audio, valid = make_inputs(2)
     plain = make_head(num_query_layers=0, num_decoder_layers=0, learnable_queries=False)
     repeated = plain(features, audio, valid)['queries']
@@ -139,7 +139,7 @@ def test_queries_are_learned_on_top_of_those_of_the_sound():
     assert not torch.allclose(generated[0], generated[1])
 
 
-def test_fresh_weights_are_drawn_as_in_the_released_code():
+def test_initial_weights_are_distributed_as_in_the_released_code():
     head = AVSegFormerHead(1, CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, num_queries=QUERIES, num_heads=4)
     attention = head.encoder[0].self_attn
     assert not attention.sampling_offsets.weight.any() and not attention.attention_weights.weight.any()
@@ -164,7 +164,7 @@ def test_frames_do_not_depend_on_each_other_in_evaluation(options):
         torch.testing.assert_close(together[i:i + 1], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_padding_frames_get_no_scores_and_change_no_others():
+def test_padding_frames_get_no_scores_and_do_not_influence_others():
     head = make_head().eval()
     features, audio, _ = make_inputs(4)
     valid = torch.tensor([[True, True], [True, False]])
@@ -173,7 +173,7 @@ def test_padding_frames_get_no_scores_and_change_no_others():
     torch.testing.assert_close(scores[:3], head(features, audio, valid)['logits'][:3], atol=1e-5, rtol=1e-4)
 
 
-def test_inference_in_pieces_is_that_in_one(monkeypatch):
+def test_inference_in_chunks_equals_inference_at_once(monkeypatch):
     head = make_head(3).eval()
     inputs = make_inputs(5)
     whole = head.predict(*inputs, (SIZE, SIZE))
@@ -201,7 +201,7 @@ def test_dice_by_hand():
     assert frame_dice_loss(logits, masks).item() == pytest.approx(expected)
 
 
-def test_dice_of_an_empty_frame_is_one_and_teaches_nothing():
+def test_dice_of_an_empty_frame_is_one_without_gradient():
     logits = torch.randn(2, 1, 4, 4, requires_grad=True)
     masks = torch.zeros(2, 4, 4, dtype=torch.uint8)
     masks[1, 0] = 255
@@ -291,7 +291,7 @@ def test_mixed_precision_trains():
 
 
 @pytest.mark.parametrize('options', [dict(mixer='CHA'), dict(intermediate_masks='AR')], ids=str)
-def test_unknown_options_are_errors_that_list_the_known(options):
+def test_unknown_options_are_refused_with_the_valid_ones(options):
     with pytest.raises(ValueError, match=f'{next(iter(options))} is .*expected .* or None'):
         make_head(**options)
 

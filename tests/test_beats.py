@@ -1,4 +1,4 @@
-"""BEATs: its front-end, positions and masks, and the files that it reads."""
+"""BEATs: front-end, positions, masks and published files."""
 import math
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from small_models import loss_of, make_clip, predict, small_config, wake_up
+from small_models import loss_of, make_clip, predict, randomize_constant_init, small_config
 from torchaudio.compliance import kaldi
 
 from mmavs.apis import convert_checkpoint
@@ -27,13 +27,13 @@ CFG = dict(
     gru_rel_pos=True, finetuned_model=False)
 
 
-def sound(seconds, num_clips=1):
+def make_waveform(seconds, num_clips=1):
     generator = torch.Generator().manual_seed(0)
     return torch.empty(num_clips, int(16000 * seconds)).uniform_(-0.9, 0.9, generator=generator)
 
 
 def small(**options):
-    """A small model in evaluation mode whose parameters are all random, those that begin as constants too."""
+    """A small model in evaluation mode whose parameters are all random, including those initialized as constants."""
     torch.manual_seed(0)
     model = BEATs(**dict(SMALL, **options)).eval()
     with torch.no_grad():
@@ -44,7 +44,7 @@ def small(**options):
 
 @pytest.mark.parametrize('window', ['povey', 'hanning'])
 def test_filter_bank_is_kaldis(window):
-    waveform = sound(1.3, num_clips=2) * 2**15
+    waveform = make_waveform(1.3, num_clips=2) * 2**15
     waveform[1, 8000:12000] = 0
     rows = KaldiFilterBank(window)(waveform)
     for clip, found in zip(waveform, rows):
@@ -52,9 +52,9 @@ def test_filter_bank_is_kaldis(window):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
-def test_a_frame_may_hear_several_examples_and_both_channels():
+def test_frame_may_have_several_examples_and_two_channels():
     one, three, stereo = small(), small(examples_per_frame=3), small(examples_per_frame=3, stereo=True)
-    left, right = sound(3.2, num_clips=2).unsqueeze(1)
+    left, right = make_waveform(3.2, num_clips=2).unsqueeze(1)
     ends = torch.tensor([20000])
     for num_samples in (None, ends):
         of_left, of_right = (one(side, 3, num_samples).flatten(1, 2).unsqueeze(1) for side in (left, right))
@@ -65,8 +65,8 @@ def test_a_frame_may_hear_several_examples_and_both_channels():
         torch.testing.assert_close(both, torch.cat((of_left, of_right), 3))
 
 
-def test_mixed_precision_leaves_the_filter_bank_alone():
-    model, waveform = small(), sound(1)
+def test_mixed_precision_does_not_change_the_filter_bank():
+    model, waveform = small(), make_waveform(1)
     with torch.autocast('cpu', torch.bfloat16):
         rows = model.filter_bank(waveform)
     torch.testing.assert_close(rows, model.filter_bank(waveform), rtol=0, atol=0)
@@ -91,7 +91,7 @@ def test_buckets_follow_the_written_out_formula(num_buckets, max_distance):
     assert found.max() == num_buckets - 1
 
 
-def test_position_convolution_normalises_each_step_of_its_kernel():
+def test_position_convolution_normalizes_each_step_of_its_kernel():
     conv = small().encoder.pos_conv[0]
     published = torch.nn.utils.parametrizations.weight_norm(
         torch.nn.Conv1d(16, 16, 4, padding=2, groups=2), dim=2)
@@ -129,7 +129,7 @@ def test_encoder_layer_is_the_written_out_one():
 
 
 def test_a_frame_has_48_tokens_of_its_own_second():
-    model, waveform = small(), sound(5, num_clips=2)
+    model, waveform = small(), make_waveform(5, num_clips=2)
     tokens = model(waveform, 5)
     assert tokens.shape == (2, 5, 48, 16) and model.embed_dims == 16
     begin = int(3 * 0.96 * 16000)
@@ -149,8 +149,8 @@ def test_tokens_are_ordered_by_time_then_frequency():
         torch.testing.assert_close(embedded[0][0, 8 * time + frequency], weight @ patch.flatten())
 
 
-def test_what_follows_the_end_of_the_sound_changes_nothing():
-    model, waveform = small(), sound(3, num_clips=2)
+def test_samples_after_the_end_of_the_audio_have_no_effect():
+    model, waveform = small(), make_waveform(3, num_clips=2)
     num_samples = torch.tensor([20000, 48000])
     tokens = model(waveform, 3, num_samples)
     other = waveform.clone()
@@ -164,15 +164,15 @@ def test_what_follows_the_end_of_the_sound_changes_nothing():
 
 def test_masked_padding_equals_shorter_input():
     model = small()
-    rows = model.filter_bank(sound(1))[:, :96]
-    heard = torch.zeros(1, 48, dtype=torch.bool)
-    heard[:, :24] = True
+    rows = model.filter_bank(make_waveform(1))[:, :96]
+    recorded = torch.zeros(1, 48, dtype=torch.bool)
+    recorded[:, :24] = True
     rows_with_noise = torch.cat((rows[:, :48], 10 * torch.randn(1, 48, 128)), 1)
-    torch.testing.assert_close(model.encode_filter_bank(rows_with_noise, heard)[:, :24], model.encode(rows[:, :48]))
+    torch.testing.assert_close(model.encode_filter_bank(rows_with_noise, recorded)[:, :24], model.encode(rows[:, :48]))
 
 
 def test_a_waveform_that_ends_early_is_masked():
-    model, waveform = small(), sound(1.25)
+    model, waveform = small(), make_waveform(1.25)
     tokens = model(waveform, 3)
     padded = F.pad(waveform, (0, 48000 - 20000))
     torch.testing.assert_close(tokens, model(padded, 3, torch.tensor([20000])))
@@ -183,7 +183,7 @@ TOKEN_CONFIGS = sorted({*REPOSITORY.glob('configs/*/*_beats.py'), *REPOSITORY.gl
 
 
 @pytest.mark.parametrize('path', TOKEN_CONFIGS, ids=lambda path: path.stem)
-def test_configs_say_where_short_sounds_end(path):
+def test_configs_mark_the_end_of_short_audio(path):
     config = Config.fromfile(path)
     for split in ('train', 'val', 'test'):
         loader, = (x for x in config[f'{split}_dataloader'].dataset.pipeline if x.type == 'LoadAudio')
@@ -196,7 +196,7 @@ def test_silence_of_any_length_is_finite(length):
 
 
 def test_mixed_precision_is_close():
-    model, waveform = small(), sound(2)
+    model, waveform = small(), make_waveform(2)
     with torch.autocast('cpu', torch.bfloat16):
         tokens = model(waveform, 3)
     torch.testing.assert_close(tokens.float(), model(waveform, 3), rtol=0, atol=0.2)
@@ -206,13 +206,13 @@ def test_frozen_beats_records_no_gradient():
     model = BEATs(**SMALL).train()
     assert not model.training and not any(module.training for module in model.modules())
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert not model(sound(1).requires_grad_(), 1).requires_grad
+    assert not model(make_waveform(1).requires_grad_(), 1).requires_grad
 
 
 def test_tuned_beats_trains_every_parameter():
     model = small(frozen=False).train()
     assert model.training
-    (model(sound(2), 3) * torch.randn(16)).sum().backward()
+    (model(make_waveform(2), 3) * torch.randn(16)).sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.any(), name
 
@@ -223,7 +223,7 @@ def test_log_mel_is_refused():
 
 
 def test_stereo_is_refused():
-    with pytest.raises(ValueError, match='BEATs hears one channel'):
+    with pytest.raises(ValueError, match='BEATs is mono, but the waveforms are stereo'):
         small()(torch.zeros(1, 2, 16000), 1)
 
 
@@ -234,17 +234,17 @@ METHODS = [
 
 
 @pytest.mark.parametrize('method', METHODS)
-def test_every_method_hears_through_beats_and_trains_it(tmp_path, method):
+def test_every_method_uses_and_trains_beats(tmp_path, method):
     configs = REPOSITORY / 'configs'
-    hears, grid = method.startswith('ravs'), method.startswith('vct')
+    backbone = 'backbone=dict(audio_channels=_base_.audio_channels),' if method.startswith('ravs') else ''
+    grid = 'audio_grid=_base_.audio_grid,' if method.startswith('vct') else ''
     (tmp_path / 'config.py').write_text(
         f"_base_ = ['{configs}/{method}.py', '{configs}/_base_/audio_backbones/beats.py']\n"
         'model = dict(audio_backbone=dict(_delete_=True, frozen=False, **_base_.audio_backbone),'
-        f"{'backbone=dict(audio_channels=_base_.audio_channels),' * hears}"
-        f"decode_head=dict({'audio_grid=_base_.audio_grid,' * grid} audio_channels=_base_.audio_channels))\n")
+        f'{backbone} decode_head=dict({grid} audio_channels=_base_.audio_channels))\n')
     torch.manual_seed(0)
     model = MODELS.build(small_config(tmp_path / 'config.py'))
-    wake_up(model)
+    randomize_constant_init(model)
     clip, sample = make_clip(model, 2)
     ends = [(dict(clip, num_samples=32000), sample), (dict(clip, num_samples=8000), sample)]
     loss_of(model.train(), ends).backward()
@@ -257,7 +257,7 @@ def test_every_method_hears_through_beats_and_trains_it(tmp_path, method):
 
 
 def published_file(path, model, finetuned=False, **cfg):
-    """A file as the authors save it: the shared table in every layer, and a classifier where it is fine-tuned."""
+    """A file as the authors save it: the shared table in every layer, and a classifier if it is fine-tuned."""
     weights = dict(model.state_dict())
     name = 'encoder.layers.{}.self_attn.relative_attention_bias.weight'
     weights[name.format(1)] = weights[name.format(0)]
@@ -278,7 +278,7 @@ def with_weights_of(path, **options):
 
 
 @pytest.mark.parametrize('finetuned', [False, True])
-def test_a_published_file_is_loaded_as_it_is(tmp_path, finetuned):
+def test_published_file_is_loaded_unchanged(tmp_path, finetuned):
     source = small()
     path = published_file(tmp_path / 'BEATs.pt', source, finetuned)
     check_pretrained(source, path, 'backbone', 'audio_backbone')
@@ -295,7 +295,7 @@ def test_a_converted_file_gives_the_same_tokens(tmp_path, finetuned):
     assert conversion.state_dict.keys() == source.state_dict().keys()
     assert len(conversion.dropped) == (3 if finetuned else 1)
     model = with_weights_of(str(tmp_path / 'converted.pth'))
-    torch.testing.assert_close(model(sound(1), 1), source(sound(1), 1))
+    torch.testing.assert_close(model(make_waveform(1), 1), source(make_waveform(1), 1))
 
 
 def test_the_converter_finds_the_architecture_by_the_weights():
@@ -305,7 +305,7 @@ def test_the_converter_finds_the_architecture_by_the_weights():
 
 def test_a_cfg_that_disagrees_with_the_config_is_refused(tmp_path):
     path = published_file(tmp_path / 'BEATs.pt', small(), max_distance=128)
-    with pytest.raises(ValueError, match=r'BEATs.pt: its cfg asks for max_distance=128, the config says '
+    with pytest.raises(ValueError, match=r'BEATs.pt: its cfg says max_distance=128, the config says '
                        r'max_distance=800: set audio_backbone.max_distance=128'):
         with_weights_of(path)
     assert with_weights_of(path, max_distance=128).architecture['max_distance'] == 128

@@ -24,7 +24,7 @@ def cut(path):
 
 
 @pytest.mark.parametrize('subset', WRITERS)
-def test_complete_set_has_no_problem_but_its_size(tmp_path, subset):
+def test_complete_dataset_has_no_problem_except_its_size(tmp_path, subset):
     root = WRITERS[subset](tmp_path)
     assert check_dataset(root, subset, published=False) == []
     lines = check_dataset(root, subset)
@@ -61,13 +61,13 @@ def test_every_damage_is_reported_in_one_line(tmp_path):
     ('visual_frames/val_1/val_1.mp4_2.png', lambda path: write_image(path, np.zeros((9, 9, 3), np.uint8)), 'differ in'),
     ('gt_masks/val/val_1/val_1_3.png', cut, 'the mask cannot be decoded, it is truncated'),
     ('gt_masks/val/val_1/val_1_3.png', lambda path: write_image(path, np.full((40, 48), 7, np.uint8)), 'mask value 7 '),
-    ('audio_wav/val/val_1.wav', cut, 'truncated sound file'),
-    ('audio_wav/val/val_1.wav', lambda path: path.write_bytes(b''), 'not a readable sound file'),
-    ('audio_wav/val/val_1.wav', lambda path: write_wav(path, 0.5), '0.500 s of sound is too short'),
+    ('audio_wav/val/val_1.wav', cut, 'truncated audio file'),
+    ('audio_wav/val/val_1.wav', lambda path: path.write_bytes(b''), 'not a readable audio file'),
+    ('audio_wav/val/val_1.wav', lambda path: write_wav(path, 0.5), '0.500 s of audio is too short'),
     ('audio_wav/val/val_1.wav', lambda path: soundfile.write(path, np.full(80000, np.nan), 16000, 'FLOAT'), 'NaN'),
     ('audio_log_mel/val/val_1.pkl', cut, 'truncated or damaged'),
 ])
-def test_quick_look_names_the_clip_and_the_file(tmp_path, path, damage, message):
+def test_check_before_training_names_the_clip_and_the_file(tmp_path, path, damage, message):
     root = write_ms3(tmp_path)
     source = 'log_mel' if path.endswith('.pkl') else 'waveform'
     dataset = AVSBenchMS3Dataset(
@@ -80,21 +80,21 @@ def test_quick_look_names_the_clip_and_the_file(tmp_path, path, damage, message)
     assert warnings == []
 
 
-def test_quick_look_remarks_on_sound_shorter_than_the_frames(tmp_path):
+def test_check_before_training_warns_of_audio_shorter_than_the_frames(tmp_path):
     root = write_ms3(tmp_path)
     dataset = AVSBenchMS3Dataset(str(root), 'val', pipeline=[LoadAudio()])
     write_wav(root / 'ms3_data/audio_wav/val/val_1.wav', 2.0)
-    problems, (remark, ) = check_clips(dataset, [dataset.get_data_info(i) for i in range(2)])
-    assert problems == [] and remark.endswith('val_1.wav: 2 s of sound for 5 frames')
+    problems, (warning, ) = check_clips(dataset, [dataset.get_data_info(i) for i in range(2)])
+    assert problems == [] and warning.endswith('val_1.wav: 2 s of audio for 5 frames')
 
 
-def test_clipped_sound_is_reported_and_loud_sound_is_not(tmp_path):
+def test_clipped_audio_is_reported_and_loud_audio_is_not(tmp_path):
     root = write_ms3(tmp_path)
     write_wav(root / 'ms3_data/audio_wav/val/val_0.wav', level=0.4)
     assert check_dataset(root, 'ms3', published=False) == []
     write_wav(root / 'ms3_data/audio_wav/val/val_1.wav', level=10)
     line, = check_dataset(root, 'ms3', published=False)
-    assert 'val_1.wav' in line and line.endswith('the sound is clipped')
+    assert 'val_1.wav' in line and line.endswith('the audio is clipped')
 
 
 def test_differing_sizes_are_reported(tmp_path):
@@ -134,7 +134,7 @@ def test_clip_listed_twice_is_reported(tmp_path):
     assert any('listed 2 times: train_0,train' in line for line in check_dataset(root, 'ms3', published=False))
 
 
-def test_missing_mask_priors_are_reported_where_asked_for(tmp_path):
+def test_missing_mask_priors_are_reported_on_request(tmp_path):
     root = write_ms3(tmp_path, clips=1, mask_prior=True)
     assert check_dataset(root, 'ms3', mask_prior='priors', published=False) == []
     (root / 'priors/val_0/val_0_4_mask_color.png').unlink()
@@ -160,8 +160,8 @@ def test_command_prints_lines_and_exits_with_1_if_there_are_any(tmp_path, capsys
     assert code == 1 and len(lines) == 1 and "no column 'category'" in lines[0]
 
 
-def advised_lines(error, capsys, monkeypatch):
-    """What the command prints that an error advises."""
+def lines_of_suggested_command(error, capsys, monkeypatch):
+    """Lines printed by the command that an error message suggests."""
     arguments = shlex.split(str(error.value).partition('For the whole list run ')[2])
     monkeypatch.setattr(sys, 'argv', [*arguments, '--any-size'])
     with pytest.raises(SystemExit):
@@ -169,7 +169,7 @@ def advised_lines(error, capsys, monkeypatch):
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_advised_command_reports_what_is_missing_from_a_layout(tmp_path, capsys, monkeypatch):
+def test_the_suggested_command_reports_what_is_missing_from_a_layout(tmp_path, capsys, monkeypatch):
     root = tmp_path / 'my data'
     write_image(root / 'a/frames/a.jpg', np.zeros((8, 8, 3), np.uint8))
     write_image(root / 'a/labels_semantic/a.png', np.ones((8, 8), np.uint8))
@@ -179,11 +179,11 @@ def test_the_advised_command_reports_what_is_missing_from_a_layout(tmp_path, cap
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean', audio_mode='stereo',
                    metainfo=dict(classes=['background', 'snow blower']))
     assert str(error.value).endswith("--layout clean --audio-mode stereo --classes background 'snow blower'")
-    line, = advised_lines(error, capsys, monkeypatch)
+    line, = lines_of_suggested_command(error, capsys, monkeypatch)
     assert 'a/stereo_audio.wav is missing' in line
 
 
-def test_the_advised_command_reports_missing_mask_priors(tmp_path, capsys, monkeypatch):
+def test_the_suggested_command_reports_missing_mask_priors(tmp_path, capsys, monkeypatch):
     root = write_ms3(tmp_path, mask_prior=True)
     (root / 'ms3_data').rename(root / 'ms3_data_384')
     data = root / 'ms3_data_384'
@@ -194,11 +194,11 @@ def test_the_advised_command_reports_missing_mask_priors(tmp_path, capsys, monke
         (data / f'gt_masks_{size}').mkdir(exist_ok=True)
         (data / 'gt_masks' / split).rename(data / f'gt_masks_{size}' / split)
     (root / 'ms3_data').mkdir()
-    for sounds in ('audio_wav', 'audio_log_mel'):
-        (data / sounds).rename(root / 'ms3_data' / sounds)
+    for audio in ('audio_wav', 'audio_log_mel'):
+        (data / audio).rename(root / 'ms3_data' / audio)
     (root / 'priors/val_0/val_0_4_mask_color.png').unlink()
     with pytest.raises(FileNotFoundError) as error:
         AVSBenchMS3Dataset(str(root), 'val', layout='384', data_prefix=dict(mask_prior='priors'))
     assert str(error.value).endswith('--subset ms3 --layout 384 --mask-prior priors')
-    line, = advised_lines(error, capsys, monkeypatch)
+    line, = lines_of_suggested_command(error, capsys, monkeypatch)
     assert 'val_0_4_mask_color.png is missing' in line

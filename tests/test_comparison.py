@@ -1,4 +1,4 @@
-"""Comparing methods: what is trained once is kept, and the table says what the numbers of the seeds are."""
+"""Method comparison: finished trainings are reused, and the table summarizes the seeds."""
 import json
 from pathlib import Path
 
@@ -18,9 +18,9 @@ CONFIG = str(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
 COST = Cost(params_m=1.5, gflops=2., seconds_per_clip=.25, peak_mib=30., train_seconds_per_clip=.5, train_peak_mib=60.)
 
 
-def scores_of(own):
-    return {sound: {'avsbench/M_J': own / factor, 'avsbench/M_F': .8}
-            for sound, factor in (('own', 1), ('muted', 2), ('swapped', 4))}
+def scores_of(original):
+    return {audio: {'avsbench/M_J': original / factor, 'avsbench/M_F': .8}
+            for audio, factor in (('original', 1), ('muted', 2), ('swapped', 4))}
 
 
 def test_spread_is_the_sample_standard_deviation():
@@ -40,10 +40,10 @@ def test_table_has_a_row_for_each_method(tmp_path):
     assert json.loads((tmp_path / 'comparison.json').read_text())['results'] == results
 
 
-def test_table_shows_frames_at_a_switch_where_they_are_scored():
-    runs = [scores_of(own) for own in (.4, .6)]
+def test_table_shows_frames_at_a_switch_if_they_are_scored():
+    runs = [scores_of(original) for original in (.4, .6)]
     for run, late in zip(runs, (.1, .3)):
-        run['own'] |= {'switch/J_at_switch': late, 'switch/J_between': .5}
+        run['original'] |= {'switch/J_at_switch': late, 'switch/J_between': .5}
     row, = comparison_table({'a': runs}, {'a': COST})
     assert (row['J at switches'], row['J between']) == ('0.200 ± 0.141', '0.500 ± 0.000')
 
@@ -53,16 +53,16 @@ def options(tmp_path_factory):
     root = tmp_path_factory.mktemp('clips')
     synthesize_clips(root, 'avss', 2, 1, 0)
     synthesize_clips(root, 'ms3', 0, 0, 2)
-    folders = dict(train='AVSS', val='AVSS', test='Multi-sources')
-    roots = {f'{split}_dataloader.dataset.data_root': str(root / folder) for split, folder in folders.items()}
-    workers = {f'{split}_dataloader.{key}': value for split in folders
+    directories = dict(train='AVSS', val='AVSS', test='Multi-sources')
+    roots = {f'{split}_dataloader.dataset.data_root': str(root / directory) for split, directory in directories.items()}
+    workers = {f'{split}_dataloader.{key}': value for split in directories
                for key, value in (('num_workers', 0), ('persistent_workers', False))}
     return {'train_cfg.max_iters': 1, **roots, **workers}
 
 
-def test_what_was_trained_with_the_same_recipe_is_not_trained_again(options, tmp_path):
+def test_training_with_the_same_recipe_is_not_repeated(options, tmp_path):
     scores = train_and_score(CONFIG, 0, tmp_path, options)
-    assert set(scores) == {'own', 'muted', 'swapped'} and 0 <= scores['own']['avsbench/M_J'] <= 1
+    assert set(scores) == {'original', 'muted', 'swapped'} and 0 <= scores['original']['avsbench/M_J'] <= 1
     weights = tmp_path / 'iter_1.pth'
     written = weights.stat().st_mtime_ns
     assert train_and_score(CONFIG, 0, tmp_path, options) == scores
@@ -72,7 +72,7 @@ def test_what_was_trained_with_the_same_recipe_is_not_trained_again(options, tmp
     assert weights.stat().st_mtime_ns > written
 
 
-def test_costs_are_those_of_the_model_with_the_options():
+def test_costs_are_measured_with_the_options():
     without = {'model.decode_head.num_prototypes': None, 'model.decode_head.pac_loss': None}
     full, plain = (measure_cost(CONFIG, (96, 96), options, num_frames=1, repeats=1) for options in ({}, without))
     assert plain.params_m < full.params_m

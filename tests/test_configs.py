@@ -15,7 +15,7 @@ from mmavs.utils.config import load_config
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
     str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/**/*.py') if '_base_' not in path.parts)
-# The recipe of the paper; the tiny ones have their own, and VPO is none of its data sets.
+# The recipe of the paper; the tiny ones have their own, and does not use VPO.
 VCT = [path for path in CONFIGS if path.startswith('configs/vct/vct_') and '_tiny_' not in path and 'vpo' not in path]
 BACKBONES = {
     'swin-b': 'SwinTransformer', 'swin-l': 'SwinTransformer', 'r50': 'mmseg.ResNet', 'pvt-v2-b5': 'PVTv2',

@@ -16,7 +16,8 @@ from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
 from mmavs.checkpoint.compatibility import check_state_dict, load_weights
-from mmavs.checkpoint.converters import CONVERTERS, convert_vct
+from mmavs.checkpoint.converters import CONVERTERS, TRAITS, Converter, Rename, Traits, apply_rules, register
+from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.registry import MODELS
 
@@ -255,7 +256,7 @@ def test_detectron2_resnet_is_named_as_in_mmseg():
 
 
 def test_vct_target_is_the_config_of_its_subset_size_and_branch():
-    weights = convert_vct(randoms(vct_shapes(2, 23)))
+    weights = convert_vct(randoms(vct_shapes(2, 23))).state_dict
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b-32_s4_mask-prior.py'
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     assert CONVERTERS['vct'].target(weights) == 'vct/vct_swin-b_s4_mask-prior.py'
@@ -265,7 +266,7 @@ def test_vct_target_is_the_config_of_its_subset_size_and_branch():
 @pytest.mark.parametrize('backbone', BACKBONES)
 def test_every_vct_at_224_has_a_config(backbone, mask_prior):
     for num_prototypes, subset in ((23, 's4'), (71, 'avss'), (None, 'ms3')):
-        weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone)))
+        weights = convert_vct(randoms(vct_shapes(2, num_prototypes, mask_prior, backbone))).state_dict
         weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 56 * 56)
         target = CONVERTERS['vct'].target(weights)
         assert backbone in target and f'-224_{subset}' in target and ('mask-prior' in target) == mask_prior
@@ -276,10 +277,10 @@ def test_every_vct_at_224_has_a_config(backbone, mask_prior):
 
 @SUBSETS
 def test_the_config_of_a_published_vct_exists(subset, num_classes, num_prototypes):
-    weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes)))
+    weights = convert_vct(randoms(vct_shapes(num_classes, num_prototypes))).state_dict
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(1, 9216)
     target = CONVERTERS['vct'].target(weights)
-    assert target.endswith(f'_{subset}.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
+    assert target.endswith(f'_{subset}_mask-prior.py') and (CONVERT.parents[2] / 'configs' / target).is_file()
 
 
 def test_an_unknown_key_is_an_error_that_names_it():
@@ -312,7 +313,7 @@ def test_patch_merging_is_reordered_as_mmseg_merges():
 @pytest.mark.parametrize('window', [2, 7, 12])
 def test_position_indices_are_those_of_mmseg(window):
     shapes = {'backbone.layers.0.blocks.0.attn.relative_position_bias_table': ((2 * window - 1)**2, 2)}
-    index = convert_vct(randoms(shapes))['backbone.stages.0.blocks.0.attn.w_msa.relative_position_index']
+    index = convert_vct(randoms(shapes)).state_dict['backbone.stages.0.blocks.0.attn.w_msa.relative_position_index']
     torch.testing.assert_close(index, WindowMSA(4, 2, (window, window)).relative_position_index)
 
 
@@ -342,7 +343,7 @@ def test_a_wrong_shape_is_an_error_when_converting(tmp_path):
     assert not (tmp_path / 'out.pth').exists()
 
 
-def test_a_converted_model_tells_what_the_named_config_was_trained_for(tmp_path):
+def test_converted_model_has_the_training_settings_of_the_named_config(tmp_path):
     torch.save(randoms(vct_shapes(2, None)), tmp_path / 'published.pth')
     data = CONVERT.parents[2] / 'configs/_base_/datasets'
     for name, num_classes in (('ms3_224', 2), ('s4_512_plain', 2), ('avss_224', 71)):
@@ -359,7 +360,7 @@ def test_a_converted_model_tells_what_the_named_config_was_trained_for(tmp_path)
     assert not (tmp_path / 'y.pth').exists()
 
 
-def test_a_backbone_belongs_to_no_config(tmp_path):
+def test_converted_backbone_has_no_training_settings(tmp_path):
     torch.save(randoms(swin_shapes()), tmp_path / 'swin.pth')
     (tmp_path / 'vct.py').write_text(f'model = {vct_config(mask_prior=False)}')
     with pytest.raises(ValueError, match='holds the weights of a backbone alone'):
@@ -455,7 +456,7 @@ def test_weights_of_wrapped_models_load(tmp_path):
     torch.testing.assert_close(model.class_embed.weight, source.class_embed.weight)
 
 
-def test_another_class_count_is_said(tmp_path):
+def test_other_number_of_classes_is_reported(tmp_path):
     torch.save(dict(state_dict=Tiny(71).state_dict()), tmp_path / 'avss.pth')
     model = Tiny(2)
     before = model.class_embed.weight.clone()
@@ -464,7 +465,7 @@ def test_another_class_count_is_said(tmp_path):
     torch.testing.assert_close(model.class_embed.weight, before)
 
 
-def test_another_method_is_said():
+def test_other_method_is_reported():
     with pytest.raises(ValueError, match='another method or backbone: only 0 of 2 parameters'):
         check_state_dict(Tiny(), {'head.weight': torch.zeros(2)}, 'x.pth')
 
@@ -475,7 +476,7 @@ def test_another_method_is_said():
     ('tpavi', 'tpavi_b1.align_channel.weight'),
     ('swin', 'layers.0.blocks.0.norm1.weight'),
 ])
-def test_unconverted_weights_are_said(source, key):
+def test_unconverted_weights_are_reported(source, key):
     with pytest.raises(ValueError, match=f'convert.py --from {source} SRC DST'):
         check_state_dict(Tiny(), {'backbone.norm1.weight': torch.zeros(2), key: torch.zeros(2)}, 'x.pth')
 
@@ -508,16 +509,32 @@ GENERATOR = {'decode_head.query_generator.query.weight': (3, 2)}
     (RESNET | HEAD, {key.removeprefix('backbone.'): shape for key, shape in RESNET.items()},
      'holds the weights of a backbone alone: set model.backbone.init_cfg'),
 ])
-def test_version_backbone_and_classes_of_another_model_are_said(model, checkpoint, message):
+def test_version_backbone_and_classes_of_another_model_are_reported(model, checkpoint, message):
     with pytest.raises(ValueError, match=message) as error:
         check_state_dict(Model(**model), Model(**checkpoint).state_dict(), 'x.pth')
     assert len([line for line in str(error.value).splitlines() if line.startswith('  ') and ': use' in line]) <= 1
 
 
-def test_a_missing_mask_prior_and_another_input_size_are_said():
-    weights = convert_vct(randoms(vct_shapes(2, None)))
+def test_missing_mask_prior_and_other_input_size_are_reported():
+    weights = convert_vct(randoms(vct_shapes(2, None))).state_dict
     with pytest.raises(ValueError, match='has a mask-prior branch and the config has none'):
         check_state_dict(vct_model(mask_prior=False), weights, 'x.pth')
     weights['decode_head.query_generator.query_mixer.layers.0.weight'] = torch.zeros(32, 56 * 56)
     with pytest.raises(ValueError, match='trained for frames of 224 x 224, the config says 32 x 32'):
         check_state_dict(vct_model(), weights, 'x.pth')
+
+
+def test_a_converter_from_elsewhere_is_registered_once_and_recognized(monkeypatch):
+    monkeypatch.setitem(CONVERTERS, 'other', None)  # restores the registries
+    monkeypatch.setitem(TRAITS, 'other', None)
+    del CONVERTERS['other'], TRAITS['other']
+    rules = [Rename(r'net\.(\w+)', r'head.\1')]
+    converter = Converter(lambda weights: apply_rules(weights, rules, 'other'), rules, lambda weights: 'other.py')
+    register('other', converter, Traits(published=r'net\.', classifier=r'head\.weight$'))
+    assert CONVERTERS['other'].convert({'net.weight': 1}).state_dict == {'head.weight': 1}
+    with pytest.raises(ValueError, match='convert.py --from other SRC DST'):
+        check_state_dict(Tiny(), {'net.weight': torch.zeros(2)}, 'x.pth')
+    with pytest.raises(ValueError, match='head.weight has 3 rows = 3 classes, the config says 2 classes'):
+        check_state_dict(Model(**{'head.weight': (2, 4)}), {'head.weight': torch.zeros(3, 4)}, 'x.pth')
+    with pytest.raises(ValueError, match="named 'other' are registered already"):
+        register('other', traits=Traits())

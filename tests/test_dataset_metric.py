@@ -1,4 +1,4 @@
-"""The dataset protocol: equality with a written-out confusion matrix, worked figures, and distributed evaluation."""
+"""Dataset protocol: equality with an explicit confusion matrix, worked examples, and distributed evaluation."""
 import json
 import math
 from argparse import ArgumentParser
@@ -23,7 +23,7 @@ CLASSES = ('background', 'cat', 'dog', 'harp', 'sheep', 'unicorn')
 
 
 def written_out(clips, num_classes):
-    """The matrix and the scores of CAVP and DDESeg of clips (pred, gt), one pixel and one class at a time."""
+    """Confusion matrix and scores of CAVP and DDESeg of clips (pred, gt), one pixel and one class at a time."""
     matrix = [[0] * num_classes for _ in range(num_classes)]
     for pred, gt in clips:
         for p, g in zip(pred.flatten().tolist(), gt.flatten().tolist()):
@@ -52,7 +52,7 @@ def written_out(clips, num_classes):
 
 
 def make_clips(lengths, size=14, seed=0):
-    """Clips (pred, gt) of six classes with unlabelled pixels; the last class never occurs, class 4 is never hit."""
+    """Clips (pred, gt) of six classes with unlabelled pixels; the last class never occurs, class 4 has no hits."""
     generator = torch.Generator().manual_seed(seed)
     clips = []
     for length in lengths:
@@ -85,7 +85,7 @@ def evaluate(metric, samples, classes=CLASSES, size=None):
 
 
 @pytest.mark.parametrize('preset', ['cavp', 'ddeseg'])
-def test_scores_equal_the_written_out_confusion_matrix(preset):
+def test_scores_equal_an_explicit_confusion_matrix(preset):
     clips = make_clips([1, 5, 3])
     matrix, mean = written_out(clips, 6)
     assert sum(confusion_matrix(*clip, 6) for clip in clips).tolist() == matrix
@@ -108,7 +108,7 @@ def test_presets_differ_by_the_class_that_never_occurs_and_agree_without_it():
 
 
 def test_presets_give_the_published_numbers_of_one_matrix():
-    """0.496 by DDESeg's average is 0.414 by CAVP's where one class of six is absent."""
+    """0.496 by DDESeg's average is 0.414 by CAVP's if one class of six is absent."""
     matrix = torch.zeros(6, 6, dtype=torch.int64)
     # 4964 of the 10000 pixels of each class's union are hit.
     matrix[:5, :5] = 4964 * torch.eye(5).long() + 2518 * torch.eye(5).long().roll(1, 0)
@@ -130,7 +130,7 @@ def test_f_is_that_of_precision_and_recall_and_j_and_f_is_their_mean():
     assert averages['J&F'] == pytest.approx(.8384, abs=6e-5)
 
 
-def test_one_prediction_has_three_different_numbers():
+def test_protocols_and_presets_score_one_prediction_differently():
     """Foreground IoU 0.565, two-class mean 0.735 and the per-frame mean of the avsbench protocol 0.653."""
     samples = []
     for index, (inter, union) in enumerate([(634, 1400), (464, 544)]):
@@ -144,7 +144,7 @@ def test_one_prediction_has_three_different_numbers():
     assert results['avsbench/M_J'] == pytest.approx(0.653, abs=5e-4)
 
 
-def test_data_of_two_classes_are_foreground_against_background_whatever_the_class():
+def test_two_classes_are_scored_as_foreground_and_background():
     (pred, gt), = make_clips([3])
     binary = torch.where(gt == 255, 255, (gt != 0).int()).byte()
     as_object = evaluate(DatasetMetric(), [as_sample((pred != 0).byte(), binary, 'a')], ('background', 'object'))
@@ -153,7 +153,7 @@ def test_data_of_two_classes_are_foreground_against_background_whatever_the_clas
     assert as_object['dataset/mIoU'] == pytest.approx(mean['cavp'])
 
 
-def test_a_class_that_is_present_but_never_hit_scores_zero_and_an_absent_one_nothing():
+def test_present_class_without_hits_scores_zero_and_absent_class_is_skipped():
     metric = DatasetMetric()
     evaluate(metric, as_samples(make_clips([2])))
     assert metric.per_class['sheep']['iou'] == metric.per_class['sheep']['f_score'] == 0
@@ -162,7 +162,7 @@ def test_a_class_that_is_present_but_never_hit_scores_zero_and_an_absent_one_not
     assert rows['sheep'][:3] == ['0.0000', '0.0000', '-'] and rows['unicorn'] == ['-', '-', '-', '0']
 
 
-def test_only_frames_that_exist_and_are_labelled_are_counted():
+def test_only_valid_and_labelled_frames_are_counted():
     (pred, gt), = make_clips([5])
     labelled = torch.tensor([True, True, False, False, False])
     valid = torch.tensor([True, True, True, True, False])
@@ -193,13 +193,13 @@ def test_labels_outside_the_classes_name_the_clip(where, value, message):
         evaluate(DatasetMetric(), [as_sample(pred, gt, 'cat/3')])
 
 
-def test_wrong_use_is_one_clear_error():
+def test_invalid_use_is_an_error():
     with pytest.raises(ValueError, match="preset is 'tpavi', expected one of cavp, ddeseg"):
         DatasetMetric('tpavi')
     samples = as_samples(make_clips([1, 1]))
     with pytest.raises(ValueError, match="dataset_meta\\['classes'\\]"):
         evaluate(DatasetMetric(), samples, classes=None)
-    with pytest.raises(ValueError, match='2 different clips were scored, the data set has 3'):
+    with pytest.raises(ValueError, match='2 different clips were scored, the dataset has 3'):
         evaluate(DatasetMetric(), [*samples, samples[0]])
     for sample in samples:
         sample.labelled = torch.zeros(1, dtype=torch.bool)
@@ -209,8 +209,8 @@ def test_wrong_use_is_one_clear_error():
 
 # Distributed evaluation
 
-# Which clips the two processes score, with those that their sampler repeats: dealt out by turns, in blocks, padded by
-# other clips than the first, one process without any clip.
+# Clips of each of two processes, with those that the sampler repeats: assigned in turn, in blocks, padded by other
+# clips than the first, one process without any clip.
 DEALS = {
     'by turns': ([0, 2, 4, 6], [1, 3, 5, 0]),
     'in blocks': ([0, 1, 2, 3], [4, 5, 6, 3]),

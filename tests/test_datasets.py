@@ -33,7 +33,7 @@ def test_s4_trains_on_the_first_frame_and_evaluates_all(s4_root):
     assert os.path.isfile(val['audio_path']) and os.path.isfile(val['log_mel_path'])
 
 
-def test_s4_events_are_numbered_as_the_prototypes_of_vct(s4_root):
+def test_s4_events_have_the_order_of_the_prototypes_of_vct(s4_root):
     dataset = AVSBenchS4Dataset(str(s4_root), 'val')
     assert len(dataset.metainfo['events']) == 23
     # helicopter 1, ..., male_speech 9, ..., dog_barking 20, counted from 1
@@ -83,7 +83,7 @@ def test_384_layout_of_vct_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(('split', 'v1s'), [('train', [True] + [False] * 4), ('val', [True] * 5), ('test', [True] * 5)])
-def test_avss_flags(avss_root, split, v1s):
+def test_avss_clips_have_the_published_flags(avss_root, split, v1s):
     dataset = AVSSDataset(str(avss_root), split)
     clips = [dataset[i] for i in range(len(dataset))]
     assert [clip['clip_id'] for clip in clips] == [f'{part}/{split}_{part}' for part in ('v1s', 'v1m', 'v2')]
@@ -99,7 +99,7 @@ def test_avss_clips_padded_to_ten_frames(avss_root):
     assert dataset[2]['valid'] == [True] * 10
 
 
-def test_avss_reads_indices_or_colours_by_what_is_there(avss_root, tmp_path):
+def test_avss_reads_indices_or_colors_by_the_directory_of_labels(avss_root, tmp_path):
     pipeline = [dict(type='LoadClipMasks')]
     semantic = AVSSDataset(str(avss_root), 'val', pipeline=pipeline)
     rgb = AVSSDataset(str(write_avss(tmp_path, 'labels_rgb')), 'val', pipeline=pipeline)
@@ -114,11 +114,11 @@ def test_avss_of_another_number_of_classes_is_refused(avss_root):
         AVSSDataset(str(avss_root), 'train', metainfo=dict(classes=['background', 'dog']))
 
 
-def test_voc_palette_has_the_published_colours():
+def test_voc_palette_has_the_published_colors():
     palette = voc_palette(71)
     expected = {0: [0, 0, 0], 1: [128, 0, 0], 8: [64, 0, 0], 64: [32, 0, 0], 70: [32, 128, 128]}
     assert {i: palette[i] for i in expected} == expected
-    assert len({tuple(colour) for colour in palette}) == 71
+    assert len({tuple(color) for color in palette}) == 71
 
 
 @pytest.mark.parametrize('needed', ['split', 'category', 'name'])
@@ -174,17 +174,17 @@ def test_frame_count_other_than_mask_count_names_the_clip(tmp_path):
         AVSBenchMS3Dataset(str(root), 'test')
 
 
-def test_the_sound_that_the_pipeline_reads_must_exist(tmp_path):
+def test_the_audio_that_the_pipeline_reads_must_exist(tmp_path):
     root = write_ms3(tmp_path)
     shutil.rmtree(root / 'ms3_data/audio_log_mel')
     clip = AVSBenchMS3Dataset(str(root), 'train', pipeline=[LoadAudio('waveform')])[0]
     assert clip['log_mel_path'] is None and clip['waveform'].shape == (80000, )
     for pipeline in ([LoadAudio('log_mel')], [Compose([LoadAudio('log_mel')])]):
-        with pytest.raises(FileNotFoundError, match=r'2 x sound.*train_0\.pkl is missing'):
+        with pytest.raises(FileNotFoundError, match=r'2 x audio.*train_0\.pkl is missing'):
             AVSBenchMS3Dataset(str(root), 'train', pipeline=pipeline)
 
 
-def test_missing_mask_priors_are_an_error_only_where_they_are_asked_for(tmp_path):
+def test_missing_mask_priors_are_an_error_only_with_a_mask_prior_directory(tmp_path):
     root = write_ms3(tmp_path)
     pipeline = [dict(type='LoadMaskPrior')]
     assert 'mask_prior' not in AVSBenchMS3Dataset(str(root), 'train', pipeline=pipeline)[0]

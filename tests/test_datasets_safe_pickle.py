@@ -59,7 +59,7 @@ def test_tensors_from_a_gpu_arrive_on_the_cpu(tmp_path):
     buffer = io.BytesIO()
     torch.save(torch.arange(4.), buffer, _use_new_zipfile_serialization=False)
     data = buffer.getvalue()
-    # the location is a pickled string: one byte of length, then the characters
+    # The location is a pickled string: one byte of length, then the characters.
     assert data.count(b'X\x03\x00\x00\x00cpu') == 1
     (tmp_path / 'x.pkl').write_bytes(data.replace(b'X\x03\x00\x00\x00cpu', b'X\x06\x00\x00\x00cuda:0'))
     loaded = load_tensor(tmp_path / 'x.pkl')
@@ -75,7 +75,7 @@ def test_malicious_pickle_is_refused_and_not_executed(tmp_path, save):
         load_tensor(tmp_path / 'x.pkl')
     assert not marker.exists()
     pickle.loads(pickle.dumps(Malicious(marker)))
-    assert marker.exists(), 'the pickle of this test is harmless, so it shows nothing'
+    assert marker.exists(), 'the pickle of this test is harmless and proves nothing'
 
 
 def test_malicious_pickle_inside_a_tensor_storage_is_refused(tmp_path):
@@ -96,7 +96,7 @@ def test_malicious_pickle_inside_a_tensor_storage_is_refused(tmp_path):
 
 @pytest.mark.parametrize('name', [('builtins', 'eval'), ('numpy', 'fromfile'), ('torch', 'load'),
                                   ('torch._utils', '_rebuild_tensor_v2.__globals__')])
-def test_globals_that_no_tensor_needs_are_refused(tmp_path, name):
+def test_globals_that_tensors_do_not_need_are_refused(tmp_path, name):
     module, attribute = (part.encode() for part in name)
     (tmp_path / 'x.pkl').write_bytes(b'\x80\x04\x8c' + bytes([len(module)]) + module + b'\x8c' +
                                      bytes([len(attribute)]) + attribute + b'\x93.')

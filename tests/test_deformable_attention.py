@@ -80,7 +80,7 @@ def test_sampling_gradients_equal_finite_differences():
     assert torch.autograd.gradcheck(lambda *x: deformable_sampling(x[0], SHAPES, *x[1:]), (value, locations, weights))
 
 
-def test_points_that_are_not_numbers_spoil_only_their_own_query():
+def test_nan_points_affect_only_their_own_query():
     value, locations, weights = (x.detach() for x in sampling_inputs())
     locations[0, 0] = float('nan')
     locations[0, 1] = float('inf')
@@ -100,7 +100,7 @@ def test_sampling_equals_the_compiled_op(num):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_fresh_attention_looks_in_one_direction_per_head_with_equal_weights():
+def test_initial_attention_samples_one_direction_per_head_with_equal_weights():
     attention = MultiScaleDeformableAttention(embed_dims=16, num_heads=8, num_levels=3, num_points=4)
     offsets = attention.sampling_offsets(torch.randn(1, 1, 16)).view(8, 3, 4, 2)
     torch.testing.assert_close(offsets[0, 0], torch.tensor([[1., 0.], [2., 0.], [3., 0.], [4., 0.]]))
@@ -128,7 +128,7 @@ def test_sine_encoding_has_its_closed_form():
     assert raw[1, 3, 0].item() == pytest.approx(math.sin(2)) and raw[1, 3, 4].item() == pytest.approx(math.sin(4))
 
 
-def test_sine_encoding_made_in_inference_mode_serves_training():
+def test_sine_encoding_from_inference_mode_is_usable_in_training():
     with torch.inference_mode():
         sine_positional_encoding(2, 9, 8)
     weight = torch.ones(8, requires_grad=True)

@@ -11,7 +11,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[1]
 
 
-def test_demo_writes_report_sheet_and_video_with_sound(tmp_path):
+def test_demo_writes_report_sheet_and_video_with_audio(tmp_path):
     result = subprocess.run(
         [sys.executable, 'demo/run_demo.py', '--quick', '--data', tmp_path / 'data', '--work-dir', tmp_path / 'out'],
         cwd=REPOSITORY,
@@ -20,10 +20,15 @@ def test_demo_writes_report_sheet_and_video_with_sound(tmp_path):
         text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
+    # Quiet, and with a line for each tenth of the training (of 4 iterations: for each) without a terminal.
+    assert 'OneDL' not in result.stdout and 'Warning' not in result.stderr
+    lines = [line for line in result.stdout.splitlines() if line.startswith('training ')]
+    assert [line.split(',')[0] for line in lines] == [f'training {i}/4 ({25 * i}%)' for i in range(1, 5)]
+
     report = json.loads((tmp_path / 'out/report.json').read_text())
-    assert list(report) == ['own', 'muted', 'swapped']
+    assert list(report) == ['original', 'muted', 'swapped']
     assert all(0 <= scores['avsbench/M_J'] <= 1 for scores in report.values())
-    # Three sheets of five frames below each other.
+    # Three sheets of five frames, one below the other.
     width, height = Image.open(tmp_path / 'out/contact_sheet.png').size
     assert height > 2 * width
     with av.open(tmp_path / 'out/overlay.mp4') as video:

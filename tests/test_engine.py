@@ -46,7 +46,7 @@ def constructor(**rules):
     return ParamRulesOptimWrapperConstructor(dict(optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05)), rules)
 
 
-def test_learning_rate_and_decay_rules_do_not_disturb_each_other():
+def test_learning_rate_and_decay_rules_are_independent():
     model = Toy()
     groups = constructor(**RULES).parameter_groups(model)
     of = {id(p): (group['lr'], group['weight_decay']) for group in groups for p in group['params']}
@@ -108,7 +108,7 @@ def test_file_keeps_its_content_when_writing_is_interrupted(tmp_path, monkeypatc
 
 
 class Saver:
-    """As much of a runner as the checkpoint hook needs."""
+    """Minimal runner for the checkpoint hook."""
 
     def __init__(self, work_dir):
         from mmengine.logging import MessageHub, MMLogger
@@ -165,7 +165,7 @@ def draws(seed, iteration, rank, monkeypatch, **options):
     return result
 
 
-def test_steps_draw_by_seed_iteration_and_rank(monkeypatch):
+def test_random_numbers_of_a_step_depend_on_seed_iteration_and_rank(monkeypatch):
     first = draws(1, 5, 0, monkeypatch)
     torch.rand(10)
     assert draws(1, 5, 0, monkeypatch) == first
@@ -179,7 +179,7 @@ def test_steps_draw_by_seed_iteration_and_rank(monkeypatch):
     lambda n: torch.empty(n, 4, 2).exponential_(),
     lambda n: nn.functional.gumbel_softmax(torch.zeros(n, 8), dim=1),
 ])
-def test_shared_noise_is_that_of_one_sample(draw):
+def test_shared_noise_repeats_that_of_one_sample(draw):
     with SameNoiseForAllSamples(3):
         five, two = draw(5), draw(2)
     with SameNoiseForAllSamples(4):
@@ -206,7 +206,7 @@ def test_processes_share_one_order_of_clips_and_augmentations(monkeypatch):
     assert len({seed for _, seed in alone}) == 20
 
 
-def test_skipped_sampler_continues_where_the_other_stopped(monkeypatch):
+def test_resumed_sampler_continues_the_order(monkeypatch):
     resumed = sampler(0, 1, monkeypatch)
     resumed.skip(9)
     assert take(5, resumed) == take(14, sampler(0, 1, monkeypatch))[9:]

@@ -1,22 +1,22 @@
-"""Every config of the repository as a small model: it trains every parameter, and predicts."""
+"""Build every config of the repository as a small model, train all its parameters, and predict."""
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from small_models import FRAME, loss_of, make_clip, predict, small_config, wake_up
+from small_models import FRAME, loss_of, make_clip, predict, randomize_constant_init, small_config
 from torch import nn
 
 from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.glob('*/**/*.py') if path.relative_to(CONFIGS).parts[0] != '_base_')
-# Parameters that take part in the loss without a gradient by design, by the reason.
+# Parameters without a gradient by design -> the reason.
 NO_GRADIENT: dict[str, str] = {}
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:
-    """All of an audio backbone that its config freezes, batch norms of image backbones that it freezes."""
+    """Return the parameters of frozen audio backbones and of frozen batch norms of image backbones."""
     frozen = set()
     if model.audio_backbone.frozen:
         frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}
@@ -34,7 +34,7 @@ def frozen_by_design(model: nn.Module) -> set[str]:
 def test_config_trains_every_parameter_and_predicts(path):
     torch.manual_seed(0)
     model = MODELS.build(small_config(path))
-    wake_up(model)
+    randomize_constant_init(model)
     num_frames = 1 if 'vpo' in path.stem else 5
     first_frame_only = [True] + [False] * 4
     labelled = first_frame_only if 's4' in path.stem.split('_') else None

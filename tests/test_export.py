@@ -1,4 +1,4 @@
-"""Converters read backwards: weights of mmavs return to the names, the layout and the bits of the published files."""
+"""Export: weights of mmavs return to the names, the layout and the bits of the published files."""
 import json
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ import test_tpavi_head
 import torch
 from small_models import small_config
 from test_converters import linear, norm, randoms, swin_shapes, vct_shapes, vggish_shapes
-from test_parity import FOLDERS
+from test_parity import CASES
 
 from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.checkpoint.converters import CONVERTERS, Rename, export_weights
@@ -73,17 +73,18 @@ def assert_equal(found, expected):
 
 
 @pytest.mark.parametrize('case', PUBLISHED)
-def test_published_weights_return_to_the_bit(case):
+def test_export_restores_published_weights_exactly(case):
     check_round_trip(case.split()[0].removesuffix('-v1'), PUBLISHED[case]())
 
 
-@pytest.mark.parametrize('folder', [x for x in FOLDERS if (x / 'spec.json').is_file()], ids=lambda folder: folder.name)
-def test_weights_of_the_released_models_return_to_the_bit(folder):
-    """All names and shapes of the authors' models; neighbouring values differ, and tensors of one shape do."""
-    method = json.loads((folder / 'case.json').read_text())['method'].removesuffix('-v1')
+@pytest.mark.parametrize(
+    'directory', [x for x in CASES if (x / 'spec.json').is_file()], ids=lambda directory: directory.name)
+def test_export_restores_weights_of_released_models_exactly(directory):
+    """All names and shapes of the authors' models; neighboring values differ, and so do tensors of one shape."""
+    method = json.loads((directory / 'case.json').read_text())['method'].removesuffix('-v1')
     if method not in CONVERTERS:
         pytest.skip(f'no converter of {method}')
-    shapes = json.loads((folder / 'spec.json').read_text())['state_dict']
+    shapes = json.loads((directory / 'spec.json').read_text())['state_dict']
     weights = {
         key: torch.arange(i, i + torch.Size(shape).numel(), dtype=torch.int32).view(shape)
         for i, (key, (shape, *_)) in enumerate(shapes.items())
@@ -102,7 +103,7 @@ def test_weights_of_the_released_models_return_to_the_bit(folder):
     'tpavi/tpavi_pvt-v2-b5_avss',
     'tpavi/tpavi_r50_ms3',
 ])
-def test_a_trained_model_returns_as_it_was(tmp_path, config):
+def test_conversion_restores_an_exported_model(tmp_path, config):
     name = config.split('/')[0]
     torch.manual_seed(0)
     model = MODELS.build(small_config(CONFIGS / f'{config}.py'))
@@ -111,7 +112,7 @@ def test_a_trained_model_returns_as_it_was(tmp_path, config):
     trained = dict(model.state_dict())
     torch.save(dict(state_dict=trained, optimizer=dict(param_groups=[]), meta=dict(epoch=1)), tmp_path / 'epoch_1.pth')
     export_checkpoint(name, tmp_path / 'epoch_1.pth', tmp_path / 'theirs.pth')
-    if name == 'tpavi':  # AVSBench has a model of its own for the sound
+    if name == 'tpavi':  # AVSBench has a separate audio model
         trained = {key: x for key, x in trained.items() if not key.startswith('audio_backbone.')}
     published = extract_state_dict(read_checkpoint(tmp_path / 'theirs.pth'), 'theirs.pth')
     assert_equal(CONVERTERS[name].convert(published).state_dict, trained)
@@ -135,7 +136,7 @@ def test_a_key_without_counterpart_is_an_error_that_names_it(tmp_path, name, key
     assert [path.name for path in tmp_path.iterdir()] == ['ours.pth']
 
 
-def test_a_rule_is_read_backwards():
+def test_rule_is_reversed():
     rule = Rename(r'a\.layer([34])_1\.((?:(?:conv|bn)\d|shortcut)\.\w+)', r'b.layer\1.\2', torch.neg, torch.abs)
     back = rule.reversed()
     assert re.fullmatch(back.pattern, 'b.layer3.bn1.bias').expand(back.target) == 'a.layer3_1.bn1.bias'
@@ -144,7 +145,7 @@ def test_a_rule_is_read_backwards():
     assert (back.convert, back.restore) == (torch.abs, torch.neg)
 
 
-def test_the_tool_gives_a_vct_back_as_detectron2_reads_it(tmp_path, run_tool, capsys, monkeypatch):
+def test_tool_exports_a_vct_as_detectron2_reads_it(tmp_path, run_tool, capsys, monkeypatch):
     monkeypatch.setenv('COLUMNS', '200')
     weights = PUBLISHED['vct s4 pvt-v2-b5']()
     conversion = CONVERTERS['vct'].convert(weights)
@@ -158,7 +159,7 @@ def test_the_tool_gives_a_vct_back_as_detectron2_reads_it(tmp_path, run_tool, ca
     assert all(saved['model']._metadata[name]['version'] == 2 for name in ('sem_seg_head', 'sem_seg_head.predictor'))
 
 
-def test_the_tool_wants_one_direction(tmp_path, run_tool, capsys):
+def test_tool_requires_one_direction(tmp_path, run_tool, capsys):
     for options, message in (
         ([], 'one of the arguments --from --to is required'),
         (['--from', 'vct', '--to', 'vct'], 'not allowed with argument --from'),

@@ -1,4 +1,4 @@
-"""Every example of the pages in docs/extend is run as it stands there."""
+"""Run every example of the pages in docs/extend exactly as on the page."""
 import re
 from pathlib import Path
 
@@ -22,7 +22,7 @@ SHORT = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.1
 
 
 def write_street(root: Path) -> None:
-    """The tree that docs/extend/dataset.md shows: clips of 2 and 3 frames in each split."""
+    """Write the directory tree of docs/extend/dataset.md: clips of 2 and 3 frames in each split."""
     rng, rows = np.random.default_rng(0), ['name,split']
     for split in ('train', 'val', 'test'):
         for num_frames in (2, 3):
@@ -40,7 +40,7 @@ def write_street(root: Path) -> None:
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory) -> Path:
-    """A folder that looks like the repository to the pages, with their files and data."""
+    """A directory with the layout of the repository, and with the files and data of the pages."""
     root = tmp_path_factory.mktemp('checkout')
     for name in ('configs', 'tools'):
         (root / name).symlink_to(REPOSITORY / name)
@@ -75,7 +75,7 @@ def test_pages_name_files_that_exist(path):
     assert (REPOSITORY / path).exists()
 
 
-def test_short_listings_are_those_of_the_files():
+def test_short_listings_match_the_files():
     listings = re.findall(r'`(configs/\S+\.py)` for example:\n\n```\n(.*?)```', PAGE, re.DOTALL)
     assert len(listings) == 2
     for path, listing in listings:

@@ -1,4 +1,4 @@
-"""A training whose backbone is frozen in the first epochs."""
+"""Training with a backbone that is frozen for the first epochs."""
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmavs.engine import FreezeBackboneHook
+from mmavs.utils.model import unwrap_model
 
 FROZEN, EPOCHS = 2, 4
 
@@ -25,13 +26,13 @@ class Toy(BaseModel):
 
 
 class Snapshots(Hook):
-    """What the model and the optimizer hold after each epoch."""
+    """Keeps the state of the model and the optimizer after each epoch."""
 
     def __init__(self):
         self.weights, self.trained, self.with_momentum = [], [], []
 
     def after_train_epoch(self, runner):
-        model = getattr(runner.model, 'module', runner.model)
+        model = unwrap_model(runner.model)
         self.weights.append({name: x.clone() for name, x in model.state_dict().items()})
         self.trained.append({name for name, p in model.named_parameters() if p.requires_grad})
         state = runner.optim_wrapper.optimizer.state
@@ -68,7 +69,7 @@ def unbroken(tmp_path_factory):
 
 
 def changed(snapshots, first, last):
-    """Names of the state that epoch ``last`` ended with in other values than epoch ``first``."""
+    """Names of the state that differs between the ends of epochs ``first`` and ``last``."""
     before, after = snapshots.weights[first], snapshots.weights[last]
     return {name for name in before if not torch.equal(before[name], after[name])}
 
@@ -78,7 +79,7 @@ BACKBONE = {f'backbone.{i}.{name}' for i in (0, 1) for name in ('weight', 'bias'
 STATISTICS = {f'backbone.1.{name}' for name in ('running_mean', 'running_var', 'num_batches_tracked')}
 
 
-def test_backbone_waits_while_its_statistics_move(unbroken):
+def test_frozen_backbone_updates_its_statistics_only(unbroken):
     torch.manual_seed(0)
     initial = Toy().state_dict()
     assert all(torch.equal(unbroken.weights[FROZEN - 1][name], initial[name]) for name in BACKBONE)
@@ -86,12 +87,12 @@ def test_backbone_waits_while_its_statistics_move(unbroken):
     assert changed(unbroken, FROZEN - 1, FROZEN) >= HEAD | STATISTICS | {'backbone.1.weight', 'backbone.1.bias'}
 
 
-def test_what_was_frozen_before_stays_frozen(unbroken):
+def test_parameters_frozen_by_the_model_stay_frozen(unbroken):
     assert unbroken.trained == [HEAD] * FROZEN + [HEAD | BACKBONE] * (EPOCHS - FROZEN)
     assert not any(name.startswith('backbone.2') for name in changed(unbroken, 0, EPOCHS - 1))
 
 
-def test_frozen_weights_gather_no_momentum(unbroken):
+def test_frozen_weights_have_no_momentum(unbroken):
     assert unbroken.with_momentum == [HEAD] * FROZEN + [HEAD | BACKBONE] * (EPOCHS - FROZEN)
 
 
@@ -119,7 +120,7 @@ def test_distributed_training_takes_the_same_steps(tmp_path, process_group, unbr
         torch.testing.assert_close(weights, expected)
 
 
-def test_distributed_training_that_would_wait_is_refused(tmp_path, process_group):
+def test_distributed_training_that_would_wait_for_gradients_is_refused(tmp_path, process_group):
     with pytest.raises(ValueError, match='set find_unused_parameters=True at the top level of the config'):
         train(tmp_path, MMDistributedDataParallel)
 

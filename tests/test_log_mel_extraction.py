@@ -1,4 +1,4 @@
-"""Log-mel files made of the wav files of a data set."""
+"""Extraction of log-mel files from the wav files of a dataset."""
 import os
 import pickle
 import shutil
@@ -40,7 +40,7 @@ def synthetic(tmp_path_factory):
 
 @pytest.fixture
 def ms3(synthetic, tmp_path):
-    """A copy of MS3 that a test may damage."""
+    """A copy of MS3 for a test to damage."""
     return Path(shutil.copytree(synthetic['ms3'], tmp_path / 'ms3'))
 
 
@@ -54,18 +54,18 @@ def vggish():
 
 
 @pytest.mark.parametrize('subset', NUM_EXAMPLES)
-def test_files_hold_what_vggish_makes_of_the_waveform(synthetic, subset):
+def test_files_hold_the_log_mel_that_vggish_computes_from_the_waveform(synthetic, subset):
     root = synthetic[subset]
     done = extract_log_mel(root, subset, METAINFO[subset], overwrite=True)
-    assert (done.written, done.kept, done.without_sound, done.problems) == (4, 0, 0, [])
+    assert (done.written, done.kept, done.without_audio, done.problems) == (4, 0, 0, [])
     for clip in list_clips(root, subset):
         published = pickle.loads(Path(clip['log_mel_path']).read_bytes())
         assert published.shape == (NUM_EXAMPLES[subset], 1, 96, 64) and published.dtype == torch.float32
         assert os.path.getsize(clip['log_mel_path']) < 1.05 * published.nelement() * 4
         torch.testing.assert_close(load_tensor(clip['log_mel_path']), published, rtol=0, atol=0)
         stored = LoadAudio('log_mel', short_log_mel='zeros')(dict(clip))['log_mel']
-        heard = torch.from_numpy(LoadAudio()(dict(clip))['waveform'])[None]
-        expected = vggish().log_mel_examples(heard)[0]
+        waveform = torch.from_numpy(LoadAudio()(dict(clip))['waveform'])[None]
+        expected = vggish().log_mel_examples(waveform)[0]
         assert len(stored) == len(clip['frame_paths']) == len(expected)
         np.testing.assert_allclose(stored, expected.numpy(), rtol=0, atol=1e-6)
         assert (published[len(clip['frame_paths']):] == 0).all()
@@ -73,7 +73,7 @@ def test_files_hold_what_vggish_makes_of_the_waveform(synthetic, subset):
 
 
 @pytest.mark.parametrize('subset', NUM_EXAMPLES)
-def test_the_model_says_the_same_of_the_file_as_of_the_waveform(synthetic, subset):
+def test_the_model_predicts_the_same_from_the_file_and_from_the_waveform(synthetic, subset):
     root = synthetic[subset]
     extract_log_mel(root, subset, METAINFO[subset])
     torch.manual_seed(0)
@@ -95,7 +95,7 @@ def test_the_model_says_the_same_of_the_file_as_of_the_waveform(synthetic, subse
 
 
 @pytest.mark.parametrize('subset', ['s4', 'ms3'])
-def test_short_sounds_of_5_frames_repeat_their_last_example(synthetic, subset, tmp_path):
+def test_short_audio_of_5_frames_repeats_its_last_example(synthetic, subset, tmp_path):
     root = shutil.copytree(synthetic[subset], tmp_path / subset)
     clip = list_clips(root, subset)[0]
     write_wav(Path(clip['audio_path']), 3.0, rate=44100, channels=2)
@@ -105,7 +105,7 @@ def test_short_sounds_of_5_frames_repeat_their_last_example(synthetic, subset, t
     assert torch.equal(stored[2], stored[3]) and torch.equal(stored[2], stored[4])
 
 
-def test_sounds_of_avss_are_followed_by_zeros_or_cut(synthetic, tmp_path):
+def test_audio_of_avss_is_padded_with_zeros_or_cut(synthetic, tmp_path):
     root = shutil.copytree(synthetic['avss'], tmp_path / 'avss')
     short, long = list_clips(root, 'avss')[:2]
     write_wav(Path(short['audio_path']), 3.0)
@@ -131,7 +131,7 @@ def test_existing_files_are_replaced_only_when_asked(ms3, run_tool, capsys):
     assert load_tensor(paths[0]).shape == (5, 1, 96, 64)
 
 
-def test_each_sound_that_cannot_be_used_is_named_and_the_others_are_written(ms3, run_tool, capsys):
+def test_each_unusable_wav_file_is_named_and_the_others_are_written(ms3, run_tool, capsys):
     clips = list_clips(ms3, 'ms3')
     cut, short, missing, good = (Path(clip['audio_path']) for clip in clips)
     cut.write_bytes(cut.read_bytes()[:1000])
@@ -142,9 +142,9 @@ def test_each_sound_that_cannot_be_used_is_named_and_the_others_are_written(ms3,
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert stop.value.code == 1 and len(lines) == 2
-    assert lines[0].startswith(f"train {clips[0]['clip_id']}: {cut}: truncated sound file")
-    assert lines[1].startswith(f"train {clips[1]['clip_id']}: {short}: 0.500 s of sound is too short")
-    assert '1 log-mel file(s) written' in printed.err and '2 sound(s) that cannot be used' in printed.err
+    assert lines[0].startswith(f"train {clips[0]['clip_id']}: {cut}: truncated audio file")
+    assert lines[1].startswith(f"train {clips[1]['clip_id']}: {short}: 0.500 s of audio is too short")
+    assert '1 log-mel file(s) written' in printed.err and '2 wav file(s) that cannot be used' in printed.err
     assert os.path.exists(clips[3]['log_mel_path']) and good.exists()
 
 

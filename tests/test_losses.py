@@ -164,7 +164,7 @@ def test_assignment_is_optimal_and_uses_each_query_once():
             assert total == pytest.approx(best.item()) and len(set(found.tolist())) == len(found)
 
 
-def test_greedy_choice_is_given_up_for_a_smaller_total():
+def test_assignment_prefers_the_smallest_total_to_the_greedy_choice():
     # Query 0 is the best for both targets, but worth more to the second.
     costs = torch.tensor([[[[0., 1.], [1., 9.]]]])
     assert assign_queries(costs, torch.tensor([2])).tolist() == [[1, 0]]
@@ -280,18 +280,19 @@ def test_costs_are_copied_from_the_device_once_for_all_layers(criterion, monkeyp
 
 def test_criterion_is_built_from_a_config_and_adds_nothing_to_checkpoints():
     criterion = MODELS.build(dict(type='SetCriterion', num_classes=71))
-    assert criterion.weight_of_class.shape == (72,) and criterion.weight_of_class[71] == pytest.approx(0.1)
+    assert criterion.class_weights.shape == (72,) and criterion.class_weights[71] == pytest.approx(0.1)
     assert not criterion.state_dict()
 
 
-def test_points_are_read_between_pixel_centres_and_as_zero_outside():
+def test_points_are_interpolated_between_pixel_centers_and_zero_outside():
     maps = torch.tensor([[[[1., 2.], [3., 4.]]]])
     points = torch.tensor([[[.25, .25], [.75, .25], [.25, .75], [.5, .5], [0., 0.]]])
     torch.testing.assert_close(sample_points(maps, points), torch.tensor([[[1., 2., 3., 2.5, .25]]]))
     assert sample_points(torch.rand(2, 3, 4, 4), torch.rand(2, 5, 7, 2)).shape == (2, 3, 5, 7)
 
 
-def test_uncertain_points_lie_on_the_outline():
+def test_uncertain_points_lie_on_the_boundary():
+    torch.manual_seed(0)
     logits = torch.linspace(-10, 10, 64).expand(1, 64, 64)
     points = uncertain_points(logits, num_points=200, oversample=3, importance=0.75)
     assert points.shape == (1, 200, 2) and points.min() >= 0 and points.max() <= 1
@@ -323,7 +324,7 @@ def test_prototype_audio_contrast_by_hand():
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_pac_loss_normalises_and_trains_its_scale():
+def test_pac_loss_normalizes_and_trains_its_scale():
     torch.manual_seed(0)
     loss = PACLoss(channels=8)
     assert loss.logit_scale.item() == pytest.approx(math.log(1 / 0.07))

@@ -1,4 +1,4 @@
-"""A file that would run code when it is unpickled, wherever files enter: it is refused, and nothing runs."""
+"""Files that would run code when unpickled are refused wherever files are read, and nothing runs."""
 import ast
 import hashlib
 import os
@@ -19,6 +19,7 @@ import mmavs.checkpoint.reading
 from mmavs.apis import convert_checkpoint, init_model
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.engine.launch import build_runner
+from mmavs.utils import zoo
 from mmavs.utils.config import load_config
 from mmavs.utils.safe_pickle import load_tensor
 
@@ -28,7 +29,7 @@ KINDS = ('zip', 'legacy', 'pickle')
 
 
 class Malicious:
-    """Unpickled freely, it writes a file."""
+    """Writes a file if it is unpickled without restriction."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -39,10 +40,10 @@ class Malicious:
 
 @pytest.fixture
 def marker(tmp_path):
-    """The file that the attack of this module writes; none of the tests may leave it behind."""
+    """File that the attack of this module writes; no test may leave it behind."""
     marker = tmp_path / 'executed'
     pickle.loads(pickle.dumps(Malicious(marker)))
-    assert marker.exists(), 'the attack of these tests is harmless, so they show nothing'
+    assert marker.exists(), 'the attack of these tests is harmless, they show nothing'
     marker.unlink()
     yield marker
     assert not marker.exists()
@@ -57,7 +58,7 @@ def save(content, path, kind):
 
 
 class Reaching:
-    """Unpickled freely, it is an attribute of anything that the file can name."""
+    """Becomes an attribute of anything that the file can name if it is unpickled without restriction."""
 
     def __init__(self, owner, name):
         self.reach = getattr, (owner, name)
@@ -68,7 +69,7 @@ class Reaching:
 
 @pytest.mark.parametrize('owner, name', [(HistoryBuffer, '__init__'), (HistoryBuffer, '_statistics_methods'),
                                          (np.ndarray, 'tofile')])
-def test_a_file_reaches_no_attributes_but_the_statistics_of_a_training(tmp_path, owner, name):
+def test_file_reaches_only_the_statistics_of_a_training(tmp_path, owner, name):
     good = save(dict(x=HistoryBuffer([1.0, 3.0], [1, 1])), tmp_path / 'good.pth', 'zip')
     assert read_checkpoint(good)['x'].mean() == 2
     path = save(dict(x=Reaching(owner, name)), tmp_path / 'bad.pth', 'zip')
@@ -77,7 +78,7 @@ def test_a_file_reaches_no_attributes_but_the_statistics_of_a_training(tmp_path,
 
 
 def weights_from(path):
-    """Initialise a backbone as a config with ``init_cfg`` does."""
+    """Initialize a backbone as a config with ``init_cfg`` does."""
 
     class Backbone(BaseModule):
 
@@ -158,7 +159,7 @@ def resume(config, path, work_dir):
 def test_a_malicious_optimizer_state_is_refused_on_resume_and_nothing_runs(tmp_path, marker, trained, kind):
     checkpoint, config = trained
     state = dict(checkpoint['optimizer'], state=Malicious(marker))
-    # Plain pickles hold tensors and built-in types only, so without the history of the training.
+    # Plain pickles may hold tensors and built-in types only: leave out the history of the training.
     content = {key: x for key, x in checkpoint.items() if key != 'message_hub' or kind != 'pickle'}
     path = save(dict(content, optimizer=state), tmp_path / 'iter_2.pth', kind)
     with pytest.raises(pickle.UnpicklingError, match='iter_2.pth: refused'):
@@ -169,7 +170,7 @@ def test_the_config_in_a_checkpoint_is_not_executed_on_resume(tmp_path, marker, 
     checkpoint, config = trained
     text = f'import os\nos.system("touch {marker}")\n'
     Config.fromstring(text, '.py')  # as MMEngine's Runner.resume does
-    assert marker.exists(), 'the attack is harmless, so this test shows nothing'
+    assert marker.exists(), 'the attack is harmless, this test shows nothing'
     marker.unlink()
     path = save(dict(checkpoint, meta=dict(checkpoint['meta'], config=text)), tmp_path / 'iter_2.pth', 'zip')
     resume(config, path, tmp_path / 'work')
@@ -192,6 +193,21 @@ def test_a_stated_sha256_is_compared_before_anything_is_read(tmp_path, marker, m
         read_checkpoint(bad)
 
 
+def test_without_a_model_zoo_no_sha256_is_stated_and_checkpoints_are_read(tmp_path, marker, monkeypatch):
+    good = save(dict(state_dict={'x': torch.ones(2)}), tmp_path / 'good.pth', 'zip')
+    bad = save(Malicious(marker), tmp_path / 'bad.pth', 'pickle')
+    monkeypatch.setattr(zoo, 'PACKAGE', tmp_path / 'site-packages/mmavs')
+    zoo.read_zoo.cache_clear()
+    try:
+        with pytest.raises(FileNotFoundError, match='found no model-index.yml'):
+            zoo.read_zoo()
+        assert read_checkpoint(good)['state_dict']['x'].tolist() == [1, 1]
+        with pytest.raises(pickle.UnpicklingError, match='refused'):
+            read_checkpoint(bad)
+    finally:
+        zoo.read_zoo.cache_clear()
+
+
 READING = {
     ('torch', 'load'), ('pickle', 'load'), ('pickle', 'loads'), ('pickle', 'Unpickler'), ('hub', 'load'),
     ('hub', 'load_state_dict_from_url'), ('model_zoo', 'load_url'), ('joblib', 'load'), ('shelve', 'open'),
@@ -200,10 +216,10 @@ READING = {
 
 
 def test_nothing_else_unpickles():
-    """Only the two modules that restrict what a file may name call an unpickler."""
+    """Only the two modules that restrict the globals of a file call an unpickler."""
     found = set()
-    for folder in ('mmavs', 'tools', 'demo', 'configs'):
-        for path in (REPOSITORY / folder).rglob('*.py'):
+    for directory in ('mmavs', 'tools', 'demo', 'configs'):
+        for path in (REPOSITORY / directory).rglob('*.py'):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Attribute):
                     owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, 'id', '')

@@ -1,4 +1,4 @@
-"""The AVSBench protocol: hand-computed cases, and equality with the published loops written out."""
+"""AVSBench protocol: hand-computed cases, and equality with the published loops."""
 import pickle
 
 import pytest
@@ -42,7 +42,7 @@ def literal_f_curve(prob, gt):
 
 
 def literal_batched(clips, batch_size):
-    """Published M_J and M_F of clips (prob, gt), written as the loop over a dataloader."""
+    """M_J and M_F of clips (prob, gt) by the published loop over a data loader."""
     ious, fs = [], []
     for start in range(0, len(clips), batch_size):
         prob = torch.cat([p for p, _ in clips[start:start + batch_size]])
@@ -54,7 +54,7 @@ def literal_batched(clips, batch_size):
 
 
 def literal_class_scores(pred, gt, num_classes):
-    """Published per-class IoU and F of frames, one frame and class at a time."""
+    """Per-class IoU and F of frames by the published loop, one frame and class at a time."""
     iou, f, frames = ([0.] * num_classes for _ in range(3))
     for p, g in zip(pred, gt):
         for c in range(num_classes):
@@ -106,7 +106,7 @@ def test_iou_and_f_of_a_hand_computed_frame():
     gt = torch.tensor([[[1, 1, 0, 0]]])
     prob = torch.tensor([[[0.9, 0.3, 0.6, 0.1]]])
     scores = binary_scores(prob, gt)
-    # Above 0.5: one right, one wrong, one missed.
+    # At 0.5: one true positive, one false positive, one false negative.
     assert scores.iou.item() == pytest.approx(1 / 3)
     # Best threshold is between 0.6 and 0.9: precision 1, recall 1/2.
     assert scores.f_curves.max().item() == pytest.approx(1.3 * 0.5 / (0.3 + 0.5))
@@ -149,12 +149,12 @@ def test_counting_equals_255_comparisons(values):
     assert torch.equal(scores.iou, torch.stack([literal_iou(p, g) for p, g in zip(prob, gt)]))
 
 
-def test_every_threshold_and_its_neighbours_are_told_apart():
+def test_neighboring_thresholds_are_distinguished():
     thresholds = f_score_thresholds()
     below = torch.nextafter(thresholds, torch.tensor(-1.)).clamp(min=0)
     above = torch.nextafter(thresholds, torch.tensor(2.)).clamp(max=1)
     for prob in (thresholds, below, above):
-        # Each pixel is a frame of its own, so that no error can cancel.
+        # Each pixel is a frame of its own: errors cannot cancel.
         prob = prob.view(-1, 1, 1)
         curves = binary_scores(prob, torch.ones_like(prob)).f_curves
         torch.testing.assert_close(curves, (prob.view(-1, 1) >= thresholds).double(), rtol=0, atol=1e-15)
@@ -167,7 +167,7 @@ def test_half_precision_probabilities_are_scored():
 
 
 @pytest.mark.parametrize('value', [float('nan'), 3.0, -2.0])
-def test_values_that_are_no_probability_are_refused(value):
+def test_values_that_are_not_probabilities_are_refused(value):
     with pytest.raises(ValueError, match='expected \\[0, 1\\]'):
         binary_scores(torch.full((1, 2, 2), value), torch.ones(1, 2, 2))
 
@@ -189,7 +189,7 @@ def test_batch_rule_equals_the_published_loop(batch_size):
 
 
 def test_published_f_depends_on_the_evaluation_batch_and_the_batch_free_one_does_not():
-    # Two frames whose best thresholds differ: each alone is perfect, together no threshold suits both.
+    # Two frames with different best thresholds: each alone is perfect, no threshold is best for both.
     gt = torch.tensor([[[1, 0]]])
     low, high = torch.tensor([[[0.3, 0.1]]]), torch.tensor([[[0.9, 0.6]]])
     samples = [as_sample(low, gt), as_sample(high, gt)]
@@ -212,7 +212,7 @@ def test_silent_video_scores_zero_f_and_is_counted():
     assert max_f_score_by_batch(curves, [2, 0], None) == pytest.approx(1)
 
 
-def test_only_frames_that_exist_and_are_labelled_are_scored():
+def test_only_valid_and_labelled_frames_are_scored():
     (prob, gt), = make_clips([5])
     gt[3:] = 255
     labelled = torch.tensor([True, True, False, False, False])
@@ -265,7 +265,7 @@ def test_padding_counts_as_perfect_background():
 
 
 def avss_sample():
-    # One class right in half its pixels, one never seen, one wrong pixel of a third; two frames, then padding.
+    # One class correct in half of its pixels, one absent, one false pixel of a third; two frames, then padding.
     gt = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[255] * 4], [[255] * 4]], dtype=torch.uint8)
     pred = torch.tensor([[[1, 0, 0, 0]], [[0, 0, 0, 3]], [[3] * 4], [[0] * 4]], dtype=torch.uint8)
     valid = torch.tensor([True, True, False, False])
@@ -316,7 +316,7 @@ def test_missing_fields_name_the_clip_and_the_field():
 
 
 @pytest.mark.parametrize('metric', [AVSBenchMetric, AVSSMetric])
-def test_a_run_without_ground_truth_is_one_error(metric):
+def test_run_without_ground_truth_is_an_error(metric):
     prob, _ = make_clips([5])[0]
     gt = torch.full(prob.shape, 255, dtype=torch.uint8)
     unlabelled = as_sample(prob, gt, labelled=torch.zeros(5, dtype=torch.bool))
@@ -353,7 +353,7 @@ def all_metrics(samples):
 
 def score_on_one_rank(rank, world_size, samples, init_file, out_file):
     torch.distributed.init_process_group('gloo', f'file://{init_file}', rank=rank, world_size=world_size)
-    # As MMEngine's DefaultSampler does: rounded up to a multiple of the ranks, then dealt out.
+    # As MMEngine's DefaultSampler: rounded up to a multiple of the ranks, then assigned in turn.
     dealt = [samples[i % len(samples)] for i in range(-(-len(samples) // world_size) * world_size)][rank::world_size]
     evaluator = Evaluator([AVSBenchMetric(2), AVSSMetric(prefix='avss')])
     evaluator.dataset_meta = dict(classes=('background', 'object'))

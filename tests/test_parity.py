@@ -1,7 +1,7 @@
 """Outputs of the published implementations, reproduced from seeded weights and inputs.
 
-Each folder of ``MMAVS_PARITY_DIR`` is one case; its ``case.json`` names the method. Nothing is downloaded: the weights
-are drawn by ``seeded.py``, which lies beside the folder of cases.
+Each directory in ``MMAVS_PARITY_DIR`` is one case; its ``case.json`` names the method. Nothing is downloaded: the
+weights are sampled by ``seeded.py`` beside the directory of cases.
 """
 import importlib
 import importlib.util
@@ -23,7 +23,7 @@ CHECKS = {
     'metrics-avsbench': 'metrics',
     'avsbench-trees': 'trees',
 }
-FOLDERS = sorted(path.parent for path in CASES.glob('*/case.json'))
+DIRECTORIES = sorted(path.parent for path in CASES.glob('*/case.json'))
 
 
 @pytest.fixture(scope='module')
@@ -35,11 +35,11 @@ def seeded():
     return module
 
 
-@pytest.mark.skipif(not FOLDERS, reason=f'no parity cases in {CASES}: set MMAVS_PARITY_DIR to the folder of cases')
-@pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
-def test_case_matches_the_published_implementation(folder, seeded):
-    case = json.loads((folder / 'case.json').read_text())
+@pytest.mark.skipif(not DIRECTORIES, reason=f'no parity cases in {CASES}: set MMAVS_PARITY_DIR to their directory')
+@pytest.mark.parametrize('directory', DIRECTORIES, ids=lambda directory: directory.name)
+def test_case_matches_the_published_implementation(directory, seeded):
+    case = json.loads((directory / 'case.json').read_text())
     if case['method'] not in CHECKS:
         pytest.skip(f"method {case['method']!r} is not part of mmavs yet")
     check = importlib.import_module(f"parity.{CHECKS[case['method']]}").check
-    check(folder, case, seeded)
+    check(directory, case, seeded)

@@ -1,4 +1,4 @@
-"""Measuring a model: FLOPs that can be counted by hand, parts that add up, and the tool that prints them."""
+"""Timing and complexity of a model: FLOPs checked by hand, sums over parts, and the tool that prints them."""
 from pathlib import Path
 
 import pytest
@@ -37,12 +37,12 @@ def test_flops_of_the_branches_add_up(model, clips):
     flops = count_flops(model, clips)
     branches = [name for name, _ in model.named_children() if name in flops]
     assert set(branches) >= {'backbone', 'audio_backbone'}
-    # Nearly all is in the children of the segmentor and of the head (whose predict is not its forward).
+    # Nearly all FLOPs are in the children of the segmentor and of the head (whose predict is not its forward).
     parts = sum(flops.get(name, 0) for name in ('backbone', 'audio_backbone', 'decode_head'))
     assert 0.8 * flops[''] < parts <= flops['']
 
 
-def test_flops_of_a_list_of_layers_are_those_of_its_layers(model, clips):
+def test_flops_of_a_list_of_layers_are_the_sum_over_its_layers(model, clips):
     flops = count_flops(model, clips)
     layers = [flops[f'decode_head.decoder.layers.{i}'] for i in range(5)]
     assert flops['decode_head.decoder.layers'] == sum(layers) and min(layers) > 0
@@ -70,7 +70,7 @@ def test_random_clips_are_labelled_as_asked(clips):
     assert clips['inputs'][0]['frames'].shape == (2, 3, 96, 96)
 
 
-def test_pretrained_files_are_dropped_wherever_they_are():
+def test_pretrained_weights_are_dropped_at_any_depth():
     pretrained = dict(type='Pretrained', checkpoint='x.pth')
     config = dict(backbone=dict(init_cfg=dict(pretrained)), heads=[dict(init_cfg=dict(pretrained))],
                   audio=dict(init_cfg=dict(type='Kaiming')))

@@ -1,4 +1,4 @@
-"""Whole test runs give the numbers of the released evaluation code, written out here from its description."""
+"""Whole test runs give the scores of the released evaluation code, implemented here from its description."""
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ SIZE = 64
 
 @METRICS.register_module()
 class KeptScores(BaseMetric):
-    """Keeps what a model hands to the metrics."""
+    """Keeps the data samples that a model passes to the metrics."""
 
     kept: list[dict] = []
 
@@ -31,7 +31,7 @@ class KeptScores(BaseMetric):
 
 
 def evaluate(tmp_path, data, data_root, evaluator, **options):
-    """Metrics of a random model on the test split of a data base, and the data samples that were scored."""
+    """Metrics of a random model on the test split of a base config, and the data samples that were scored."""
     (tmp_path / 'config.py').write_text(f"""
 _base_ = ['{REPOSITORY}/configs/_base_/datasets/{data}_plain.py']
 default_scope = 'mmavs'

@@ -8,7 +8,8 @@ from torch import nn
 
 import mmavs.models  # noqa: F401
 from mmavs.apis import convert_checkpoint
-from mmavs.checkpoint.converters import apply_rules, resnet_rules
+from mmavs.checkpoint.converters import apply_rules
+from mmavs.checkpoint.converters.resnet import resnet_rules
 from mmavs.models.backbones import PVTv2
 from mmavs.models.backbones.pvt_v2 import SpatialReductionAttention
 from mmavs.registry import MODELS
@@ -100,7 +101,7 @@ def test_maps_have_strides_4_to_32(size, expected):
     assert [tuple(x.shape) for x in maps] == [(2, c, *s) for c, s in zip(SMALL['embed_dims'], expected)]
 
 
-def test_maps_are_normalised():
+def test_maps_are_normalized():
     maps = PVTv2(SMALL).eval()(torch.randn(1, 3, 64, 64))
     for x in maps:
         torch.testing.assert_close(x.mean(1), torch.zeros_like(x[:, 0]), rtol=0, atol=1e-5)
@@ -112,7 +113,7 @@ def test_stochastic_depth_grows_linearly_from_none():
     assert found == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
 
 
-def test_fresh_weights_are_distributed_as_published():
+def test_initial_weights_are_distributed_as_published():
     torch.manual_seed(0)
     model = PVTv2('b0')
     block = model.block3[0]
@@ -129,7 +130,7 @@ def test_gradients_reach_every_parameter():
     assert [name for name, p in model.named_parameters() if not p.grad.any()] == []
 
 
-def test_published_file_is_loaded_as_it_is(tmp_path):
+def test_published_file_is_loaded_unchanged(tmp_path):
     weights = published_weights()
     torch.save(weights | {'head.weight': torch.ones(10, 32), 'head.bias': torch.ones(10)}, tmp_path / 'pvt.pth')
     init_default_scope('mmavs')

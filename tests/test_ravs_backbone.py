@@ -1,4 +1,4 @@
-"""The encoder of RAVS: grouping by density peaks, attention within groups, merging, update, and who hears."""
+"""The encoder of RAVS: grouping by density peaks, attention within groups, merging and update of compact tokens."""
 import math
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mmavs.models import AudioGuidedBackbone, PVTv2
+from mmavs.models import AudioGuidedBackbone, PVTv2, StagedBackbone
 from mmavs.models.backbones.audio_guided import ModalityAlignment, update_compact_tokens
 from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 from mmavs.registry import MODELS
@@ -16,6 +16,13 @@ TINY_PVT = dict(
     arch=dict(embed_dims=(8, 16, 16, 24), depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1)),
     drop_path_rate=0.)
 TINY_RESNET = dict(type='mmseg.ResNet', depth=18, stem_channels=8, base_channels=8)
+BACKBONES = {
+    'PVTv2': TINY_PVT,
+    'ResNet of mmseg': TINY_RESNET,
+    'ResNet of mmpretrain': TINY_RESNET | dict(type='mmpretrain.ResNet', out_indices=(0, 1, 2, 3)),
+    'ResNet of mmpretrain with a deep stem': dict(
+        type='mmpretrain.ResNetV1c', depth=50, stem_channels=8, base_channels=4, out_indices=(0, 1, 2, 3)),
+}
 SWITCHES = {
     'grouping and merging': dict(),
     'grouping': dict(merging=False),
@@ -32,7 +39,7 @@ def _scope_and_seed():
 
 def build_alignment(**options):
     config = dict(
-        channels=8, audio_channels=6, num_groups=5, merging=True, num_heads=2, num_neighbours=3, num_updates=2)
+        channels=8, audio_channels=6, num_groups=5, merging=True, num_heads=2, num_neighbors=3, num_updates=2)
     return ModalityAlignment(**config | options)
 
 
@@ -41,36 +48,36 @@ def build_backbone(backbone=TINY_PVT, **options):
     return AudioGuidedBackbone(**config | options)
 
 
-def density_peaks_by_loops(tokens, num_groups, num_neighbours):
+def density_peaks_by_loops(tokens, num_groups, num_neighbors):
     """DPC-KNN of one frame (L, C), with loops."""
     x, channels = tokens.double().tolist(), tokens.shape[1]
     length = len(x)
     distance = [[math.dist(a, b) / math.sqrt(channels) for b in x] for a in x]
     density = []
     for row in distance:
-        nearest = sorted(row)[:num_neighbours]
+        nearest = sorted(row)[:num_neighbors]
         density.append(math.exp(-sum(d * d for d in nearest) / len(nearest)))
     gap = []
     for i in range(length):
         denser = [j for j in range(length) if density[j] > density[i] or (density[j] == density[i] and j < i)]
         gap.append(min(distance[i][j] for j in denser) if denser else max(map(max, distance)))
-    centres = sorted(range(length), key=lambda i: -density[i] * gap[i])[:num_groups]
-    groups = [min(range(len(centres)), key=lambda c: distance[i][centres[c]]) for i in range(length)]
-    for group, i in enumerate(centres):
+    centers = sorted(range(length), key=lambda i: -density[i] * gap[i])[:num_groups]
+    groups = [min(range(len(centers)), key=lambda c: distance[i][centers[c]]) for i in range(length)]
+    for group, i in enumerate(centers):
         groups[i] = group
     return groups
 
 
-@pytest.mark.parametrize(('length', 'channels', 'num_groups', 'num_neighbours'), [
+@pytest.mark.parametrize(('length', 'channels', 'num_groups', 'num_neighbors'), [
     (30, 6, 6, 5), (40, 2, 9, 3), (12, 16, 12, 5), (7, 3, 1, 5), (3, 4, 2, 5), (1, 4, 3, 5)])
-def test_grouping_equals_loops(length, channels, num_groups, num_neighbours):
+def test_grouping_equals_loops(length, channels, num_groups, num_neighbors):
     tokens = torch.randn(4, length, channels)
-    expected = [density_peaks_by_loops(frame, num_groups, num_neighbours) for frame in tokens]
-    assert group_by_density_peaks(tokens, num_groups, num_neighbours).tolist() == expected
+    expected = [density_peaks_by_loops(frame, num_groups, num_neighbors) for frame in tokens]
+    assert group_by_density_peaks(tokens, num_groups, num_neighbors).tolist() == expected
 
 
 def test_equal_tokens_are_grouped_in_their_order():
-    # Two blocks of equal tokens: the first of each is a centre, all others are as prominent as each other.
+    # Two blocks of equal tokens: the first of each is a center, all others are as prominent as each other.
     tokens = torch.tensor([0., 0., 0., 0., 5., 5., 5., 5.])[None, :, None]
     assert group_by_density_peaks(tokens, 2, 3).tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
     assert group_by_density_peaks(tokens, 4, 3).tolist() == [density_peaks_by_loops(tokens[0], 4, 3)]
@@ -84,15 +91,15 @@ def test_grouping_by_blocks_equals_grouping_at_once(max_chunk):
 
 
 def test_grouping_keeps_clusters_together():
-    centres = torch.tensor([[0., 0.], [20., 0.], [0., 20.], [20., 20.]])
+    centers = torch.tensor([[0., 0.], [20., 0.], [0., 20.], [20., 20.]])
     member = torch.arange(40) % 4
-    groups = group_by_density_peaks(centres[member][None] + torch.randn(1, 40, 2), 4)[0]
+    groups = group_by_density_peaks(centers[member][None] + torch.randn(1, 40, 2), 4)[0]
     assert len(set(groups.tolist())) == 4
     assert all(len(set(groups[member == cluster].tolist())) == 1 for cluster in range(4))
 
 
 class LargestTensor(TorchDispatchMode):
-    """Remembers how many values the largest tensor had that an operation made."""
+    """Record the number of values of the largest tensor that an operation creates."""
     values = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -103,7 +110,7 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def test_grouping_a_frame_of_512x512_at_stride_4_does_not_form_all_distances():
+def test_grouping_a_frame_of_512x512_at_stride_4_does_not_store_all_distances():
     tokens = torch.randn(1, 128 * 128, 4)
     with LargestTensor() as largest:
         groups = group_by_density_peaks(tokens, 49)
@@ -111,7 +118,7 @@ def test_grouping_a_frame_of_512x512_at_stride_4_does_not_form_all_distances():
     assert sorted(set(groups.flatten().tolist())) == list(range(49))
 
 
-def test_alignment_at_512x512_does_not_form_all_distances():
+def test_alignment_at_512x512_does_not_store_all_distances():
     align = build_alignment(num_groups=49)
     with LargestTensor() as largest:
         aligned, _ = align(torch.randn(1, 8, 128, 128), torch.randn(1, 1, 6))
@@ -170,7 +177,7 @@ def test_update_has_the_gradients_of_the_formula():
 
 
 @pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
-def test_alignment_is_what_its_steps_say(options):
+def test_alignment_equals_its_steps(options):
     """Step by step, with a loop over frames, groups and heads."""
     align = build_alignment(**options)
     for parameter in align.parameters():
@@ -188,14 +195,14 @@ def test_alignment_is_what_its_steps_say(options):
         halves = slice(0, 4), slice(4, 8)
         logits = torch.stack([k[:, half] @ q[half] / 2 for half in halves], 1)
         torch.testing.assert_close(response[n].flatten(), logits.mean(1))
-        shown = torch.empty(12, 8)
+        update = torch.empty(12, 8)
         for p in groups.unique():
             i = groups == p
             context = torch.cat([logits[i, h].softmax(0) @ v[i][:, half] for h, half in enumerate(halves)])
-            heard = a + align.sound_proj(context)
+            group_audio = a + align.sound_proj(context)
             for h, half in enumerate(halves):
-                shown[i, half] = logits[i, h].sigmoid()[:, None] * heard[half]
-        added = align.token_proj(shown)
+                update[i, half] = logits[i, h].sigmoid()[:, None] * group_audio[half]
+        added = align.token_proj(update)
         if align.merging:
             f = f + added
             s = logits.mean(1)
@@ -207,7 +214,7 @@ def test_alignment_is_what_its_steps_say(options):
 
 
 @pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
-def test_gradients_reach_pixels_sound_and_every_parameter(options):
+def test_gradients_reach_pixels_audio_and_every_parameter(options):
     align = build_alignment(**options)
     visual_map, audio = torch.randn(2, 8, 4, 5, requires_grad=True), torch.randn(2, 3, 6, requires_grad=True)
     aligned, _ = align(visual_map, audio)
@@ -216,8 +223,8 @@ def test_gradients_reach_pixels_sound_and_every_parameter(options):
     assert [name for name, p in align.named_parameters() if not (p.grad != 0).any()] == []
 
 
-def test_a_group_hears_for_itself():
-    # What happens to one object changes nothing in others, unless compact tokens look at the whole frame.
+def test_groups_are_independent_without_merging():
+    # A change of one object does not influence others, unless compact tokens attend to the whole frame.
     align = build_alignment(num_groups=2, merging=False).eval()
     visual_map, audio = torch.randn(1, 8, 1, 8) * 0.05, torch.randn(1, 1, 6)
     visual_map[..., 4:] += torch.tensor([3., -3.] * 4)[:, None, None]
@@ -229,8 +236,8 @@ def test_a_group_hears_for_itself():
     assert (after[..., 4:7] != before[..., 4:7]).any()
 
 
-@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
-def test_backbone_without_what_ama_adds_is_the_backbone(backbone):
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
+def test_backbone_without_ama_updates_is_the_plain_backbone(backbone):
     guided = build_backbone(backbone).eval()
     for align in guided.ama:
         for proj in (align.token_proj, align.compact_proj):
@@ -241,8 +248,8 @@ def test_backbone_without_what_ama_adds_is_the_backbone(backbone):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize('backbone', [TINY_PVT, TINY_RESNET], ids=['PVTv2', 'ResNet'])
-def test_every_stage_hears(backbone):
+@pytest.mark.parametrize('backbone', BACKBONES.values(), ids=BACKBONES)
+def test_every_stage_gets_the_audio(backbone):
     guided = build_backbone(backbone).eval()
     frames, audio = torch.randn(2, 3, 64, 96), torch.randn(2, 1, 6)
     pyramid = guided(frames, audio)
@@ -251,11 +258,11 @@ def test_every_stage_hears(backbone):
     assert [r.shape for r in pyramid.responses] == [x[:, 0].shape for x in pyramid]
     other = guided(frames, torch.cat((audio[:1], torch.randn(1, 1, 6))))
     for x, y in zip((*pyramid, *pyramid.responses), (*other, *other.responses)):
-        torch.testing.assert_close(x[0], y[0])  # each frame has its own sound
+        torch.testing.assert_close(x[0], y[0])  # each frame has its own audio
         assert not torch.allclose(x[1], y[1], rtol=1e-6, atol=1e-7)
 
 
-def test_grouping_draws_nothing_at_random():
+def test_grouping_is_deterministic():
     guided = build_backbone()
     frames, audio = torch.randn(1, 3, 64, 64), torch.randn(1, 1, 6)
     state = torch.get_rng_state()
@@ -265,7 +272,7 @@ def test_grouping_draws_nothing_at_random():
         torch.testing.assert_close(x, y, rtol=0, atol=0)
 
 
-def test_stages_one_by_one_are_the_backbone():
+def test_stages_run_one_at_a_time_equal_the_backbone():
     backbone = PVTv2(**{key: value for key, value in TINY_PVT.items() if key != 'type'}).eval()
     x = frames = torch.randn(1, 3, 64, 64)
     for i, expected in enumerate(backbone(frames)):
@@ -273,9 +280,28 @@ def test_stages_one_by_one_are_the_backbone():
         torch.testing.assert_close(x, expected, rtol=0, atol=0)
 
 
-def test_unsuitable_backbones_and_groups_are_named():
-    with pytest.raises(ValueError, match='backbone is a SwinTransformer, expected a PVTv2, or a ResNet'):
+def test_custom_backbone_offers_its_stages_by_two_members():
+    class Pooling(torch.nn.Module):
+        embed_dims = (3, 3)
+
+        def run_stage(self, index, x):
+            return torch.nn.functional.avg_pool2d(x, 4 if index == 0 else 2)
+
+    assert isinstance(Pooling(), StagedBackbone) and not isinstance(torch.nn.Identity(), StagedBackbone)
+    MODELS.register_module(module=Pooling)
+    try:
+        guided = build_backbone(dict(type='Pooling'), num_groups=(3, 2), num_heads=1)
+    finally:
+        MODELS.module_dict.pop('Pooling')
+    pyramid = guided(torch.rand(2, 3, 64, 64), torch.rand(2, 1, 6))
+    assert [x.shape for x in pyramid] == [(2, 3, 16, 16), (2, 3, 8, 8)]
+
+
+def test_unsuitable_backbones_and_groups_are_refused():
+    with pytest.raises(ValueError, match='backbone is a SwinTransformer, whose stages cannot be run one at a time'):
         build_backbone(dict(type='SwinTransformer', embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 1, 1)))
-    with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of four stages'):
+    with pytest.raises(ValueError, match=r'num_groups is \(9, 6\), expected the groups of 4 stages'):
         build_backbone(num_groups=(9, 6))
+    with pytest.raises(ValueError, match=r'ResNet with out_indices=\(3,\): set out_indices=\(0, 1, 2, 3\)'):
+        build_backbone(dict(type='mmpretrain.ResNet', depth=18))
     assert MODELS.get('AudioGuidedBackbone').uses_audio

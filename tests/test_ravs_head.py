@@ -128,7 +128,7 @@ def test_padding_frames_change_nothing(options):
 
 
 @pytest.mark.parametrize('temporal', [True, False])
-def test_frames_of_a_clip_see_each_other_and_no_others(temporal):
+def test_frames_attend_to_frames_of_their_clip_only(temporal):
     head = build_head(temporal=temporal).eval()
     features, audio, valid = make_inputs()
     before = head.predict(features, audio, valid, INPUT_SIZE)
@@ -150,7 +150,7 @@ def test_the_order_of_frames_matters():
 
 
 @pytest.mark.parametrize('num_classes', [1, 2, 4])
-def test_uncertainty_is_what_the_evidence_leaves(num_classes):
+def test_uncertainty_follows_from_the_evidence(num_classes):
     head = build_head(num_classes=num_classes).eval()
     outputs = head(*make_inputs())
     channels = max(num_classes, 2)
@@ -159,64 +159,64 @@ def test_uncertainty_is_what_the_evidence_leaves(num_classes):
     torch.testing.assert_close(outputs['uncertainty'], channels / (evidence + 1).sum(1))
 
 
-def test_the_odds_of_doubtful_pixels_are_lowered():
-    # Marked are 0.9 and 0.6, whose mean 1 - u is 0.6: of their odds, 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6) are left.
+def test_odds_of_uncertain_pixels_are_reduced():
+    # 0.9 and 0.6 are foreground, their mean 1 - u is 0.6: the odds become 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6).
     probability = torch.tensor([[[[0.9, 0.6, 0.4]]]])
     uncertainty = torch.tensor([[[0.2, 0.6, 0.1]]])
-    lowered = suppress_uncertain(probability.logit(), uncertainty, 1)
-    torch.testing.assert_close(lowered.exp().flatten(), torch.tensor([12., 1., 2 / 3 * 0.9 / 0.6]))
+    suppressed = suppress_uncertain(probability.logit(), uncertainty, 1)
+    torch.testing.assert_close(suppressed.exp().flatten(), torch.tensor([12., 1., 2 / 3 * 0.9 / 0.6]))
     torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 2).exp().flatten(),
                                torch.tensor([16., 2 / 3, 2 / 3 * 2.25]))
     torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 0), probability.logit())
 
 
-def test_sure_background_beside_a_doubtful_object_stays_background():
+def test_certain_background_beside_an_uncertain_object_stays_background():
     scores, uncertainty = torch.tensor([[[[3., -5., -0.5]]]]), torch.tensor([[[0.95, 0.05, 0.94]]])
-    lowered = suppress_uncertain(scores, uncertainty, 2).flatten()
-    torch.testing.assert_close(lowered, torch.tensor([3., -4., -0.5 + 2 * math.log(0.06 / 0.05)]))
-    # Compared with no uncertainty at all, the object itself is in doubt.
-    alone = suppress_uncertain(scores, uncertainty, 2, by_frame=False)
+    suppressed = suppress_uncertain(scores, uncertainty, 2).flatten()
+    torch.testing.assert_close(suppressed, torch.tensor([3., -4., -0.5 + 2 * math.log(0.06 / 0.05)]))
+    # With v = 0 the object itself is suppressed.
+    alone = suppress_uncertain(scores, uncertainty, 2, relative=False)
     torch.testing.assert_close(alone, scores + 2 * (1 - uncertainty).log())
 
 
-def test_odds_of_every_class_that_sounds_are_lowered_alike():
+def test_odds_of_all_foreground_classes_are_suppressed_equally():
     scores, uncertainty = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
-    lowered = suppress_uncertain(scores, uncertainty, 2)
-    assert torch.equal(lowered[:, 0], scores[:, 0])
-    shift = lowered[:, 1:] - scores[:, 1:]
+    suppressed = suppress_uncertain(scores, uncertainty, 2)
+    assert torch.equal(suppressed[:, 0], scores[:, 0])
+    shift = suppressed[:, 1:] - scores[:, 1:]
     torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
-    # Two classes are one logit.
+    # Two classes are equivalent to one logit.
     two = suppress_uncertain(scores[:, :2], uncertainty, 2)
     one = suppress_uncertain(scores[:, 1:2] - scores[:, :1], uncertainty, 2)
     torch.testing.assert_close(two[:, 1:] - two[:, :1], one)
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
-def test_pixels_alike_in_doubt_stay_as_they_are(num_classes):
+def test_equally_uncertain_pixels_are_unchanged(num_classes):
     scores = torch.randn(2, num_classes, 5, 6)
     torch.testing.assert_close(suppress_uncertain(scores, torch.full((2, 5, 6), 0.7), 2), scores)
 
 
-def test_frames_that_mark_nothing_are_lowered_and_do_not_touch_others():
+def test_frames_without_foreground_are_suppressed_and_do_not_influence_others():
     scores = torch.randn(3, 1, 5, 6)
     scores[1] = -scores[1].abs() - 0.1
     uncertainty = torch.rand(3, 5, 6).clamp(max=0.9)
     uncertainty[2] = 1  # no evidence at all
-    lowered = suppress_uncertain(scores, uncertainty, 1)
-    assert lowered.isfinite().all()
-    torch.testing.assert_close(lowered[1, 0], scores[1, 0] + (1 - uncertainty[1]).log())
+    suppressed = suppress_uncertain(scores, uncertainty, 1)
+    assert suppressed.isfinite().all()
+    torch.testing.assert_close(suppressed[1, 0], scores[1, 0] + (1 - uncertainty[1]).log())
     for n in range(3):
-        torch.testing.assert_close(lowered[n:n + 1], suppress_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
+        torch.testing.assert_close(suppressed[n:n + 1], suppress_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
-@pytest.mark.parametrize('by_frame', [True, False])
-def test_predictions_are_lowered_and_training_is_not(num_classes, by_frame):
-    head = build_head(num_classes=num_classes, relative_uncertainty=by_frame).eval()
+@pytest.mark.parametrize('relative', [True, False])
+def test_predictions_are_suppressed_and_losses_are_not(num_classes, relative):
+    head = build_head(num_classes=num_classes, relative_uncertainty=relative).eval()
     inputs, size = make_inputs(), (16, 24)
     outputs = head(*inputs)
     torch.testing.assert_close(head.predict(*inputs, size),
-                               suppress_uncertain(outputs['scores'], outputs['uncertainty'], 2, by_frame))
+                               suppress_uncertain(outputs['scores'], outputs['uncertainty'], 2, relative))
     losses = head.loss(*inputs, make_targets())
     head.uncertainty_loss = None
     torch.testing.assert_close(head.predict(*inputs, size), outputs['scores'])
@@ -231,9 +231,9 @@ def test_masks_do_not_train_the_uncertainty():
     assert head.uncertainty_head.weight.grad is None
 
 
-def test_a_backbone_that_does_not_hear_is_named():
+def test_backbone_without_audio_is_refused():
     features, audio, valid = make_inputs()
-    with pytest.raises(ValueError, match='that of this model does not hear: set model.backbone'):
+    with pytest.raises(ValueError, match='the backbone of this model is not audio-guided: set'):
         build_head()(tuple(features), audio, valid)
 
 
@@ -242,8 +242,8 @@ def test_a_backbone_that_does_not_hear_is_named():
 
 @pytest.mark.parametrize(('build', 'message'), [
     (lambda: EvidenceLoss(0.1, ramp_steps=0), 'ramp_steps is 0, expected at least 1'),
-    (lambda: ResponseContrastLoss((4, ), 8, share=0.6), r'share is 0.6, expected a share in \(0, 0.5\]'),
-    (lambda: ResponseContrastLoss((4, ), 8, share=0.), r'share is 0.0, expected'),
+    (lambda: ResponseContrastLoss((4, ), 8, fraction=0.6), r'fraction is 0.6, expected a value in \(0, 0.5\]'),
+    (lambda: ResponseContrastLoss((4, ), 8, fraction=0.), r'fraction is 0.0, expected'),
 ])
 def test_arguments_out_of_range_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
@@ -308,9 +308,9 @@ def test_evidence_loss_equals_a_hand_computed_frame():
     assert loss.state_dict()['steps'] == 6
 
 
-def test_evidence_loss_reads_the_class_at_the_centre_of_a_cell():
+def test_evidence_loss_uses_the_class_at_the_center_of_a_cell():
     masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
-    masks[0, 2, 6] = 1  # the centre of the upper right cell of 2 x 2
+    masks[0, 2, 6] = 1  # the center of the upper right cell of 2 x 2
     loss = EvidenceLoss(loss_weight=1, ramp_steps=1)
     evidence = torch.zeros(1, 2, 2, 2, requires_grad=True)
     loss(evidence, masks, torch.tensor([True])).backward()
@@ -330,7 +330,7 @@ def test_overlap_losses_equal_hand_computed_cases():
     assert iou.item() == pytest.approx(1 - expected_iou, rel=1e-4)
 
 
-def test_absent_classes_count_where_they_are_predicted():
+def test_absent_classes_count_if_they_are_predicted():
     masks = torch.zeros(2, 1, 2, dtype=torch.uint8)
     probabilities = torch.tensor([[[1., 1.], [0., 0.]], [[0.5, 0.5], [0.5, 0.5]]]).unsqueeze(2)
     dice, iou = frame_overlap_losses(probabilities, masks)
@@ -339,7 +339,7 @@ def test_absent_classes_count_where_they_are_predicted():
 
 
 def test_contrast_is_infonce_of_the_strongest_and_weakest_pixels():
-    loss = ResponseContrastLoss(in_channels=(4, ), audio_channels=3, embed_dims=5, share=0.25, temperature=0.2,
+    loss = ResponseContrastLoss(in_channels=(4, ), audio_channels=3, embed_dims=5, fraction=0.25, temperature=0.2,
                                 loss_weight=0.5)
     x, response, audio = torch.randn(1, 4, 2, 4), torch.randn(1, 2, 4), torch.randn(1, 2, 3)
     found = loss([x], [response], audio, torch.tensor([True]))

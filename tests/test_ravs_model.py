@@ -1,4 +1,4 @@
-"""RAVS as a whole: sound, silence, padding, and what its configs switch on."""
+"""The RAVS model: audio, silence, padding, and the parts that its configs enable."""
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,7 @@ def test_each_row_of_the_ablation_adds_one_part(row, grouping, merging, contrast
 
 
 @pytest.mark.parametrize(('subset', 'clips', 'classes'), [('s4', 3452, 1), ('ms3', 296, 1), ('avss', 8498, 71)])
-def test_configs_train_for_the_epochs_they_say(subset, clips, classes):
+def test_configs_train_for_the_stated_epochs(subset, clips, classes):
     config = load_config(str(CONFIGS / f'ravs_pvt-v2-b5_{subset}.py'))
     epoch = -(-clips // 8)
     assert config.train_cfg.max_iters == 150 * epoch
@@ -49,7 +49,7 @@ def test_configs_train_for_the_epochs_they_say(subset, clips, classes):
     assert (head.num_classes, head.uncertainty_loss.ramp_steps) == (classes, 10 * epoch)
 
 
-def test_clips_of_different_length_do_not_change_each_other():
+def test_clips_of_different_length_are_independent():
     model = build_model()
     short, long = make_clip(model, 2), make_clip(model, 4)
     together, alone = predict(model, short, long), [*predict(model, short), *predict(model, long)]
@@ -57,7 +57,7 @@ def test_clips_of_different_length_do_not_change_each_other():
         torch.testing.assert_close(found.seg_logits, expected.seg_logits, rtol=1e-4, atol=1e-4)
 
 
-def test_the_sound_changes_the_prediction():
+def test_prediction_depends_on_the_audio():
     model = build_model()
     clip = make_clip(model, 2)
     before = predict(model, clip)[0].seg_logits
@@ -90,7 +90,7 @@ def test_a_clip_may_be_a_single_frame():
     assert loss_of(model.train(), [make_clip(model, 1), make_clip(model, 1)]).isfinite()
 
 
-def test_predictions_depend_on_how_sure_the_model_is():
+def test_predictions_depend_on_the_uncertainty():
     model = build_model(CONFIGS / 'ravs_pvt-v2-b5_s4.py')
     clip = make_clip(model, 1)
     lowered = predict(model, clip)[0].foreground_prob

@@ -1,4 +1,4 @@
-"""Robustness to wrong sounds: the numbers by hand, the test of a model, the figure."""
+"""Robustness test: scores computed by hand, the test of a model, the figure."""
 import csv
 import json
 import os
@@ -23,7 +23,7 @@ from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
 from mmavs.evaluation.functional.avsbench import binary_scores
-from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarise_g_scores
+from mmavs.evaluation.functional.robustness import area_averages, g_scores, harmonic_mean, summarize_g_scores
 from mmavs.utils.config import load_config
 from mmavs.visualization.robustness_figure import draw_robustness
 
@@ -31,13 +31,13 @@ CONFIG = os.path.abspath('tests/configs/vct_tiny_s4.py')
 
 
 def test_harmonic_mean_gives_the_published_g_miou():
-    # VCT on S4: mIoU 86.20 with the own sounds, the same with wrong ones, G-mIoU 23.79.
+    # VCT on S4: mIoU 86.20 with the original audio, the same with negative audio, G-mIoU 23.79.
     assert harmonic_mean(0.862, 1 - 0.862) == pytest.approx(0.2379, abs=5e-5)
     assert harmonic_mean(0.5, 0.5) == 0.5 and harmonic_mean(1, 0) == harmonic_mean(0, 0) == 0
 
 
 def test_area_averages_by_hand():
-    # Predicted, predicted and true, true, all pixels of a frame.
+    # Pixels of a frame: predicted, predicted and true, true, all.
     first = torch.tensor([[4, 2, 6, 16], [0, 0, 4, 16]])
     second = torch.tensor([[8, 0, 0, 16]])
     scores = area_averages([first, second])
@@ -48,18 +48,18 @@ def test_area_averages_by_hand():
     assert scores['foreground_share'] == pytest.approx((4 + 0 + 8) / 48)
     assert scores['nonempty_rate'] == pytest.approx(2 / 3)
     assert scores['pixel_FPR'] == pytest.approx((2 / 10 + 0 / 12 + 8 / 16) / 3)
-    # The clips have shares of 4/32 and 8/16.
+    # The foreground fractions of the clips are 4/32 and 8/16.
     assert scores['S'] == pytest.approx((sqrt(4 / 32) + sqrt(8 / 16)) / 2)
 
 
-def test_averages_leave_out_what_is_undefined():
+def test_averages_leave_out_undefined_scores():
     scores = area_averages([torch.tensor([[16, 16, 16, 16], [0, 0, 0, 16]]), torch.zeros(0, 4, dtype=torch.int64)])
     assert scores['mIoU'] == scores['F'] == 1 and scores['pixel_FPR'] == 0
     assert scores['S'] == pytest.approx(sqrt(.5))
     assert isnan(area_averages([torch.tensor([[1, 0, 0, 16]])])['mIoU'])
 
 
-def test_areas_are_counted_at_a_half():
+def test_areas_are_counted_at_threshold_one_half():
     prob = torch.tensor([[[0.5, 0.51], [1, 0]], [[0.6, 0], [0, 0]]])
     gt = torch.tensor([[[1, 1], [1, 0]], [[0, 0], [0, 0]]])
     assert binary_scores(prob, gt).areas.tolist() == [[2, 2, 3, 4], [1, 0, 0, 4]]
@@ -77,7 +77,7 @@ def random_clips(count):
         yield sample(f'clip {i}', torch.rand(3, 6, 6, generator=generator), gt)
 
 
-def test_metric_adds_to_the_avsbench_numbers_and_drops_what_a_sampler_repeats():
+def test_metric_adds_to_the_avsbench_scores_and_drops_repeated_clips():
     clips = list(random_clips(5))
     scores = {}
     for metric in (AVSBenchMetric(batch_size=2), RobustnessMetric(batch_size=2)):
@@ -87,16 +87,16 @@ def test_metric_adds_to_the_avsbench_numbers_and_drops_what_a_sampler_repeats():
     assert all(scores['robustness'][key.replace('avsbench', 'robustness')] == value
                for key, value in scores['avsbench'].items())
     prob, gt = (torch.stack([clip[key] for clip in clips]) for key in ('foreground_prob', 'gt_sem_seg'))
-    marked, true = prob > 0.5, gt > 0
-    assert scores['robustness']['robustness/foreground_share'] == pytest.approx(marked.double().mean().item())
-    inter, union = ((marked & true).sum((2, 3)), (marked | true).sum((2, 3)))
-    heard = true.any(-1).any(-1)
-    assert scores['robustness']['robustness/mIoU'] == pytest.approx((inter / union)[heard].mean().item())
-    false = (marked & ~true).sum((2, 3)) / (~true).sum((2, 3))
+    predicted, true = prob > 0.5, gt > 0
+    assert scores['robustness']['robustness/foreground_share'] == pytest.approx(predicted.double().mean().item())
+    inter, union = ((predicted & true).sum((2, 3)), (predicted | true).sum((2, 3)))
+    sounding = true.any(-1).any(-1)
+    assert scores['robustness']['robustness/mIoU'] == pytest.approx((inter / union)[sounding].mean().item())
+    false = (predicted & ~true).sum((2, 3)) / (~true).sum((2, 3))
     assert scores['robustness']['robustness/pixel_FPR'] == pytest.approx(false.mean().item())
 
 
-def test_frames_that_do_not_exist_or_have_no_ground_truth_do_not_count():
+def test_padding_and_unlabelled_frames_do_not_count():
     metric = RobustnessMetric()
     prob, gt = torch.ones(3, 2, 2), torch.zeros(3, 2, 2, dtype=torch.uint8)
     prob[0], gt[0, 0] = 0, 1
@@ -109,8 +109,8 @@ def test_frames_that_do_not_exist_or_have_no_ground_truth_do_not_count():
 ORIGINAL = dict(mIoU=.8, F=.9, M_J=.7, M_F=.6, pixel_FPR=.1)
 
 
-def scores_of(marked):
-    return dict(mIoU=marked, F=marked, M_J=marked, M_F=marked, foreground_share=marked)
+def scores_of(value):
+    return dict(mIoU=value, F=value, M_J=value, M_F=value, foreground_share=value)
 
 
 def test_g_scores_by_hand():
@@ -118,15 +118,16 @@ def test_g_scores_by_hand():
     assert scores == pytest.approx({
         'G-mIoU': 2 * .8 * .6 / 1.4, 'G-F': 2 * .9 * .6 / 1.5, 'G-M_J': 2 * .7 * .6 / 1.3, 'G-M_F': .6,
         'G-FPR(ours)': 2 * .9 * .6 / 1.5})
-    # The best there is: all right with the own sounds, nothing with wrong ones.
+    # The maximum: perfect with the original audio, empty with negative audio.
     assert set(g_scores(dict(mIoU=1, F=1, M_J=1, M_F=1, pixel_FPR=0), scores_of(0)).values()) == {1}
 
 
 def test_levels_of_a_kind_count_as_one_in_the_averages():
-    wrong = {'silence': scores_of(0), 'noise': scores_of(.2), 'noise:-20': scores_of(.6), 'off-screen': scores_of(.8)}
-    summary = summarise_g_scores(ORIGINAL, wrong)
-    assert list(summary['per_kind']) == list(wrong)
-    single = {kind: harmonic_mean(.8, 1 - marked) for kind, marked in
+    negative = {'silence': scores_of(0), 'noise': scores_of(.2), 'noise:-20': scores_of(.6),
+                'off-screen': scores_of(.8)}
+    summary = summarize_g_scores(ORIGINAL, negative)
+    assert list(summary['per_kind']) == list(negative)
+    single = {kind: harmonic_mean(.8, 1 - score) for kind, score in
               (('silence', 0), ('noise', .2), ('noise:-20', .6), ('off-screen', .8))}
     expected = (single['silence'] + (single['noise'] + single['noise:-20']) / 2 + single['off-screen']) / 3
     assert summary['mean']['G-mIoU'] == pytest.approx(expected)
@@ -147,17 +148,17 @@ def model(tmp_path_factory, synthetic_root):
     return config, checkpoint, [f'{key}={value}' for key, value in options.items()]
 
 
-def test_silence_and_own_sound_score_as_in_the_listening_test(model):
+def test_silence_and_original_audio_score_as_in_the_audio_ablation(model):
     config, checkpoint, _ = model
-    listening = audio_ablation(config, checkpoint)
+    ablation = audio_ablation(config, checkpoint)
     result, manifest = robustness_test(config, checkpoint, ['silence', 'off-screen', 'mixture:0'], name='untrained')
-    for kind, sound in (('own', 'own'), ('silence', 'muted')):
-        assert result.scores[kind]['M_J'] == pytest.approx(listening[sound]['avsbench/M_J'], abs=1e-6)
-        assert result.scores[kind]['M_F'] == pytest.approx(listening[sound]['avsbench/M_F'], abs=1e-6)
-    # The clip's own sound is heard in a mixture.
+    for kind, audio in (('original', 'original'), ('silence', 'muted')):
+        assert result.scores[kind]['M_J'] == pytest.approx(ablation[audio]['avsbench/M_J'], abs=1e-6)
+        assert result.scores[kind]['M_F'] == pytest.approx(ablation[audio]['avsbench/M_F'], abs=1e-6)
+    # A mixture contains the original audio.
     assert list(result.g_scores['per_kind']) == ['silence', 'off-screen']
-    own, silence = result.scores['own'], result.scores['silence']
-    assert result.g_scores['per_kind']['silence']['G-mIoU'] == harmonic_mean(own['mIoU'], 1 - silence['mIoU'])
+    original, silence = result.scores['original'], result.scores['silence']
+    assert result.g_scores['per_kind']['silence']['G-mIoU'] == harmonic_mean(original['mIoU'], 1 - silence['mIoU'])
     assert result.mute_score == silence['S']
     assert len(manifest) == 9 and {row['kind'] for row in manifest} == {'silence', 'off-screen', 'mixture'}
     with pytest.raises(ValueError, match='each once'):
@@ -173,18 +174,18 @@ def test_tool_writes_numbers_manifest_and_figure_of_several_models(model, run_to
              '--out', second, '--cfg-options', *options)
     runs = json.loads((second / 'robustness.json').read_text())
     assert [run['name'] for run in runs] == ['one', 'vct_tiny_s4']
-    assert list(runs[1]['scores']) == ['own', 'silence', 'noise:-20']
+    assert list(runs[1]['scores']) == ['original', 'silence', 'noise:-20']
     assert runs[0]['scores']['silence'] == runs[1]['scores']['silence']
     with open(second / 'manifest.csv') as file:
         rows = list(csv.DictReader(file))
     assert [row['kind'] for row in rows] == ['silence'] * 3 + ['noise'] * 3 and rows[3]['level'] == '-20 dBFS'
     assert len({row['seed'] for row in rows}) == 3
-    picture = np.asarray(Image.open(second / 'robustness.png').convert('RGB'))
-    assert picture.shape[1] > 1000 and picture.std() > 10
+    figure = np.asarray(Image.open(second / 'robustness.png').convert('RGB'))
+    assert figure.shape[1] > 1000 and figure.std() > 10
     printed = capsys.readouterr().out
     assert 'mute score S' in printed and 'G-mIoU' in printed and 'pooled' in printed
     assert printed.count('warning: not all models were tested with the same kinds') == 1
-    with pytest.raises(SystemExit, match="error: 'loud' is no kind of sound"):
+    with pytest.raises(SystemExit, match="error: 'loud' is not an audio condition"):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'loud', '--cfg-options', *options)
 
 
@@ -198,34 +199,34 @@ def forbid_tests(monkeypatch):
 
 def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path):
     config, checkpoint, _ = model
-    with pytest.raises(FileNotFoundError, match='no sound file'):
+    with pytest.raises(FileNotFoundError, match='no audio file'):
         robustness_test(config, checkpoint, ['silence', 'absent-class'], str(tmp_path / 'nowhere'))
-    with pytest.raises(ValueError, match="'absent-class' needs absent_sounds"):
+    with pytest.raises(ValueError, match="'absent-class' needs absent_audio"):
         robustness_test(config, checkpoint, ['silence', 'absent-class'])
     config = deepcopy(config)
     # Log-mel examples are refused in the same place.
     config.test_dataloader.dataset.pipeline.pop(2)
-    with pytest.raises(ValueError, match='the pipeline loads no sound'):
+    with pytest.raises(ValueError, match='the pipeline loads no audio'):
         robustness_test(config, checkpoint, ['silence'])
 
 
 def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, forbid_tests, tmp_path, capsys):
     _, checkpoint, options = model
-    with pytest.raises(SystemExit, match='error: .*nowhere: no sound file'):
+    with pytest.raises(SystemExit, match='error: .*nowhere: no audio file'):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'silence', '--absent-sounds', tmp_path / 'nowhere',
                  '--out', tmp_path, '--cfg-options', *options)
     with pytest.raises(SystemExit):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'absent-class')
-    assert 'the kind absent-class needs --absent-sounds' in capsys.readouterr().err
+    assert 'the kind absent-class needs --absent-audio' in capsys.readouterr().err
 
 
-def test_tool_keeps_what_is_done_when_a_later_model_fails(model, run_tool, tmp_path, monkeypatch):
+def test_tool_keeps_finished_results_if_a_later_model_fails(model, run_tool, tmp_path, monkeypatch):
     manifests = {'a.pth': 'x', 'b.pth': 'y', 'c.pth': 'z', 'd.pth': 'x'}
 
-    def test(config, checkpoint, kinds, absent_sounds, name, launcher):
+    def test(config, checkpoint, kinds, absent_audio, name, launcher):
         if checkpoint not in manifests:
             open(checkpoint)
-        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', labels='')
+        row = dict(clip=manifests[checkpoint], kind='silence', source='', seed=0, level='', class_overlap='')
         return result_of(name, .1, kinds=kinds), [row]
 
     monkeypatch.setattr('mmavs.analysis.robustness.robustness_test', test)
@@ -242,7 +243,8 @@ def test_runs_of_a_name_must_have_the_same_kinds(run_tool, forbid_tests, tmp_pat
     same = [result_of('a', .1, kinds=kinds) for kinds in (('silence', 'noise'), ('noise', 'silence'))]
     assert group_by_name(same) == {'a': same}
     runs = [result_of('a', .1, kinds=('silence', )), result_of('b', .1), result_of('a', .2, kinds=('noise', ))]
-    message = r"the runs of 'a' have different kinds of sound: own, silence \(weights.pth\) and own, noise \(.*.pth\)"
+    message = (r"the runs of 'a' have different audio conditions: original, silence \(weights.pth\) "
+               r'and original, noise \(.*.pth\)')
     with pytest.raises(ValueError, match=message):
         group_by_name(runs)
     file = tmp_path / 'runs.json'
@@ -251,40 +253,49 @@ def test_runs_of_a_name_must_have_the_same_kinds(run_tool, forbid_tests, tmp_pat
         run_tool('robustness', '--add', file, '--out', tmp_path / 'out')
     # Before the new model is tested.
     file.write_text(json.dumps([runs[0].to_dict()]))
-    with pytest.raises(SystemExit, match=r'own, silence \(weights.pth\) and own, noise \(new.pth\)'):
+    with pytest.raises(SystemExit, match=r'original, silence \(weights.pth\) and original, noise \(new.pth\)'):
         run_tool('robustness', CONFIG, 'new.pth', '--names', 'a', '--kinds', 'noise', '--add', file)
 
 
 @pytest.mark.parametrize('text', ['{"name": "a"}', '[{"name": "a"}]', '[]', '3', 'M_J 0.7'])
-def test_tool_refuses_files_that_are_no_results(text, run_tool, tmp_path):
+def test_tool_refuses_files_that_are_not_results(text, run_tool, tmp_path):
     file = tmp_path / 'other.json'
     file.write_text(text)
     with pytest.raises(SystemExit, match='error: .*other.json: expected a robustness.json of tools/robustness.py'):
         run_tool('robustness', '--add', file, '--out', tmp_path / 'out')
 
 
+def test_results_of_older_versions_are_read_under_the_current_names(tmp_path):
+    result = result_of('a', .1)
+    old = result.to_dict()
+    for field in ('clips', 'scores'):
+        old[field] = {'own' if key == 'original' else key: value for key, value in old[field].items()}
+    (tmp_path / 'old.json').write_text(json.dumps([old]))
+    assert read_results(tmp_path / 'old.json') == [result]
+
+
 @pytest.mark.parametrize('text', ['noise:nan', 'noise:inf', 'noise:-1e400', 'mixture:nan', 'mixture:-inf'])
 def test_levels_are_finite(text):
-    with pytest.raises(ValueError, match='the level .* is no number'):
+    with pytest.raises(ValueError, match='the level .* is not a number'):
         AudioCondition.parse(text)
 
 
 def result_of(name, shift, kinds=('silence', 'noise', 'off-screen', 'mixture:0')):
-    own = dict(ORIGINAL, foreground_share=.2, nonempty_rate=1., S=.4)
-    scores = {'own': own} | {
+    original = dict(ORIGINAL, foreground_share=.2, nonempty_rate=1., S=.4)
+    scores = {'original': original} | {
         kind: dict(scores_of(min(.1 * i + shift, 1)), pixel_FPR=.1, nonempty_rate=.5, S=.3)
         for i, kind in enumerate(kinds)}
-    negatives = {kind: values for kind, values in scores.items() if kind not in ('own', 'mixture:0')}
+    negatives = {kind: values for kind, values in scores.items() if kind not in ('original', 'mixture:0')}
     return RobustnessResult(name, 'config.py', 'weights.pth', dict.fromkeys(scores, 60), scores, {},
-                            summarise_g_scores(own, negatives) if negatives else {}, .3)
+                            summarize_g_scores(original, negatives) if negatives else {}, .3)
 
 
 def test_tables_give_mean_and_spread_of_the_runs():
     rows = score_table([result_of('a', .1), result_of('a', .3)])
-    assert [row['sound'] for row in rows] == ['own', 'silence', 'noise', 'off-screen', 'mixture:0']
+    assert [row['audio'] for row in rows] == ['original', 'silence', 'noise', 'off-screen', 'mixture:0']
     assert rows[1]['M_J'] == '0.200 ± 0.141' and rows[0]['clips'] == '60'
     g_rows = g_score_table([result_of('a', .1)])
-    assert [row['sound'] for row in g_rows] == ['silence', 'noise', 'off-screen', 'mean', 'pooled']
+    assert [row['audio'] for row in g_rows] == ['silence', 'noise', 'off-screen', 'mean', 'pooled']
     assert g_rows[0]['G-mIoU'] == f'{harmonic_mean(.8, .9):.3f}'
     assert g_score_table([result_of('a', .1, kinds=('mixture:0', ))]) == []
 
@@ -296,7 +307,8 @@ def test_figure_shows_every_model_and_kind(count):
     panels = figure.axes
     assert [panel.get_title(loc='left') for panel in panels] == ['M_J', 'FPR', 'G-mIoU']
     labels = [label.get_text() for label in panels[0].get_yticklabels()]
-    assert labels == ['own', 'silence', 'noise, own RMS', 'off-screen', 'mixture 0 dB SNR', 'mean of kinds']
+    assert labels == [
+        'original', 'silence', 'noise, original RMS', 'off-screen', 'mixture 0 dB SNR', 'mean of kinds']
     assert all(panel.get_xlabel() for panel in panels) and panels[0].get_ylabel()
     assert len(figure.legends[0].get_texts()) == count
     marks = [line for line in panels[0].lines if len(line.get_xdata()) == 1]

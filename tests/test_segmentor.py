@@ -1,4 +1,4 @@
-"""From a list of clips to losses and masks: the data preprocessor and the segmentor."""
+"""The data preprocessor and the segmentor: from a list of clips to losses and masks."""
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ def build_model(path):
     return MODELS.build(small_config(path))
 
 
-def test_clips_of_different_length_do_not_change_each_other():
+def test_clips_of_different_length_are_independent():
     model = build_model(FULL)
     short, long = make_clip(model, 2), make_clip(model, 4)
     together, alone = predict(model, short, long), [*predict(model, short), *predict(model, long)]
@@ -35,14 +35,14 @@ def test_clips_of_different_length_do_not_change_each_other():
         torch.testing.assert_close(found.seg_logits, expected.seg_logits, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('sound', ['waveform', 'log_mel'])
-def test_frames_without_ground_truth_need_not_be_computed(sound, monkeypatch):
+@pytest.mark.parametrize('audio', ['waveform', 'log_mel'])
+def test_frames_without_ground_truth_need_not_be_computed(audio, monkeypatch):
     # Random points that do not depend on how many frames there are; no Gumbel noise.
     rand = torch.rand
     monkeypatch.setattr(torch, 'rand', lambda *shape, device: rand(1, *shape[1:]).expand(shape).clone())
     model = build_model(FULL).train()
     model.decode_head.query_generator.eval()
-    clips = [make_clip(model, 3, [True, False, True], sound=sound), make_clip(model, 2, sound=sound)]
+    clips = [make_clip(model, 3, [True, False, True], audio=audio), make_clip(model, 2, audio=audio)]
     losses = []
     for model.independent_frames in (True, False):
         torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_a_batch_without_ground_truth_has_no_loss_and_reaches_every_parameter(in
     loss = loss_of(model, [make_clip(model, 2, labelled=[False, False])])
     loss.backward()
     assert loss == 0
-    # A distributed training step waits for the gradient of each.
+    # A distributed training step waits for the gradient of every parameter.
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters() if p.requires_grad)
 
 
@@ -97,7 +97,7 @@ def test_mask_prior_is_gated_into_each_level():
         torch.testing.assert_close(found, feature + weight[:, :, None, None] * extra)
 
 
-def test_missing_mask_prior_is_named():
+def test_missing_mask_prior_is_refused():
     model = build_model(FULL)
     clip = make_clip(model, 1)
     del clip[0]['mask_prior']
@@ -105,7 +105,7 @@ def test_missing_mask_prior_is_named():
         predict(model, clip)
 
 
-def test_preprocessor_normalises_and_pads_clips():
+def test_preprocessor_normalizes_and_pads_clips():
     preprocessor = AVSDataPreprocessor(mean=(1, 2, 3), std=(2, 2, 2))
     clips = [dict(frames=torch.full((t, 3, 33, 64), 5, dtype=torch.uint8), waveform=torch.ones(length))
              for t, length in ((1, 10), (2, 4))]

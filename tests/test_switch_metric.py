@@ -1,4 +1,4 @@
-"""Frames at which something else begins to sound, scored on their own."""
+"""Separate scores of the frames in which the sounding objects change."""
 import math
 
 import pytest
@@ -30,21 +30,21 @@ def score(*samples, **arguments):
     return evaluator.evaluate(len(samples))
 
 
-def test_a_switch_is_where_others_sound_or_sound_begins_or_ends():
+def test_switch_is_a_change_start_or_end_of_sounding_objects():
     gt = masks(LEFT, LEFT, RIGHT, NOTHING, NOTHING, LEFT)
     assert frames_at_switch(gt, 0.1).tolist() == [False, False, True, True, False, True]
     assert frames_at_switch(gt[:0], 0.1).tolist() == []
 
 
-def test_an_object_that_moves_on_makes_no_switch():
+def test_moving_object_is_not_a_switch():
     gt = masks(LEFT, (slice(0, 4), slice(2, 6)))  # IoU 8 / 24
     assert frames_at_switch(gt, 0.1).tolist() == [False, False]
     assert frames_at_switch(gt, 0.34).tolist() == [False, True]
 
 
-def test_frames_at_switches_are_averaged_apart():
-    # Right in the first frame; late by a frame ever after: 0 at the switch to the right, then right, then half of the
-    # pixels that should be empty are marked: 1 - 16 / 64.
+def test_frames_at_switches_are_averaged_separately():
+    # Correct in the first frame, then one frame late: 0 at the switch to RIGHT, then correct, then a quarter of the
+    # empty frame is predicted as foreground: 1 - 16 / 64.
     gt = masks(LEFT, RIGHT, RIGHT, NOTHING)
     late = (masks(LEFT, LEFT, RIGHT, RIGHT) > 0).float()
     metrics = score(sample(gt, late))
@@ -53,7 +53,7 @@ def test_frames_at_switches_are_averaged_apart():
     assert (metrics['switch/frames_at_switch'], metrics['switch/frames_between']) == (2, 2)
 
 
-def test_padding_and_unlabelled_frames_count_nowhere():
+def test_padding_and_unlabelled_frames_are_ignored():
     gt = masks(LEFT, RIGHT, NOTHING)
     flags = dict(valid=torch.tensor([True, True, False]), labelled=torch.tensor([True, False, False]))
     metrics = score(sample(gt, (gt > 0).float(), **flags))
@@ -71,4 +71,4 @@ def test_mean_is_over_frames_of_all_clips():
 
 def test_overlap_must_be_an_iou():
     with pytest.raises(ValueError, match='max_overlap is 2, expected an IoU'):
-        SwitchMetric(max_overlap=2)
+        frames_at_switch(masks(LEFT), max_overlap=2)

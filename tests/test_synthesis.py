@@ -1,4 +1,4 @@
-"""Synthetic clips: layouts, determinism, disjoint splits, and that both picture and sound are needed."""
+"""Synthetic clips: layouts, determinism, disjoint splits, and masks that require both image and audio."""
 import csv
 import filecmp
 import json
@@ -34,13 +34,13 @@ ROOT = Path(__file__).parents[1]
 SIZE = 64
 
 
-def files_of(folder):
-    return sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+def list_files(directory):
+    return sorted(path.relative_to(directory) for path in directory.rglob('*') if path.is_file())
 
 
 def same_trees(first, second):
-    names = files_of(first)
-    return names == files_of(second) and not any(filecmp.cmpfiles(first, second, names, shallow=False)[1:])
+    names = list_files(first)
+    return names == list_files(second) and not any(filecmp.cmpfiles(first, second, names, shallow=False)[1:])
 
 
 @pytest.fixture(scope='module')
@@ -64,22 +64,22 @@ def test_ms3_dataset_reads_the_clips(data_root):
 
 
 def test_s4_dataset_reads_the_clips_and_only_first_training_masks_exist(data_root):
-    folder = data_root / 'Single-source'
+    directory = data_root / 'Single-source'
     metainfo = dict(events=CATEGORIES)
-    train = AVSBenchS4Dataset(folder, 'train', metainfo=metainfo)
+    train = AVSBenchS4Dataset(directory, 'train', metainfo=metainfo)
     assert [clip['category'] for clip in train] == list(CATEGORIES[:3])
-    assert len(list(folder.glob('s4_data/gt_masks/train/*/*/*.png'))) == 3
-    assert all(all(clip['labelled']) for clip in AVSBenchS4Dataset(folder, 'val', metainfo=metainfo))
+    assert len(list(directory.glob('s4_data/gt_masks/train/*/*/*.png'))) == 3
+    assert all(all(clip['labelled']) for clip in AVSBenchS4Dataset(directory, 'val', metainfo=metainfo))
     for clip in train:  # The category sounds in the labelled frame.
         assert cv2.imread(clip['mask_paths'][0], cv2.IMREAD_UNCHANGED).any()
 
 
 def test_avss_dataset_reads_all_parts_and_both_kinds_of_labels_agree(data_root):
-    folder = data_root / 'AVSS'
+    directory = data_root / 'AVSS'
     classes = ('background', *CATEGORIES)
-    assert json.loads((folder / 'label2idx.json').read_text()) == {name: i for i, name in enumerate(classes)}
+    assert json.loads((directory / 'label2idx.json').read_text()) == {name: i for i, name in enumerate(classes)}
     palette = AVSSDataset.METAINFO['palette']
-    train = AVSSDataset(folder, 'train', metainfo=dict(classes=classes))
+    train = AVSSDataset(directory, 'train', metainfo=dict(classes=classes))
     assert [clip['clip_id'].split('/')[0] for clip in train] == ['v1s', 'v1m', 'v2']
     assert [sum(clip['labelled']) for clip in train] == [1, 5, 10]
     for clip in train:
@@ -87,14 +87,14 @@ def test_avss_dataset_reads_all_parts_and_both_kinds_of_labels_agree(data_root):
         path = clip['mask_paths'][0]
         labels = cv2.imread(path, cv2.IMREAD_UNCHANGED)
         assert labels.max() <= len(CATEGORIES) and labels.any()
-        colours = cv2.imread(path.replace('labels_semantic', 'labels_rgb'))[..., ::-1]
-        np.testing.assert_array_equal(np.array(palette)[labels], colours)
+        colors = cv2.imread(path.replace('labels_semantic', 'labels_rgb'))[..., ::-1]
+        np.testing.assert_array_equal(np.array(palette)[labels], colors)
 
 
 @pytest.mark.parametrize('subset', ['s4', 'ms3', 'avss'])
 def test_same_seed_gives_identical_files_with_any_number_of_processes(tmp_path, data_root, subset):
-    folder = synthesize_clips(tmp_path, subset, 3, 3, 3, size=SIZE, workers=2)
-    assert same_trees(folder, data_root / folder.name)
+    directory = synthesize_clips(tmp_path, subset, 3, 3, 3, size=SIZE, workers=2)
+    assert same_trees(directory, data_root / directory.name)
 
 
 def test_another_seed_gives_other_clips():
@@ -109,32 +109,32 @@ def test_instances_of_the_splits_differ_and_do_not_depend_on_the_clip():
         assert stream(0, 'test', 'bell', 3).random() == draws['test', 3]
 
 
-def test_current_data_is_left_as_it_is_and_other_arguments_replace_it(tmp_path):
+def test_current_dataset_is_kept_and_other_arguments_replace_it(tmp_path):
     make = partial(synthesize_clips, tmp_path, 'ms3', num_val=0, num_test=0, size=32)
-    folder = make(num_train=1)
-    before = (folder / 'synthesis.json').stat().st_mtime_ns
+    directory = make(num_train=1)
+    before = (directory / 'synthesis.json').stat().st_mtime_ns
     make(num_train=1)
-    assert (folder / 'synthesis.json').stat().st_mtime_ns == before
-    next(folder.rglob('*.wav')).unlink()  # incomplete: made again
+    assert (directory / 'synthesis.json').stat().st_mtime_ns == before
+    next(directory.rglob('*.wav')).unlink()  # Incomplete: written again.
     make(num_train=1)
-    assert list(folder.rglob('*.wav')) and (folder / 'synthesis.json').stat().st_mtime_ns > before
+    assert list(directory.rglob('*.wav')) and (directory / 'synthesis.json').stat().st_mtime_ns > before
     make(num_train=2)
-    assert len(AVSBenchMS3Dataset(folder, 'train')) == 2
+    assert len(AVSBenchMS3Dataset(directory, 'train')) == 2
 
 
-def test_folders_that_hold_anything_else_are_left_alone(tmp_path):
+def test_directories_with_other_files_are_not_changed(tmp_path):
     make = partial(synthesize_clips, tmp_path, 'ms3', num_train=1, num_val=0, num_test=0, size=32)
-    folder = tmp_path / 'Multi-sources'
-    folder.mkdir()
-    (folder / 'notes.txt').write_text('mine')
+    directory = tmp_path / 'Multi-sources'
+    directory.mkdir()
+    (directory / 'notes.txt').write_text('mine')
     with pytest.raises(FileExistsError, match='was not written by this tool'):
         make()
-    (folder / 'notes.txt').unlink()
+    (directory / 'notes.txt').unlink()
     make()
-    (folder / 'notes.txt').write_text('mine')
+    (directory / 'notes.txt').write_text('mine')
     with pytest.raises(FileExistsError, match='wrote only'):
         make(seed=1)
-    assert (folder / 'notes.txt').read_text() == 'mine'
+    assert (directory / 'notes.txt').read_text() == 'mine'
 
 
 @pytest.mark.parametrize('change, message', [(dict(num_train=0), 'not all 0'), (dict(num_val=-1), '>= 0'),
@@ -150,16 +150,16 @@ def iou(prediction, target):
     return (prediction & target).sum() / union if union else 1.0
 
 
-def test_neither_silence_nor_the_picture_alone_explains_the_masks():
-    """Oracles that know every object's outline but hear nothing stay far below 1 on the MS3 scenes."""
+def test_masks_cannot_be_predicted_without_audio():
+    """Visual-only baselines that know the outline of every object stay far below an IoU of 1 on MS3 scenes."""
     scores = dict(all_objects=[], nothing=[], largest=[])
     num_sounding, num_visible, changing = [], [], []
     for index in range(60):
         rng = scene_stream(0, 1, 'test', index)
         scene = sample_scene(rng, 'test', 5, category=CATEGORIES[index % len(CATEGORIES)])
         _, owners = render_frames(scene, 0, rng, SIZE)
-        heard = {source.category: source.sounding for source in scene.sounds}
-        flags = np.stack([heard.get(item.category, np.zeros(5, bool)) for item in scene.objects], 1)  # (T, objects)
+        sounding = {source.category: source.sounding for source in scene.sources}
+        flags = np.stack([sounding.get(item.category, np.zeros(5, bool)) for item in scene.objects], 1)  # (T, objects)
         num_visible.append(len(scene.objects))
         num_sounding.extend(flags.sum(1))
         changing.append((flags != flags[0]).any())
@@ -173,22 +173,22 @@ def test_neither_silence_nor_the_picture_alone_explains_the_masks():
     means = {name: np.mean(values) for name, values in scores.items()}
     assert max(means.values()) <= 0.42, means
     assert 2 <= np.mean(num_visible) <= 3.2 and np.mean(changing) > 0.7
-    share = np.bincount(num_sounding) / len(num_sounding)
-    assert share[0] <= 0.12 and share[1] > 0.5 and share[2] > 0.1
+    fraction = np.bincount(num_sounding) / len(num_sounding)
+    assert fraction[0] <= 0.12 and fraction[1] > 0.5 and fraction[2] > 0.1
 
 
 def test_masks_hold_sounding_objects_only():
     for index in range(4):
         clip = make_clip('avss', 'val', 3 * index + 1, 0, SIZE)
-        heard = {source['category']: source['sounding'] for source in clip.description['sounds']}
+        sounding = {source['category']: source['sounding'] for source in clip.description['sounds']}
         visible = {item['category'] for item in clip.description['objects']}
         for second, mask in enumerate(clip.masks):
-            expected = {1 + CATEGORIES.index(name) for name in visible & set(heard) if heard[name][second]}
+            expected = {1 + CATEGORIES.index(name) for name in visible & set(sounding) if sounding[name][second]}
             assert set(np.unique(mask)) - {0} == expected
 
 
-def test_twins_look_the_same_and_take_turns():
-    switching, heard_twins = [], []
+def test_twins_are_the_same_object_and_sound_one_at_a_time():
+    switching, twin_sounds = [], []
     for index in range(12):
         scene = sample_twins(np.random.default_rng(index), 'train', 5, CATEGORIES[index % 8])
         twins = sorted((item for item in scene.objects if item.category == CATEGORIES[index % 8]),
@@ -197,22 +197,22 @@ def test_twins_look_the_same_and_take_turns():
         assert twins[0].instance == twins[1].instance
         assert 1.7 < twins[0].diameter / twins[1].diameter <= 2
         flags = np.zeros((3, 5), bool)
-        for source in scene.sounds:
+        for source in scene.sources:
             flags[source.emitter] = source.sounding
             is_large = scene.objects[source.emitter] is twins[0]
             assert (source.pitch < 1) == is_large
-            heard_twins.append(scene.objects[source.emitter] in twins)
-        assert flags.sum(0).max() == 1  # never two at a time
+            twin_sounds.append(scene.objects[source.emitter] in twins)
+        assert flags.sum(0).max() == 1  # Never two at a time.
         switching.append((flags[:, 1:] != flags[:, :-1]).any(0).mean())
-    assert np.mean(switching) > 0.5 and np.mean(heard_twins) > 0.7
+    assert np.mean(switching) > 0.5 and np.mean(twin_sounds) > 0.7
 
 
-def test_masks_of_twins_hold_the_one_that_sounds():
+def test_masks_of_twins_hold_the_sounding_one():
     clip = make_clip('twins', 'test', 2, 0, SIZE)
     scene, rng = _sample('twins', 'test', 2, 0)
     owners = render_frames(scene, 0, rng, SIZE)[1]
     for second in range(5):
-        sounding = [source.emitter for source in scene.sounds if source.sounding[second]]
+        sounding = [source.emitter for source in scene.sources if source.sounding[second]]
         expected = np.isin(owners[second], [1 + emitter for emitter in sounding])
         assert np.array_equal(clip.masks[second] > 0, expected)
 
@@ -229,13 +229,13 @@ def test_a_lower_pitch_lowers_every_frequency(category):
 
 
 def test_twins_are_read_as_avss(tmp_path):
-    folder = synthesize_clips(tmp_path, 'twins', 2, 1, 1, size=SIZE)
-    clips = AVSSDataset(str(folder), 'train', metainfo=dict(classes=('background', *CATEGORIES)))
-    assert folder.name == 'Twins' and len(clips) == 2
+    directory = synthesize_clips(tmp_path, 'twins', 2, 1, 1, size=SIZE)
+    clips = AVSSDataset(str(directory), 'train', metainfo=dict(classes=('background', *CATEGORIES)))
+    assert directory.name == 'Twins' and len(clips) == 2
     assert all(len(clip['frame_paths']) == 5 and all(clip['labelled']) for clip in clips)
 
 
-def test_sounds_start_and_stop_at_whole_seconds():
+def test_sources_start_and_stop_at_whole_seconds():
     envelope = gate(np.array([False, True, True, False, True]))
     assert envelope.shape == (80000, ) and envelope.dtype == np.float32
     per_second = envelope.reshape(5, 16000)
@@ -243,7 +243,7 @@ def test_sounds_start_and_stop_at_whole_seconds():
 
 
 @pytest.mark.parametrize('category', SOUNDS)
-def test_every_second_of_a_sound_is_about_equally_loud(category):
+def test_every_second_of_a_source_is_about_equally_loud(category):
     rng = np.random.default_rng
     signal = synthesize_sound(category, 5, rng(1), rng(2))
     level = np.sqrt((signal.reshape(5, 16000)**2).mean(1))
@@ -264,15 +264,15 @@ def timbre_features(split, count):
     return np.array(examples), np.array(labels)
 
 
-def test_timbres_of_unheard_instances_are_told_apart_within_one_window():
+def test_categories_of_unseen_instances_are_classified_from_one_second():
     train, train_labels = timbre_features('train', 12)
     test, labels = timbre_features('test', 8)
-    centres = np.stack([train[train_labels == label].mean(0) for label in range(len(CATEGORIES))])
-    nearest = np.linalg.norm(test[:, None] - centres, axis=-1).argmin(1)
+    centers = np.stack([train[train_labels == label].mean(0) for label in range(len(CATEGORIES))])
+    nearest = np.linalg.norm(test[:, None] - centers, axis=-1).argmin(1)
     assert (nearest == labels).mean() >= 0.95
 
 
-def test_objects_have_a_timbre_each():
+def test_every_category_has_a_timbre():
     assert list(OBJECTS) == list(SOUNDS) and len(OBJECTS) >= 6
 
 
@@ -284,14 +284,14 @@ def write_csv(path, rows):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Two pictures with a cat (id 3, left) and a dog (id 7, right), a 1 s bark, a 5 s meow."""
+def image_pairs(tmp_path):
+    """Two images with a cat (id 3, left) and a dog (id 7, right), a 1 s bark, a 5 s meow."""
     mask = np.zeros((60, 80), np.uint8)
     mask[20:50, 10:30], mask[10:50, 45:70] = 3, 7
-    picture = np.stack([mask * 30] * 3, -1)
+    image = np.stack([mask * 30] * 3, -1)
     rows, kinds = [], [('train', '3', ''), ('train', '3;7', 'bark{}.wav'), ('test', '', '')]
     for index, (split, targets, audio_b) in enumerate(kinds):
-        cv2.imwrite(str(tmp_path / f'{split}.png'), picture)
+        cv2.imwrite(str(tmp_path / f'{split}.png'), image)
         cv2.imwrite(str(tmp_path / f'{split}_mask.png'), mask)
         t = np.arange(80000) / 16000
         soundfile.write(tmp_path / f'meow{split}.wav', 0.1 * np.sin(2 * np.pi * 500 * t), 16000)
@@ -304,51 +304,52 @@ def pictures(tmp_path):
     return tmp_path, rows
 
 
-def compose(folder, subset='avss', **options):
-    return compose_clips(folder / 'out', subset, folder / 'pairs.csv', folder / 'classes.csv', size=SIZE, **options)
+def compose(directory, subset='avss', out='out', **options):
+    pairs, classes = directory / 'pairs.csv', directory / 'classes.csv'
+    return compose_clips(directory / out, subset, pairs, classes, size=SIZE, **options)
 
 
-def test_composed_avss_masks_hold_target_classes_in_the_order_of_the_class_list(pictures):
-    folder = compose(pictures[0])
-    clips = AVSSDataset(folder, 'train', metainfo=dict(classes=('background', 'dog', 'cat')))
+def test_composed_avss_masks_hold_target_classes_in_the_order_of_the_class_list(image_pairs):
+    directory = compose(image_pairs[0])
+    clips = AVSSDataset(directory, 'train', metainfo=dict(classes=('background', 'dog', 'cat')))
     values = [[set(np.unique(cv2.imread(path, cv2.IMREAD_UNCHANGED))) for path in clip['mask_paths']] for clip in clips]
     assert values == [[{0, 2}] * 5, [{0, 1, 2}] * 5]
     frames = [cv2.imread(path) for path in clips[1]['frame_paths']]
-    assert len({frame.tobytes() for frame in frames}) == 5  # the camera moves
-    for frame, path in zip(frames, clips[1]['mask_paths'], strict=True):  # and the mask with it
+    assert len({frame.tobytes() for frame in frames}) == 5  # The camera moves,
+    for frame, path in zip(frames, clips[1]['mask_paths'], strict=True):  # and the mask with it.
         mask = cv2.imread(path, cv2.IMREAD_UNCHANGED)
         assert frame[cv2.erode((mask == 1).astype(np.uint8), np.ones((5, 5))) > 0].min() > 180
-    empty = AVSSDataset(folder, 'test', metainfo=dict(classes=('background', 'dog', 'cat')))[0]
+    empty = AVSSDataset(directory, 'test', metainfo=dict(classes=('background', 'dog', 'cat')))[0]
     assert not any(cv2.imread(path, cv2.IMREAD_UNCHANGED).any() for path in empty['mask_paths'])
 
 
-def test_composed_ms3_masks_are_binary_and_sounds_are_mixed_at_equal_level(pictures):
-    clips = AVSBenchMS3Dataset(compose(pictures[0], 'ms3'), 'train')
+def test_composed_ms3_masks_are_binary_and_recordings_are_mixed_at_equal_level(image_pairs):
+    clips = AVSBenchMS3Dataset(compose(image_pairs[0], 'ms3'), 'train')
     assert set(np.unique(cv2.imread(clips[1]['mask_paths'][0], cv2.IMREAD_UNCHANGED))) == {0, 255}
     waveform, _ = soundfile.read(clips[1]['audio_path'])
     spectrum = np.abs(np.fft.rfft(waveform.reshape(5, 16000)))
-    # The bark is repeated through its pause, so that it is heard in every second.
+    # The bark is repeated after its end, therefore it sounds in every second.
     assert (spectrum[:, 2950:3050]**2).sum(1).min() > 0.3 * (spectrum[:, 450:550]**2).sum(1).max()
     assert (spectrum**2)[:, 2950:3050].sum() == pytest.approx((spectrum**2)[:, 450:550].sum(), rel=0.05)
 
 
-def test_avss_clips_of_ten_frames_are_v2(pictures):
+def test_avss_clips_of_ten_frames_are_v2(image_pairs):
     metainfo = dict(classes=('background', 'dog', 'cat'))
-    clips = AVSSDataset(compose(pictures[0], num_frames=10), 'train', metainfo=metainfo)
+    clips = AVSSDataset(compose(image_pairs[0], num_frames=10), 'train', metainfo=metainfo)
     assert clips[0]['clip_id'] == 'v2/p0' and len(clips[0]['frame_paths']) == 10
     with pytest.raises(ValueError, match='num_frames is 10'):
-        compose(pictures[0], 'ms3', num_frames=10)
+        compose(image_pairs[0], 'ms3', num_frames=10)
 
 
-def test_composition_is_deterministic_and_made_again_when_a_picture_changes(pictures):
-    folder, _ = pictures
-    first = compose(folder)
-    second = compose_clips(folder / 'again', 'avss', folder / 'pairs.csv', folder / 'classes.csv', size=SIZE, workers=2)
+def test_composition_is_deterministic_and_written_again_if_an_image_changes(image_pairs):
+    directory, _ = image_pairs
+    first = compose(directory)
+    second = compose(directory, out='again', workers=2)
     assert same_trees(first, second)
     before = (first / 'synthesis.json').stat().st_mtime_ns
-    assert (compose(folder) / 'synthesis.json').stat().st_mtime_ns == before
-    cv2.imwrite(str(folder / 'test.png'), np.full((60, 80, 3), 200, np.uint8))
-    assert (compose(folder) / 'synthesis.json').stat().st_mtime_ns > before
+    assert (compose(directory) / 'synthesis.json').stat().st_mtime_ns == before
+    cv2.imwrite(str(directory / 'test.png'), np.full((60, 80, 3), 200, np.uint8))
+    assert (compose(directory) / 'synthesis.json').stat().st_mtime_ns > before
 
 
 @pytest.mark.parametrize('change, error, message', [
@@ -356,38 +357,38 @@ def test_composition_is_deterministic_and_made_again_when_a_picture_changes(pict
     (dict(audio_b='gone.wav'), FileNotFoundError, 'audio_b.*gone.wav does not exist'),
     (dict(split='dev'), ValueError, "split is 'dev', expected one of train, val, test"),
     (dict(split='test'), ValueError, 'used in the splits'),
-    (dict(target_ids='3;9'), ValueError, "'3;9' names 9, which is no class id; the classes are 7 dog, 3 cat"),
+    (dict(target_ids='3;9'), ValueError, "'3;9' names 9, which is not a class id; the classes are 7 dog, 3 cat"),
     (dict(pair_id='p1'), ValueError, 'must be unique'),
     (dict(pair_id='../p'), ValueError, 'plain file name'),
     (dict(mask='train.png'), ValueError, 'expected one channel'),
-    (dict(audio_a='pairs.csv'), ValueError, 'not a readable sound file'),
+    (dict(audio_a='pairs.csv'), ValueError, 'not a readable audio file'),
 ])
-def test_wrong_rows_are_named(pictures, change, error, message):
-    folder, rows = pictures
-    write_csv(folder / 'pairs.csv', [{**rows[0], **change}, *rows[1:]])
+def test_invalid_rows_are_named(image_pairs, change, error, message):
+    directory, rows = image_pairs
+    write_csv(directory / 'pairs.csv', [{**rows[0], **change}, *rows[1:]])
     with pytest.raises(error, match=message):
-        compose(folder)
-    assert not (folder / 'out' / 'AVSS').exists()
+        compose(directory)
+    assert not (directory / 'out' / 'AVSS').exists()
 
 
-def test_a_missing_column_is_named(pictures):
-    folder, rows = pictures
+def test_a_missing_column_is_named(image_pairs):
+    directory, rows = image_pairs
     for name in ('target_ids', 'mask'):
-        write_csv(folder / 'pairs.csv', [{key: value for key, value in row.items() if key != name} for row in rows])
+        write_csv(directory / 'pairs.csv', [{key: value for key, value in row.items() if key != name} for row in rows])
         with pytest.raises(ValueError, match=f"no column '{name}'"):
-            compose(folder)
+            compose(directory)
 
 
-@pytest.mark.parametrize('value, message', [(5, r'holds the values \[5\], which are no class ids'),
+@pytest.mark.parametrize('value, message', [(5, r'holds the values \[5\], which are not class ids'),
                                             (3, r'the classes \[7\] sound, but the mask holds only \[0, 3\]')])
-def test_masks_that_do_not_fit_the_classes_or_targets_are_named(pictures, value, message):
-    folder, rows = pictures
+def test_masks_inconsistent_with_classes_or_targets_are_named(image_pairs, value, message):
+    directory, rows = image_pairs
     mask = np.zeros((60, 80), np.uint8)
     mask[:9] = value
-    cv2.imwrite(str(folder / 'train_mask.png'), mask)
-    write_csv(folder / 'pairs.csv', [{**rows[0], 'target_ids': '7'}])
+    cv2.imwrite(str(directory / 'train_mask.png'), mask)
+    write_csv(directory / 'pairs.csv', [{**rows[0], 'target_ids': '7'}])
     with pytest.raises(ValueError, match=message):
-        compose(folder)
+        compose(directory)
 
 
 def test_pauses_are_cut_to_half_a_second_and_short_ones_kept():
@@ -400,7 +401,7 @@ def test_pauses_are_cut_to_half_a_second_and_short_ones_kept():
     np.testing.assert_array_equal(cut_pauses(silence), silence)
 
 
-def test_tool_makes_clips_and_reports_errors_in_one_line(tmp_path):
+def test_tool_writes_clips_and_reports_errors_in_one_line(tmp_path):
     command = [sys.executable, ROOT / 'tools/dataset_converters/synthesize_clips.py', tmp_path, '--size', '32']
     subprocess.run([*command, '--num-train', '1', '--num-val', '0', '--num-test', '0'], check=True)
     assert len(AVSBenchMS3Dataset(tmp_path / 'Multi-sources', 'train')) == 1
@@ -408,7 +409,7 @@ def test_tool_makes_clips_and_reports_errors_in_one_line(tmp_path):
     assert failed.returncode == 1 and failed.stderr.startswith('error: ') and failed.stderr.count('\n') == 1
 
 
-def test_predictors_that_hear_nothing_are_scored_on_the_clips_as_they_are_written(run_tool, capsys):
+def test_visual_only_baselines_are_scored_on_the_written_clips(run_tool, capsys):
     clip = 'ms3', 'test', 3, 0, 48
     objects, masks = visible_objects(*clip), make_clip(*clip).masks
     assert objects.shape == masks.shape and set(np.unique(objects)) >= {0, 1, 2}

@@ -31,7 +31,7 @@ def options(synthetic_root):
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, run_tool, options):
-    """Work dir of an unbroken training of 8 iterations."""
+    """Work dir of an uninterrupted training of 8 iterations."""
     work_dir = tmp_path_factory.mktemp('trained')
     run_tool('train', CONFIG, '--work-dir', work_dir, *options)
     return work_dir
@@ -53,7 +53,7 @@ def logged(work_dir, key):
     return {line['step']: line[key] for line in lines if key in line}
 
 
-# Trains like tools/train.py and is killed in iteration 5, after the checkpoint of iteration 4.
+# Trains like tools/train.py until it is killed in iteration 5, after the checkpoint of iteration 4.
 KILLED = f"""
 import os, runpy, signal, sys
 from mmavs.engine import MeanLossHook
@@ -64,15 +64,15 @@ runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
-def assert_equal_states(resumed, unbroken):
-    """Weights and momenta of two checkpoints are equal to the bit."""
-    for name, weight in unbroken['state_dict'].items():
+def assert_equal_states(resumed, uninterrupted):
+    """Assert that weights and momenta of two checkpoints are equal bit by bit."""
+    for name, weight in uninterrupted['state_dict'].items():
         assert torch.equal(resumed['state_dict'][name], weight), name
-    for index, state in unbroken['optimizer']['state'].items():
+    for index, state in uninterrupted['optimizer']['state'].items():
         assert torch.equal(resumed['optimizer']['state'][index]['exp_avg'], state['exp_avg'])
 
 
-def test_killed_training_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run_tool, options, trained):
+def test_killed_training_resumes_to_the_weights_of_an_uninterrupted_run(tmp_path, run_tool, options, trained):
     killed = start([sys.executable, '-c', KILLED], CONFIG, '--work-dir', tmp_path, *options)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
@@ -82,9 +82,9 @@ def test_killed_training_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run
     assert_equal_states(*(read_checkpoint(path / 'iter_8.pth') for path in (tmp_path, trained)))
 
 
-def test_killed_training_by_epochs_resumes_to_the_weights_of_an_unbroken_run(tmp_path, run_tool, options):
+def test_killed_training_by_epochs_resumes_to_the_weights_of_an_uninterrupted_run(tmp_path, run_tool, options):
     config = REPOSITORY / 'tests/configs/vct_tiny_s4_epochs.py'
-    run_tool('train', config, '--work-dir', tmp_path / 'unbroken', *options)
+    run_tool('train', config, '--work-dir', tmp_path / 'uninterrupted', *options)
     work_dir = tmp_path / 'killed'
     killed = start([sys.executable, '-c', KILLED], config, '--work-dir', work_dir, *options)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -93,10 +93,10 @@ def test_killed_training_by_epochs_resumes_to_the_weights_of_an_unbroken_run(tmp
     run_tool('train', config, '--work-dir', work_dir, '--resume', *options)
     assert list(logged(work_dir, 'loss')) == [4, 5, 6, 7, 8, 9]
     assert list(logged(work_dir, 'avsbench/M_J')) == [2, 3]
-    resumed, unbroken = (read_checkpoint(path / 'epoch_3.pth') for path in (work_dir, tmp_path / 'unbroken'))
-    assert resumed['meta']['epoch'] == unbroken['meta']['epoch'] == 3
-    assert_equal_states(resumed, unbroken)
-    assert unbroken['param_schedulers'] == resumed['param_schedulers']
+    resumed, uninterrupted = (read_checkpoint(path / 'epoch_3.pth') for path in (work_dir, tmp_path / 'uninterrupted'))
+    assert resumed['meta']['epoch'] == uninterrupted['meta']['epoch'] == 3
+    assert_equal_states(resumed, uninterrupted)
+    assert uninterrupted['param_schedulers'] == resumed['param_schedulers']
     kept = {path.name for path in work_dir.glob('epoch_*.pth')}
     assert kept == {'epoch_2.pth', 'epoch_3.pth'} and len(list(work_dir.glob('best_avsbench_M_F_epoch_*.pth'))) == 1
 
@@ -113,7 +113,7 @@ def test_two_processes_train_like_one_with_the_same_batch(tmp_path, run_tool, op
         assert two == pytest.approx(one, rel=1e-4), key
 
 
-def test_scores_pictures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, trained):
+def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, trained):
     checkpoint = trained / 'iter_8.pth'
     run_tool('test', CONFIG, checkpoint, '--work-dir', tmp_path, '--out', tmp_path / 'scores/metrics.json',
              '--show-dir', tmp_path / 'show', *options)
@@ -132,7 +132,7 @@ def test_scores_pictures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, 
     assert all(masks[name].shape == (5, 64, 64) and masks[name].dtype == np.uint8 for name in masks.files)
 
 
-# Tests like tools/test.py and says at last which threads are left.
+# Tests like tools/test.py and prints the threads that are left at exit.
 THREADS = f"""
 import atexit, pathlib, runpy, sys
 names = lambda: [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
@@ -170,7 +170,7 @@ def test_checkpoint_of_another_class_count_is_refused(tmp_path, run_tool, option
     ([CONFIG, '--resume', 'gone.pth'], 'error: --resume gone.pth: no such file'),
     ([CONFIG, '--cfg-options', 'model.type=Segmentor'], "model.type is 'Segmentor', which no registry holds"),
 ])
-def test_mistakes_on_the_command_line_end_in_one_message(tmp_path, run_tool, arguments, message):
+def test_errors_on_the_command_line_end_in_one_message(tmp_path, run_tool, arguments, message):
     with pytest.raises(SystemExit) as error:
         run_tool('train', *arguments, *([] if '--cfg-options' in arguments else ['--work-dir', tmp_path]))
     assert message in error.value.code
@@ -187,12 +187,12 @@ def test_damaged_file_is_named_before_the_first_step(tmp_path, run_tool, synthet
     path = sorted(root.glob('s4_data/audio_wav/val/*/*.wav'))[-1]
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
     data = [f'{name}_dataloader.dataset.data_root={root}' for name in ('train', 'val', 'test')]
-    with pytest.raises(SystemExit, match=f'^error: .*{path}: truncated sound file'):
+    with pytest.raises(SystemExit, match=f'^error: .*{path}: truncated audio file'):
         run_tool('train', CONFIG, '--work-dir', tmp_path / 'work', '--cfg-options', *data)
     assert not list(tmp_path.glob('work/*.pth'))
 
 
-def test_damage_that_a_worker_meets_in_training_ends_in_one_line(tmp_path, run_tool, synthetic_root):
+def test_damaged_file_in_a_worker_ends_in_one_line(tmp_path, run_tool, synthetic_root):
     root = shutil.copytree(synthetic_root / 'Single-source', tmp_path / 'data')
     for path in root.glob('s4_data/gt_masks/train/*/*/*_1.png'):
         Image.new('L', (32, 32)).save(path)
@@ -208,7 +208,7 @@ def test_error_of_the_program_keeps_its_traceback():
         derive_seed('not a number')
 
 
-def test_pretrained_weights_in_other_names_are_refused(tmp_path, run_tool, options):
+def test_pretrained_weights_under_other_names_are_refused(tmp_path, run_tool, options):
     torch.save({'layers.0.blocks.0.norm1.weight': torch.zeros(2)}, tmp_path / 'swin.pth')
     with pytest.raises(SystemExit, match=r'(?s)swin.pth: only 0 of the \d+ parameters of backbone .* --from swin SRC'):
         run_tool('train', CONFIG, '--work-dir', tmp_path, *options, 'model.backbone.init_cfg.type=Pretrained',

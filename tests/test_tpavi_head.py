@@ -1,4 +1,4 @@
-"""TPAVI: interaction of pixels and sound, padding, decoder and losses, beside written-out references."""
+"""TPAVI: audio-visual interaction, padding, decoder and losses, compared with literal references."""
 import math
 from pathlib import Path
 
@@ -9,8 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
-from mmavs.checkpoint.converters import convert_tpavi
-from mmavs.checkpoint.converters.tpavi import target_config
+from mmavs.checkpoint.converters.tpavi import convert_tpavi, target_config
 from mmavs.models.decode_heads.tpavi import TPAVI, FrameGroups, ResidualConvUnit, TPAVIHead
 from mmavs.models.losses import (
     AudioVisualMatchingLoss,
@@ -27,7 +26,7 @@ SIZE = 64
 
 
 def make_head(num_classes=1, **kwargs):
-    """A head whose TPAVI blocks do something: fresh ones pass the map through."""
+    """A head with random TPAVI blocks; initial ones only normalize the map."""
     torch.manual_seed(0)
     head = TPAVIHead(num_classes, CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, **kwargs)
     for block in head.tpavi.values():
@@ -48,13 +47,13 @@ def make_inputs(valid, seed=1):
 
 
 def written_out(block, visual, audio, groups):
-    """TPAVI with the full attention matrix of each group of frames, as the paper's equation has it."""
-    sound = block.align_channel(audio)
+    """TPAVI with the full attention matrix of each group of frames, by the paper's equation."""
+    projected = block.align_channel(audio)
     update = torch.empty_like(visual)
     for frames in groups:
         positions = visual[frames].permute(0, 2, 3, 1).flatten(0, 2)
-        heard = sound[frames].repeat_interleave(visual[0, 0].numel(), dim=0)
-        alpha = block.theta(positions) @ block.phi(heard).t() / len(positions)
+        repeated = projected[frames].repeat_interleave(visual[0, 0].numel(), dim=0)
+        alpha = block.theta(positions) @ block.phi(repeated).t() / len(positions)
         y = block.mu(alpha @ block.g(positions))
         update[frames] = y.view(len(frames), *visual.shape[2:], -1).permute(0, 3, 1, 2)
     norm = block.batch_norm
@@ -81,12 +80,12 @@ def test_interaction_equals_the_full_attention_matrix(valid, groups, training):
     torch.manual_seed(2)
     visual, audio = torch.randn(valid.numel(), DIMS, 3, 4), torch.rand(valid.numel(), AUDIO)
     expected = written_out(block, visual, audio, [list(frames) for frames in groups])
-    found, sound = block(visual, audio, FrameGroups(valid, 5, visual.device))
+    found, projected = block(visual, audio, FrameGroups(valid, 5, visual.device))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(sound, block.align_channel(audio))
+    assert torch.equal(projected, block.align_channel(audio))
 
 
-def test_padding_inside_a_group_counts_neither_as_sound_nor_as_position():
+def test_padding_inside_a_group_counts_neither_as_audio_nor_as_position():
     block = make_head().tpavi['0'].eval()
     visual, audio = torch.randn(5, DIMS, 2, 2), torch.rand(5, AUDIO)
     valid = torch.tensor([[True, False, True, True, False]])
@@ -105,12 +104,12 @@ def test_padding_frames_change_nothing(existing):
     valid = torch.arange(10)[None] < existing
     padded, alone = head(features, audio, valid), head(*clip)
     torch.testing.assert_close(padded['logits'][:existing], alone['logits'], rtol=1e-4, atol=1e-5)
-    for name in ('visual_maps', 'sounds'):
+    for name in ('visual_maps', 'projected_audio'):
         for x, y in zip(padded[name], alone[name]):
             torch.testing.assert_close(x[:existing], y, rtol=1e-4, atol=1e-5)
 
 
-def test_groups_of_five_frames_know_nothing_of_each_other():
+def test_groups_of_five_frames_are_independent():
     head = make_head().eval()
     features, audio, valid = make_inputs([[True] * 7])
     before = head(features, audio, valid)['logits']
@@ -119,7 +118,7 @@ def test_groups_of_five_frames_know_nothing_of_each_other():
     assert (change[:5] == 0).all() and (change[5:] > 0).all()
 
 
-def test_frames_of_different_clips_do_not_meet():
+def test_frames_of_different_clips_are_independent():
     head = make_head().eval()
     features, audio, valid = make_inputs([[True] * 3, [True] * 3])
     together = head(features, audio, valid)['logits']
@@ -128,29 +127,29 @@ def test_frames_of_different_clips_do_not_meet():
         torch.testing.assert_close(together[at], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_fresh_interaction_passes_the_map_through():
+def test_initial_interaction_normalizes_the_map():
     block = TPAVI(DIMS, AUDIO, audio_bias=True)
     x, valid = torch.randn(4, DIMS, 3, 3), torch.ones(1, 4, dtype=torch.bool)
     z, _ = block(x, torch.rand(4, AUDIO), FrameGroups(valid, 5, x.device))
     torch.testing.assert_close(z, F.layer_norm(x.permute(0, 2, 3, 1), (DIMS, )).permute(0, 3, 1, 2))
 
 
-def test_only_chosen_stages_hear():
+def test_only_chosen_stages_get_the_audio():
     head = make_head(stages=(2, 3))
-    assert set(head.tpavi) == {'2', '3'} and len(head(*make_inputs([[True] * 2]))['sounds']) == 2
-    deaf = make_head(stages=()).eval()
+    assert set(head.tpavi) == {'2', '3'} and len(head(*make_inputs([[True] * 2]))['projected_audio']) == 2
+    visual_only = make_head(stages=()).eval()
     features, audio, valid = make_inputs([[True] * 2])
-    assert torch.equal(deaf.predict(features, audio, valid, (SIZE, SIZE)),
-                       deaf.predict(features, 0 * audio, valid, (SIZE, SIZE)))
+    assert torch.equal(visual_only.predict(features, audio, valid, (SIZE, SIZE)),
+                       visual_only.predict(features, 0 * audio, valid, (SIZE, SIZE)))
 
 
-def test_silence_is_heard_only_through_the_bias():
+def test_silence_has_an_effect_only_through_the_bias():
     for audio_bias in (True, False):
         head = make_head(audio_bias=audio_bias).eval()
         features, audio, valid = make_inputs([[True] * 5])
         outputs = head(features, 0 * audio, valid)
         assert outputs['logits'].isfinite().all()
-        assert all(x.any() == audio_bias for x in outputs['sounds'])
+        assert all(x.any() == audio_bias for x in outputs['projected_audio'])
 
 
 def test_skip_of_a_residual_unit_is_rectified():
@@ -162,7 +161,7 @@ def test_skip_of_a_residual_unit_is_rectified():
     assert torch.equal(unit(x), x.relu()) and torch.equal(x, before)
 
 
-def test_maps_are_enlarged_with_aligned_corners():
+def test_maps_are_upsampled_with_aligned_corners():
     decoder = make_head().decoder
     maps = [torch.zeros(1, DIMS, SIZE // s, SIZE // s) for s in (4, 8, 16, 32)]
     for module in decoder.modules():
@@ -170,14 +169,14 @@ def test_maps_are_enlarged_with_aligned_corners():
             nn.init.zeros_(module.conv2.weight)
             nn.init.zeros_(module.conv2.bias)
     maps[3][0, 0] = torch.tensor([[1., 2], [3, 4]])
-    seen = []
-    decoder.output_conv.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    captured = []
+    decoder.output_conv.register_forward_pre_hook(lambda module, args: captured.append(args[0]))
     assert decoder(maps).shape == (1, 1, SIZE, SIZE)
     expected = maps[3][:1, :1]
     for _ in range(4):
         expected = F.interpolate(expected, scale_factor=2, mode='bilinear', align_corners=True)
-    torch.testing.assert_close(seen[0][:, :1], expected)
-    assert seen[0][0, 0, -1, -1] == 4
+    torch.testing.assert_close(captured[0][:, :1], expected)
+    assert captured[0][0, 0, -1, -1] == 4
 
 
 def targets_of(num, labelled, num_classes=2, seed=4):
@@ -202,9 +201,9 @@ def test_loss_is_that_of_the_labelled_frames_of_the_whole_output(num_classes):
         expected = nn.CrossEntropyLoss(reduction='none')(logits, masks.long()).mean((1, 2)).mean()
     torch.testing.assert_close(losses['loss_mask'], expected)
     terms = []
-    for visual_map, sound in zip(outputs['visual_maps'], outputs['sounds']):
+    for visual_map, projected in zip(outputs['visual_maps'], outputs['projected_audio']):
         v = foreground_features(logits, visual_map[frames], masks).softmax(1).log()
-        a = sound[frames].softmax(1)
+        a = projected[frames].softmax(1)
         terms.append((a * (a.log() - v)).sum(1).mean())
     torch.testing.assert_close(losses['loss_avm'], 0.5 * sum(terms) / 4)
 
@@ -244,14 +243,15 @@ def test_foreground_features_are_the_mean_of_the_map_times_the_foreground():
 
 # Two frames with foreground features (1, 0) and (0, 2), and a third with (3, 3).
 VISUAL = torch.tensor([[1., 0], [0, 2], [3, 3]])
-SOUND = torch.tensor([[0., 1], [0, 0], [100, 2]])
+AUDIO_FEATURES = torch.tensor([[0., 1], [0, 0], [100, 2]])
 
 
 def matching_loss(**kwargs):
     loss = AudioVisualMatchingLoss(weight=2.0, **kwargs)
     # An infinite logit makes the map its own foreground.
     maps = [VISUAL[..., None, None], VISUAL[..., None, None]]
-    return loss(torch.full((3, 1, 2, 2), torch.inf), maps, [SOUND, SOUND], torch.zeros(3, 2, 2, dtype=torch.uint8))
+    masks = torch.zeros(3, 2, 2, dtype=torch.uint8)
+    return loss(torch.full((3, 1, 2, 2), torch.inf), maps, [AUDIO_FEATURES, AUDIO_FEATURES], masks)
 
 
 def divergence(p, q):
@@ -259,8 +259,8 @@ def divergence(p, q):
     return float((p * (p / q).log()).sum())
 
 
-def test_matching_loss_is_the_divergence_of_sight_from_sound():
-    terms = [divergence(a, v) for a, v in zip(SOUND.tolist(), VISUAL.tolist())]
+def test_matching_loss_is_the_divergence_of_visual_from_audio_features():
+    terms = [divergence(a, v) for a, v in zip(AUDIO_FEATURES.tolist(), VISUAL.tolist())]
     assert matching_loss().item() == pytest.approx(2 * sum(terms), rel=1e-5)
     assert matching_loss(reduction='mean').item() == pytest.approx(2 * sum(terms) / 3, rel=1e-5)
 
@@ -270,14 +270,14 @@ def test_euclidean_matching_loss():
     assert matching_loss(distance='euclidean').item() == pytest.approx(2 * sum(distances), rel=1e-5)
 
 
-def test_nearest_sound_is_that_of_another_frame_however_far():
+def test_nearest_audio_is_that_of_another_frame_at_any_distance():
     v = VISUAL.tolist()
     # Frames 0 and 1 are nearest to each other; the third, 100 away from all, is nearest to the first.
     terms = [divergence(v[1], v[0]), divergence(v[0], v[1]), divergence(v[0], v[2])]
     assert matching_loss(nearest_audio=True).item() == pytest.approx(2 * sum(terms), rel=1e-5)
 
 
-def test_a_lone_frame_has_no_nearest_sound():
+def test_single_frame_has_no_nearest_audio():
     loss = AudioVisualMatchingLoss(nearest_audio=True)
     found = loss(torch.zeros(1, 1, 4, 4), [torch.rand(1, 3, 2, 2)], [torch.rand(1, 3)],
                  torch.zeros(1, 4, 4, dtype=torch.uint8))
@@ -285,7 +285,7 @@ def test_a_lone_frame_has_no_nearest_sound():
 
 
 @pytest.mark.parametrize('num_classes, learns', [(1, True), (3, False)])
-def test_matching_loss_teaches_the_mask_of_a_single_channel_only(num_classes, learns):
+def test_matching_loss_trains_the_mask_of_a_single_channel_only(num_classes, learns):
     logits = torch.randn(2, num_classes, 8, 8, requires_grad=True)
     visual_map = torch.rand(2, 4, 4, 4, requires_grad=True)
     loss = AudioVisualMatchingLoss()(logits, [visual_map], [torch.rand(2, 4)], torch.zeros(2, 8, 8, dtype=torch.uint8))
@@ -319,7 +319,7 @@ def test_gradients_reach_every_parameter():
     (dict(in_channels=CHANNELS, stages=(1, 4)), r'stages is \(1, 4\)'),
     (dict(in_channels=CHANNELS, stages=(), avm_loss=dict(type='AudioVisualMatchingLoss')), 'stages is empty'),
 ])
-def test_impossible_heads_are_errors(arguments, message):
+def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         TPAVIHead(1, **arguments)
 
@@ -360,20 +360,21 @@ def small(tmp_path):
 
 
 def test_published_weights_are_converted_and_completed_by_vggish(small):
-    model, folder = small
-    torch.save(model.audio_backbone.state_dict(), folder / 'vggish.pth')
-    conversion = convert_checkpoint('tpavi', folder / 'avsbench.pth', folder / 'ours.pth', folder / 'config.py')
-    found = init_model(folder / 'config.py', folder / 'ours.pth').state_dict()
+    model, directory = small
+    torch.save(model.audio_backbone.state_dict(), directory / 'vggish.pth')
+    paths = directory / 'avsbench.pth', directory / 'ours.pth', directory / 'config.py'
+    conversion = convert_checkpoint('tpavi', *paths)
+    found = init_model(directory / 'config.py', directory / 'ours.pth').state_dict()
     assert all(torch.equal(found[name], x) for name, x in model.state_dict().items())
-    assert set(conversion.added.values()) == {str(folder / 'vggish.pth')}
+    assert set(conversion.added.values()) == {str(directory / 'vggish.pth')}
     assert {name.rpartition('.')[0] for name in conversion.dropped} == {
         'path4.resConfUnit1.conv1', 'path4.resConfUnit1.conv2'}
 
 
-def test_missing_vggish_is_named(small):
-    _, folder = small
+def test_missing_vggish_is_refused(small):
+    _, directory = small
     with pytest.raises(FileNotFoundError, match='avsbench.pth holds no audio_backbone.*vggish.pth: no such'):
-        convert_checkpoint('tpavi', folder / 'avsbench.pth', folder / 'ours.pth', folder / 'config.py')
+        convert_checkpoint('tpavi', directory / 'avsbench.pth', directory / 'ours.pth', directory / 'config.py')
 
 
 def test_unknown_key_of_a_published_file_is_an_error(small):

@@ -1,4 +1,4 @@
-"""Checkpoints tell what they were trained for, and are refused where a config says otherwise."""
+"""Checkpoints record the settings of their training, and are refused by configs with others."""
 from pathlib import Path
 
 import pytest
@@ -41,7 +41,7 @@ def test_height_comes_before_width():
     assert training_settings(config)['input_size'] is None
 
 
-def test_settings_of_a_wrapped_data_set_are_those_inside():
+def test_settings_are_those_of_the_dataset_inside_wrappers():
     config = base('ms3_224')
     inner = config.train_dataloader.dataset
     for wrapper in (dict(type='SwapAudio', dataset=inner), dict(type='ConcatDataset', datasets=[inner, inner])):
@@ -55,7 +55,7 @@ def test_checkpoint_for_another_input_size_is_refused():
     with pytest.raises(ValueError) as error:
         check_training_settings(meta, base('ms3_224_plain'), 'x.pth')
     message = str(error.value)
-    assert 'x.pth: the checkpoint of s4_512_plain was trained for something else than the config of ms3_224' in message
+    assert 'x.pth: the checkpoint of s4_512_plain was trained for other settings than the config of ms3_224' in message
     assert 'frames of 512x512 (height x width), the config has 224x224' in message
     assert '--allow-other-settings' in message and 'allow_other_settings=True' in message
 
@@ -70,7 +70,7 @@ def test_checkpoint_for_other_classes_is_refused_by_the_first_that_differs():
 
 
 @pytest.mark.parametrize('meta', [{}, dict(trained_for=dict(config=None, input_size=None, classes=None))])
-def test_checkpoint_that_does_not_tell_passes(meta):
+def test_checkpoint_without_settings_passes(meta):
     check_training_settings(meta, base('s4_224'), 'x.pth')
 
 
@@ -81,7 +81,7 @@ def test_same_settings_of_another_config_pass():
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, run_tool, synthetic_root):
-    """Command line for the tiny model on S4, and the work dir of one step of training on frames of 64x64."""
+    """Command line for the tiny model on S4, and the work_dir of one training step on frames of 64x64."""
     root, work_dir = synthetic_root / 'Single-source', tmp_path_factory.mktemp('trained')
     options = [f'{split}_dataloader.dataset.data_root={root}' for split in ('train', 'val', 'test')]
     options += ['train_cfg.max_iters=2', 'param_scheduler.0.end=3']
@@ -91,7 +91,7 @@ def trained(tmp_path_factory, run_tool, synthetic_root):
 
 @pytest.fixture
 def larger(tmp_path):
-    """The same model, tested on frames of 96x96 and trained on crops of them."""
+    """Config of the same model, tested on frames of 96x96 and trained on crops of them."""
     path = tmp_path / 'larger.py'
     path.write_text(f"""
 _base_ = '{CONFIG}'
@@ -109,14 +109,14 @@ model = dict(decode_head=dict(input_size=(96, 96)))
 
 @pytest.fixture
 def checkpoint(trained, larger, tmp_path):
-    """The trained checkpoint with weights that fit the larger model, as those of models of any input size do."""
+    """Trained checkpoint with weights that fit the larger model too, as in models of any input size."""
     saved = read_checkpoint(trained[1] / 'iter_2.pth')
     saved['state_dict'] = init_model(larger).state_dict()
     torch.save(saved, tmp_path / 'fits.pth')
     return tmp_path / 'fits.pth'
 
 
-def test_saved_checkpoint_tells_input_size_classes_and_config(trained):
+def test_saved_checkpoint_records_input_size_classes_and_config(trained):
     meta = torch.load(trained[1] / 'iter_2.pth', weights_only=False)['meta']
     assert meta['trained_for'] == dict(config='vct_tiny_s4', input_size=[64, 64], classes=SOUNDING)
 

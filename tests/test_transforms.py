@@ -57,7 +57,7 @@ def geometry(size):
 
 
 def test_frames_masks_and_mask_priors_share_scale_crop_and_flip():
-    # Every picture of the clip encodes the same coordinates, so shared geometry leaves them equal.
+    # Every image of the clip encodes the same coordinates, hence shared geometry leaves them equal.
     rng = np.random.default_rng(0)
     coordinates = np.stack([*np.meshgrid(np.arange(0, 240, 5), np.arange(0, 240, 5)), np.zeros((48, 48))], -1)
     frame = coordinates.astype(np.uint8)
@@ -82,14 +82,14 @@ def test_frames_masks_and_mask_priors_share_scale_crop_and_flip():
         padding = mask == 255
         assert (image[padding] == 128).all()
         shapes.add(int((~padding).sum()))
-        # the mask lies where the frame says it does, up to interpolation at the edge
+        # The mask lies at the coordinates that the frame encodes, up to interpolation at the edge.
         agree = (image[..., 0] < 120) == (mask == 1)
         assert agree[~padding].mean() > 0.96
         sides.add(bool(image[0, 0, 0] < image[0, (~padding[0]).sum() - 1, 0]))
         corners.add(tuple(image[0, 0, :2].tolist()))
-    assert len(shapes) > 3, 'the scale was never drawn anew'
+    assert len(shapes) > 3, 'the scale never changes'
     assert sides == {True, False}, 'no flip, or always'
-    assert len(corners) > 20, 'the crop was never drawn anew'
+    assert len(corners) > 20, 'the crop never changes'
 
 
 def test_random_numbers_of_the_next_clip_differ():
@@ -113,7 +113,7 @@ def test_every_frame_and_mask_prior_draws_its_own_jitter_and_masks_stay():
     assert all(np.array_equal(image, mask) for image in results['masks'])
 
 
-def test_clips_without_masks_or_mask_priors_pass():
+def test_clips_without_masks_or_mask_priors_are_transformed():
     frames = [np.zeros((30, 30, 3), np.uint8)] * 2
     results = geometry(16)(dict(clip_id='x', frame_paths=[0] * 2, frames=frames))
     assert not {'masks', 'mask_prior'} & set(results) and results['frames'][1].shape == (16, 16, 3)
@@ -130,7 +130,7 @@ def test_chosen_keys_only_are_transformed():
         assert [out[key][0].shape for key in ('frames', 'masks', 'mask_prior')] == shapes
 
 
-def test_shared_geometry_of_pictures_of_two_sizes_is_an_error():
+def test_shared_geometry_of_images_of_two_sizes_is_an_error():
     results = dict(
         clip_id='a/b', frame_paths=[0], frames=[np.zeros((8, 8, 3), np.uint8)], masks=[np.zeros((4, 4), np.uint8)])
     with pytest.raises(ValueError, match='clip a/b: .* frames 8x8, masks 4x4'):
@@ -213,7 +213,7 @@ def test_plain_config_loads_clips_without_augmentation(tmp_path, name):
 
 @pytest.mark.parametrize('size', [224, 384])
 @pytest.mark.parametrize('subset', SUBSETS)
-def test_mask_prior_config_differs_in_folders_only(subset, size):
+def test_mask_prior_config_differs_in_directories_only(subset, size):
     plain, prior = (Config.fromfile(CONFIGS / f'{subset}_{size}{suffix}.py') for suffix in ('', '_mask-prior'))
     for split in ('train', 'val', 'test'):
         dataset = prior[f'{split}_dataloader'].dataset
@@ -248,10 +248,10 @@ def test_clips_of_five_and_ten_frames_batch(tmp_path):
     assert batch['inputs']['valid'].sum(1).tolist() == [5, 10]
 
 
-# Pictures
+# Images
 
 
-def test_padding_frames_are_zero_after_normalisation_and_unlabelled(tmp_path):
+def test_padding_frames_are_zero_after_normalization_and_unlabelled(tmp_path):
     pipeline = [LoadClipFrames(), LoadClipMasks(), LoadAudio(), PackClipInputs()]
     dataset = AVSSDataset(str(write_avss(tmp_path, size=(32, 32))), 'train', num_frames=10, pipeline=pipeline)
     clip = dataset[1]
@@ -263,7 +263,7 @@ def test_padding_frames_are_zero_after_normalisation_and_unlabelled(tmp_path):
 
 
 @pytest.mark.parametrize('mode', ['L', '1', 'RGB', 'P'])
-def test_binary_masks_of_every_storage(tmp_path, mode):
+def test_binary_masks_are_read_in_every_image_mode(tmp_path, mode):
     mask = np.zeros((6, 8), np.uint8)
     mask[2:, 3:] = 255
     Image.fromarray(mask).convert(mode).save(tmp_path / 'm.png')
@@ -302,44 +302,44 @@ def test_palette_image_of_indices_keeps_its_indices(tmp_path):
     assert image.mode == 'P' and LoadClipMasks()(results)['masks'][0].tolist() == [[0, 5, 70]]
 
 
-def test_palette_colours_become_classes(tmp_path):
+def test_palette_colors_become_classes(tmp_path):
     from mmavs.utils.palette import voc_palette
-    colours = np.array(voc_palette(71), np.uint8)
+    colors = np.array(voc_palette(71), np.uint8)
     labels = np.random.default_rng(0).integers(0, 71, (40, 50), dtype=np.uint8)
-    write_image(tmp_path / 'm.png', colours[labels])
+    write_image(tmp_path / 'm.png', colors[labels])
     results = clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding='palette', num_classes=71)
     np.testing.assert_array_equal(LoadClipMasks()(results)['masks'][0], labels)
 
 
-@pytest.mark.parametrize('colour', [(1, 2, 3), (128, 1, 0), (224, 224, 192), (129, 0, 0)])
-def test_colour_of_no_class_is_an_error_or_background(tmp_path, colour):
+@pytest.mark.parametrize('color', [(1, 2, 3), (128, 1, 0), (224, 224, 192), (129, 0, 0)])
+def test_color_of_no_class_is_an_error_or_background(tmp_path, color):
     image = np.zeros((3, 3, 3), np.uint8)
     image[0] = (128, 0, 0)
-    image[2, 1] = colour
+    image[2, 1] = color
     write_image(tmp_path / 'm.png', image)
     results = clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding='palette', num_classes=71)
     with pytest.raises(ValueError) as error:
         LoadClipMasks()(dict(results))
-    assert 'm.png' in str(error.value) and f'colour {colour} (1 pixels)' in str(error.value)
+    assert 'm.png' in str(error.value) and f'color {color} (1 pixels)' in str(error.value)
     mask = LoadClipMasks(off_palette='background')(dict(results))['masks'][0]
     assert mask.tolist() == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize(('kind', 'suffix'), [('frame', '.png'), ('frame', '.jpg'), ('mask', '.png')])
 @pytest.mark.parametrize('part', [0, 0.3, 0.7])
-def test_truncated_picture_names_the_file(tmp_path, kind, suffix, part):
+def test_truncated_image_names_the_file(tmp_path, kind, suffix, part):
     path = tmp_path / f'x{suffix}'
     array = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     write_image(path, array)
     path.write_bytes(path.read_bytes()[:int(path.stat().st_size * part)])
-    with pytest.raises(ValueError, match=rf'x\{suffix}: the {kind} cannot be decoded, it is truncated or no picture'):
+    with pytest.raises(ValueError, match=rf'x\{suffix}: the {kind} cannot be decoded, it is truncated or not an image'):
         if kind == 'frame':
             LoadClipFrames()(clip_of(frame_paths=[str(path)]))
         else:
             LoadClipMasks()(clip_of(mask_paths=[str(path)], mask_encoding='binary', num_classes=2))
 
 
-def test_missing_picture_names_the_file(tmp_path):
+def test_missing_image_names_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'x\.png: the frame is missing'):
         LoadClipFrames()(clip_of(frame_paths=[str(tmp_path / 'x.png')]))
 
@@ -350,7 +350,7 @@ def test_frames_are_rgb(tmp_path):
     assert results['frames'][0][0, 0].tolist() == [250, 20, 5] and results['ori_shape'] == (2, 3)
 
 
-# Sound
+# Audio
 
 
 def load_audio(path, num_frames=5, **kwargs):
@@ -376,7 +376,7 @@ def test_waveform_is_cut_or_followed_by_zeros(tmp_path, seconds):
 
 
 @pytest.mark.parametrize(('seconds', 'num_samples'), [(4.2, 67200), (7.5, 80000)])
-def test_end_of_the_sound_goes_to_the_audio_backbone_on_request(tmp_path, seconds, num_samples):
+def test_end_of_the_audio_reaches_the_audio_backbone_with_mark_end(tmp_path, seconds, num_samples):
     write_wav(tmp_path / 'x.wav', seconds)
     results = clip_of(
         frame_paths=['x'] * 5, audio_path=str(tmp_path / 'x.wav'), frames=[np.zeros((8, 8, 3), np.uint8)] * 5,
@@ -387,20 +387,20 @@ def test_end_of_the_sound_goes_to_the_audio_backbone_on_request(tmp_path, second
     assert batch['inputs']['num_samples'].tolist() == [num_samples] * 2
 
 
-def test_silent_and_clipped_sound_is_legal(tmp_path):
+def test_silent_and_clipped_audio_is_valid(tmp_path):
     write_wav(tmp_path / 'x.wav', level=0)
     assert not load_audio(tmp_path / 'x.wav')['waveform'].any()
     soundfile.write(tmp_path / 'y.wav', np.sign(np.sin(np.arange(80000) / 9)), 16000)
     assert np.abs(load_audio(tmp_path / 'y.wav')['waveform']).max() == pytest.approx(1, abs=1e-4)
 
 
-def test_too_short_sound_is_an_error(tmp_path):
+def test_too_short_audio_is_an_error(tmp_path):
     write_wav(tmp_path / 'x.wav', 0.5)
-    with pytest.raises(ValueError, match=r'x\.wav: 0\.500 s of sound is too short, expected at least 0\.975 s'):
+    with pytest.raises(ValueError, match=r'x\.wav: 0\.500 s of audio is too short, expected at least 0\.975 s'):
         load_audio(tmp_path / 'x.wav')
 
 
-def test_nan_sound_is_an_error(tmp_path):
+def test_nan_audio_is_an_error(tmp_path):
     samples = np.zeros(80000, np.float32)
     samples[100] = np.nan
     soundfile.write(tmp_path / 'x.wav', samples, 16000, subtype='FLOAT')
@@ -437,7 +437,7 @@ def test_log_mel_of_another_shape_is_an_error(tmp_path):
             load_audio(tmp_path / 'x.pkl', source='log_mel')
 
 
-def test_malicious_log_mel_stops_the_data_set_and_is_not_executed(tmp_path):
+def test_malicious_log_mel_is_refused_by_the_dataset_and_not_executed(tmp_path):
 
     class Malicious:
 
@@ -452,7 +452,7 @@ def test_malicious_log_mel_stops_the_data_set_and_is_not_executed(tmp_path):
     assert not (tmp_path / 'marker').exists()
 
 
-def test_muted_sound_is_what_silence_gives(tmp_path):
+def test_muted_audio_equals_silence(tmp_path):
     muted = MuteAudio()(dict(waveform=np.ones(10, np.float32), log_mel=np.ones((2, 1, 96, 64), np.float32)))
     assert not muted['waveform'].any() and muted['waveform'].shape == (10, )
     np.testing.assert_allclose(muted['log_mel'], math.log(0.01), rtol=1e-6)

@@ -12,7 +12,7 @@ INPUT_SIZE = (64, 96)
 CHANNELS = (4, 8, 12, 16)
 AUDIO_CENTRIC = dict(query_source='audio', attend_audio=False, grouping=None, num_prototypes=None)
 FUSIONS = ('multiply', 'concatenate', 'add')
-# With 32 channels the pixel decoder's GroupNorm would take away all that is the same at every pixel.
+# With 32 channels the pixel decoder's GroupNorm would remove everything that is the same at every pixel.
 FUSED = [dict(early_fusion=operation, attend_audio=False, embed_dims=64) for operation in FUSIONS]
 ABLATIONS = [AUDIO_CENTRIC, dict(contrast='queries'), *FUSED, *(options | dict(attend_audio=True) for options in FUSED)]
 
@@ -59,7 +59,7 @@ def make_targets():
 
 
 def break_symmetry(head):
-    """Move the deformable attention off its initial state, in which it does not look at its queries."""
+    """Randomize the deformable attention, whose initial state does not depend on its queries."""
     for layer in head.pixel_decoder.layers:
         torch.nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.1)
         torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.1)
@@ -134,7 +134,7 @@ def test_outputs_have_the_documented_shapes():
         audio_tokens=(NUM_FRAMES, 24, 32))
 
 
-def test_a_frame_does_not_see_other_frames():
+def test_frames_are_independent():
     head = build_head().eval()
     features, audio, valid = make_inputs()
     before = head.predict(features, audio, valid, INPUT_SIZE)
@@ -145,7 +145,7 @@ def test_a_frame_does_not_see_other_frames():
     assert (after[1] - before[1]).abs().max() > 1e-3
 
 
-def test_scores_add_up_the_queries(monkeypatch):
+def test_scores_are_sums_over_the_queries(monkeypatch):
     head = build_head().eval()
     inputs = make_inputs()
     outputs = head(*inputs)
@@ -156,7 +156,7 @@ def test_scores_add_up_the_queries(monkeypatch):
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
 
 
-def test_sound_changes_the_scores_and_silence_is_legal():
+def test_scores_depend_on_the_audio_and_silence_is_legal():
     head = build_head().eval()
     features, audio, valid = make_inputs()
     silent = head.predict(features, torch.zeros_like(audio), valid, INPUT_SIZE)
@@ -168,7 +168,7 @@ def test_sound_changes_the_scores_and_silence_is_legal():
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_queries_of_vct_do_not_depend_on_the_sound():
+def test_queries_of_vct_do_not_depend_on_the_audio():
     head = build_head().eval()
     features, audio, valid = make_inputs()
     before, after = head(features, audio, valid), head(features, torch.randn_like(audio), valid)
@@ -176,7 +176,7 @@ def test_queries_of_vct_do_not_depend_on_the_sound():
     assert (after['class_logits'] - before['class_logits']).abs().max() > 1e-3
 
 
-def test_queries_of_the_audio_centric_baseline_are_the_mean_sound_of_the_frame():
+def test_queries_of_the_audio_centric_baseline_are_the_mean_audio_token():
     head = build_head(**AUDIO_CENTRIC).eval()
     features, audio, valid = make_inputs(num=3)
     audio[2] = audio[0]
@@ -189,7 +189,7 @@ def test_queries_of_the_audio_centric_baseline_are_the_mean_sound_of_the_frame()
     assert (outputs['mask_logits'][2] - outputs['mask_logits'][0]).abs().max() > 1e-3
 
 
-def test_audio_centric_baseline_hears_by_its_queries_only():
+def test_audio_centric_baseline_gets_audio_through_its_queries_only():
     head = build_head(**AUDIO_CENTRIC).eval()
     assert len(head.decoder.level_embed.weight) == len(CHANNELS) - 1
     features, audio, valid = make_inputs()
@@ -203,7 +203,7 @@ def test_audio_centric_baseline_hears_by_its_queries_only():
         head.predict(features, audio, valid, INPUT_SIZE))
 
 
-def test_layers_of_a_decoder_without_audio_attend_the_maps_in_turn():
+def test_layers_of_a_decoder_without_audio_attend_to_the_maps_in_turn():
     head = build_head(**AUDIO_CENTRIC, num_layers=4).eval()
     sizes = []
     for layer in head.decoder.layers:
@@ -227,17 +227,17 @@ def test_early_fusion_computes_its_formula(operation):
         elif operation == 'add':
             expected = (x.permute(2, 3, 0, 1) + a).permute(2, 3, 0, 1)
         else:
-            of_image, of_sound = fusion.convs[level].weight[:, :, 0, 0].chunk(2, dim=1)
-            bias = a @ of_sound.t() + fusion.convs[level].bias
+            of_image, of_audio = fusion.convs[level].weight[:, :, 0, 0].chunk(2, dim=1)
+            bias = a @ of_audio.t() + fusion.convs[level].bias
             expected = torch.einsum('nchw,dc->ndhw', x, of_image) + bias[:, :, None, None]
         torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize('options', FUSED, ids=str)
-def test_fused_sound_reaches_mask_features_and_queries(options):
+def test_fused_audio_reaches_mask_features_and_queries(options):
     head = build_head(**options).eval()
     features, audio, valid = make_inputs()
-    # A fresh perceptron is faint.
+    # The outputs of an initial perceptron are small.
     audio = audio * 100
     expected, _ = head.pixel_decoder(head.early_fusion(features, head.audio_mlp(audio)))
     outputs, other = head(features, audio, valid), head(features, -audio, valid)
@@ -246,16 +246,16 @@ def test_fused_sound_reaches_mask_features_and_queries(options):
         assert (other[key] - outputs[key]).abs().max() > 1e-3, key
 
 
-@pytest.mark.parametrize('contrast,teaches', [('audio', 'audio_mlp'), ('queries', 'query_generator')])
-def test_contrast_teaches_what_it_compares_with_the_prototypes(contrast, teaches):
+@pytest.mark.parametrize('contrast,trains', [('audio', 'audio_mlp'), ('queries', 'query_generator')])
+def test_contrast_trains_the_features_that_it_compares_with_the_prototypes(contrast, trains):
     head = build_head(contrast=contrast)
     head.loss(*make_inputs(), make_targets())['loss_pac'].backward()
 
-    def taught(module):
+    def trained(module):
         return all(p.grad is not None and p.grad.any() for p in module.parameters())
 
     modules = dict(audio_mlp=head.audio_mlp, query_generator=head.query_generator.query_mixer)
-    assert {name: taught(module) for name, module in modules.items()} == {name: name == teaches for name in modules}
+    assert {name: trained(module) for name, module in modules.items()} == {name: name == trains for name in modules}
     assert head.query_generator.prototypes.weight.grad.any()
 
 
@@ -309,7 +309,7 @@ def test_soft_grouping_averages_by_the_softmax_over_queries():
     torch.testing.assert_close(grouping(queries, pixels), grouping.out_proj(expected))
 
 
-def test_hard_grouping_draws_in_training_and_passes_gradients():
+def test_hard_grouping_samples_in_training_and_passes_gradients():
     grouping = PixelGrouping(8, hard=True)
     queries, pixels = torch.randn(1, 5, 8), torch.randn(1, 8, 400)
     first, second = grouping(queries, pixels), grouping(queries, pixels)
@@ -321,7 +321,7 @@ def test_hard_grouping_draws_in_training_and_passes_gradients():
     assert all(p.grad.abs().sum() > 0 for p in grouping.parameters())
 
 
-def test_gumbel_draws_follow_the_softmax():
+def test_gumbel_samples_follow_the_softmax():
     grouping = PixelGrouping(8, hard=True)
     logits = torch.tensor([0., 1., 2.]).log1p()[None, :, None].expand(1, 3, 60000).clone()
     share = grouping._assign(logits).mean((0, 2))
@@ -336,7 +336,7 @@ def test_empty_masks_attend_everywhere():
     assert attend[0, 0].tolist() == [[True] * 4, [True, False, False, False]]
 
 
-def test_a_query_does_not_see_beyond_its_mask():
+def test_query_attends_only_inside_its_mask():
     head = build_head(num_layers=2, num_queries=1).eval()
     features, audio, valid = make_inputs()
     outputs = head(features, audio, valid)
@@ -361,28 +361,28 @@ def test_a_query_does_not_see_beyond_its_mask():
 
 
 @pytest.mark.parametrize('size', [(96, 64), (64, 64)])
-def test_another_input_size_is_named_in_the_error(size):
+def test_wrong_input_size_is_refused(size):
     head = build_head()
     with pytest.raises(ValueError, match=r'input_size=\(64, 96\).*\(' + f'{size[0]}, {size[1]}'):
         head(*make_inputs(size))
 
 
-def test_another_number_of_audio_tokens_is_named_in_the_error():
+def test_wrong_number_of_audio_tokens_is_refused():
     features, audio, valid = make_inputs()
     with pytest.raises(ValueError, match=r'24 audio tokens, and got 1'):
         build_head()(features, audio[:, :1], valid)
 
 
-def test_options_that_do_not_fit_together_are_errors():
+def test_incompatible_options_are_refused():
     with pytest.raises(ValueError, match='num_prototypes is None'):
         build_head(num_prototypes=None, pac_loss=dict(type='PACLoss'))
     with pytest.raises(ValueError, match="grouping is 'medium', expected 'hard', 'soft' or None"):
         build_head(grouping='medium')
-    with pytest.raises(ValueError, match="query_source is 'sound', expected 'vision' or 'audio'"):
-        build_head(query_source='sound')
+    with pytest.raises(ValueError, match="query_source is 'speech', expected 'vision' or 'audio'"):
+        build_head(query_source='speech')
     with pytest.raises(ValueError, match="but grouping is 'hard' and num_prototypes 4: set both to None"):
         build_head(query_source='audio')
-    with pytest.raises(ValueError, match='the sound would reach nothing'):
+    with pytest.raises(ValueError, match='the audio would not be used'):
         build_head(attend_audio=False)
     targets = make_targets()
     targets.events = None
@@ -416,7 +416,7 @@ def test_training_runs_under_autocast():
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_fresh_weights_follow_the_released_initialisation():
+def test_initial_weights_follow_the_released_code():
     head = VCTHead(
         num_classes=2,
         input_size=(32, 32),

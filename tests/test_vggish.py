@@ -1,4 +1,4 @@
-"""VGGish: its log-mel front-end, its two outputs, and what frozen means."""
+"""VGGish: log-mel front-end, embedding and conv output, freezing."""
 import numpy as np
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mmavs.models import VGGish
 SMALL = (2, 3, 4, 4, 6, 6)
 
 
-def sound(seconds, num_clips=1):
+def make_waveform(seconds, num_clips=1):
     generator = torch.Generator().manual_seed(0)
     return torch.empty(num_clips, int(16000 * seconds)).uniform_(-0.9, 0.9, generator=generator)
 
@@ -30,7 +30,7 @@ def published_log_mel(waveform):
 
 @pytest.mark.parametrize('seconds', [1, 2.5])
 def test_log_mel_follows_the_published_formula(seconds):
-    waveform = sound(seconds, num_clips=2)
+    waveform = make_waveform(seconds, num_clips=2)
     examples = VGGish(channels=SMALL, output='conv').log_mel_examples(waveform)
     assert examples.dtype == torch.float32
     for clip, clip_examples in zip(waveform, examples):
@@ -41,12 +41,12 @@ def test_log_mel_follows_the_published_formula(seconds):
 
 @pytest.mark.parametrize(('seconds', 'num_examples'), [(0, 0), (0.97, 0), (0.975, 1), (1, 1), (5, 5), (10, 10)])
 def test_number_of_examples(seconds, num_examples):
-    examples = VGGish(channels=SMALL, output='conv').log_mel_examples(sound(seconds))
+    examples = VGGish(channels=SMALL, output='conv').log_mel_examples(make_waveform(seconds))
     assert examples.shape == (1, num_examples, 1, 96, 64)
 
 
-def test_mixed_precision_leaves_the_log_mel_alone():
-    model, waveform = VGGish(channels=SMALL, output='conv'), sound(1)
+def test_mixed_precision_does_not_change_the_log_mel():
+    model, waveform = VGGish(channels=SMALL, output='conv'), make_waveform(1)
     with torch.autocast('cpu', torch.bfloat16):
         examples = model.log_mel_examples(waveform)
     torch.testing.assert_close(examples, model.log_mel_examples(waveform), rtol=0, atol=0)
@@ -86,12 +86,12 @@ def test_conv_output_loads_a_file_with_embeddings():
 
 
 def test_waveform_and_its_log_mel_give_the_same_tokens():
-    model, waveform = VGGish(channels=SMALL, output='conv'), sound(3, num_clips=2)
+    model, waveform = VGGish(channels=SMALL, output='conv'), make_waveform(3, num_clips=2)
     torch.testing.assert_close(model(waveform, 3), model(model.log_mel_examples(waveform), 3))
 
 
 def test_examples_beyond_the_clip_are_not_computed():
-    model, waveform = VGGish(channels=SMALL, output='conv'), sound(5)
+    model, waveform = VGGish(channels=SMALL, output='conv'), make_waveform(5)
     sizes = []
     model.features.register_forward_hook(lambda module, args, output: sizes.append(len(output)))
     tokens = model(waveform, 5)
@@ -100,9 +100,9 @@ def test_examples_beyond_the_clip_are_not_computed():
     assert sizes == [5, 2, 2]
 
 
-def test_frames_beyond_the_waveform_hear_silence():
+def test_frames_beyond_the_waveform_get_silence():
     model = VGGish(channels=SMALL, output='conv')
-    tokens = model(sound(1), 3)
+    tokens = model(make_waveform(1), 3)
     assert tokens.shape == (1, 3, 24, 6) and tokens.isfinite().all()
     torch.testing.assert_close(tokens[0, 2:], model(torch.zeros(1, 16000), 1)[0])
 
@@ -113,9 +113,9 @@ def test_frames_beyond_the_log_mel_get_zeros():
     torch.testing.assert_close(tokens[0, 1:], model(torch.zeros(1, 1, 1, 96, 64), 1)[0])
 
 
-def test_frames_without_a_complete_example_get_zeros_where_the_end_is_known():
-    # The released code of AVSBench-semantic copies the n examples of a sound into zeros.
-    model, waveform, ends = VGGish(channels=SMALL, output='conv'), sound(4, num_clips=3), (16000, 46319, 46320)
+def test_frames_without_a_complete_example_get_zeros_if_num_samples_is_given():
+    # The released code of AVSBench-semantic copies the n examples of the audio into zeros.
+    model, waveform, ends = VGGish(channels=SMALL, output='conv'), make_waveform(4, num_clips=3), (16000, 46319, 46320)
     for end, row in zip(ends, waveform):
         row[end:] = 0
     tokens = model(waveform, 4, torch.tensor(ends))
@@ -126,12 +126,12 @@ def test_frames_without_a_complete_example_get_zeros_where_the_end_is_known():
 
 
 @pytest.mark.parametrize('output', ['embedding', 'conv'])
-def test_a_frame_that_hears_several_examples_has_the_tokens_of_all_in_their_order(output):
+def test_frame_with_several_examples_has_their_tokens_in_order(output):
     torch.manual_seed(0)
     model = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=3)
     one = VGGish(channels=SMALL, output=output, hidden_dims=6)
     one.load_state_dict(model.state_dict())
-    waveform = sound(6, num_clips=2)
+    waveform = make_waveform(6, num_clips=2)
     expected = one(waveform, 6)
     for audio in (waveform, one.log_mel_examples(waveform)):
         tokens = model(audio, 2)
@@ -139,27 +139,28 @@ def test_a_frame_that_hears_several_examples_has_the_tokens_of_all_in_their_orde
         torch.testing.assert_close(tokens.unflatten(2, (3, -1)).flatten(1, 2), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_one_frame_of_three_seconds_hears_all_but_the_last_tenth():
+def test_single_frame_of_three_seconds_gets_all_except_the_last_tenth():
     torch.manual_seed(0)
-    model, clip = VGGish(channels=SMALL, output='conv', frozen=False, examples_per_frame=3), sound(3).requires_grad_()
+    model = VGGish(channels=SMALL, output='conv', frozen=False, examples_per_frame=3)
+    clip = make_waveform(3).requires_grad_()
     model(clip, 1).sum().backward()
-    heard = clip.grad[0] != 0
-    assert heard[:46320].float().mean() > 0.9 and heard[46000:46320].any() and not heard[46320:].any()
+    used = clip.grad[0] != 0
+    assert used[:46320].float().mean() > 0.9 and used[46000:46320].any() and not used[46320:].any()
 
 
 @pytest.mark.parametrize(('output', 'width'), [('embedding', 128), ('conv', 6)])
-def test_stereo_is_left_and_right_side_by_side(output, width):
+def test_stereo_concatenates_left_and_right(output, width):
     model = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=2, stereo=True)
     one = VGGish(channels=SMALL, output=output, hidden_dims=6, examples_per_frame=2)
     one.load_state_dict(model.state_dict())
     assert model.embed_dims == 2 * width
-    stereo, ends = sound(4, num_clips=6).unflatten(0, (3, 2)), torch.tensor([64000, 16000, 40000])
+    stereo, ends = make_waveform(4, num_clips=6).unflatten(0, (3, 2)), torch.tensor([64000, 16000, 40000])
     for num_samples in (None, ends):
         tokens = model(stereo, 2, num_samples)
         sides = [one(stereo[:, side], 2, num_samples) for side in (0, 1)]
         torch.testing.assert_close(tokens, torch.cat(sides, 3), rtol=1e-6, atol=1e-6)
-    with pytest.raises(ValueError, match=r"hears two channels, .* \(1, 16000\).*set audio_mode='stereo'"):
-        model(sound(1), 1)
+    with pytest.raises(ValueError, match=r"VGGish is stereo, but .* \(1, 16000\).*set audio_mode='stereo'"):
+        model(make_waveform(1), 1)
 
 
 @pytest.mark.parametrize('length', [0, 10, 80000])
@@ -171,22 +172,22 @@ def test_frozen_vggish_stays_frozen_in_training():
     model = VGGish(channels=SMALL, output='conv').train()
     assert not model.training and not any(module.training for module in model.modules())
     assert not any(parameter.requires_grad for parameter in model.parameters())
-    assert not model(sound(1).requires_grad_(), 1).requires_grad
+    assert not model(make_waveform(1).requires_grad_(), 1).requires_grad
 
 
 def test_trainable_vggish_gets_gradients():
     model = VGGish(channels=SMALL, output='conv', frozen=False).train()
     assert model.training
-    model(sound(1), 1).sum().backward()
+    model(make_waveform(1), 1).sum().backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize('shape', [(16000, ), (1, 5, 96, 64), (1, 5, 1, 64, 96)])
-def test_a_wrong_shape_is_named(shape):
+def test_wrong_shape_is_refused(shape):
     with pytest.raises(ValueError, match=r'waveforms \(B, L\) or log-mel'):
         VGGish(channels=SMALL, output='conv')(torch.zeros(shape), 1)
 
 
-def test_a_wrong_output_is_named():
+def test_unknown_output_is_refused():
     with pytest.raises(ValueError, match="output is 'map'"):
         VGGish(output='map')

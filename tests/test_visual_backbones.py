@@ -16,7 +16,7 @@ from torch import nn
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.engine import FreezeBackboneHook, ParamRulesOptimWrapperConstructor
 from mmavs.models.backbones import SimpleFeaturePyramid, ViTEVA02
-from mmavs.models.backbones.eva02 import rotary_turns, rotate
+from mmavs.models.backbones.eva02 import rotary_positions, rotate
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
@@ -42,7 +42,7 @@ def random_parameters(module: nn.Module) -> nn.Module:
 
 
 def without_values(config: dict) -> nn.Module:
-    """A large module of which only names and shapes are needed."""
+    """Large module on the meta device, for its names and shapes."""
     linspace = torch.linspace
     # Constructors read rates of drop path off a tensor.
     with torch.device('meta'), mock.patch('torch.linspace', lambda *args: linspace(*args, device='cpu')):
@@ -65,7 +65,7 @@ def test_backbone_gives_a_pyramid_at_the_four_strides(name, size):
 
 @pytest.mark.parametrize('method', ['vct', 'avsegformer'])
 @pytest.mark.parametrize('name', NEW)
-def test_config_tells_its_head_the_channels_of_its_backbone(name, method):
+def test_config_gives_its_head_the_channels_of_its_backbone(name, method):
     model = load_config(str(REPOSITORY / f'configs/{method}/{method}_{name}_avss.py')).model
     backbone = without_values(model.backbone)
     if isinstance(backbone, SimpleFeaturePyramid):
@@ -77,27 +77,27 @@ def test_config_tells_its_head_the_channels_of_its_backbone(name, method):
 
 
 @pytest.mark.parametrize('patch_size', [14, 16])
-def test_patch_stands_for_16_pixels_of_the_frame_whatever_its_size(patch_size):
+def test_patch_of_any_size_covers_16_pixels_of_the_frame(patch_size):
     backbone = random_parameters(pyramid(patch_size=patch_size, img_size=5 * patch_size))
     frame = torch.zeros(1, 3, 96, 160)
     frame[..., 48:64, 80:96] = 1
     embed = backbone.backbone.patch_embed
-    seen = []
-    embed.register_forward_hook(lambda module, inputs, outputs: seen.append(outputs))
+    embedded = []
+    embed.register_forward_hook(lambda module, inputs, outputs: embedded.append(outputs))
     with torch.no_grad():
         backbone(frame)
         backbone(torch.zeros_like(frame))
-    (lit, grid), (dark, _) = seen
+    (lit, grid), (dark, _) = embedded
     assert grid == (6, 10)
     change = (lit - dark)[0].norm(dim=1).view(grid)
     assert change.argmax() == 3 * 10 + 5
-    neighbours = change.clone()
-    neighbours[3, 5] = 0
+    neighbors = change.clone()
+    neighbors[3, 5] = 0
     # Resizing blurs across the edges of a patch.
-    assert neighbours.max() < (0.3 * change.max() if patch_size == 14 else 1e-6)
+    assert neighbors.max() < (0.3 * change.max() if patch_size == 14 else 1e-6)
 
 
-def test_frames_that_no_stride_divides_are_refused():
+def test_frames_that_are_not_multiples_of_32_are_refused():
     with pytest.raises(ValueError, match='frames are 96x80, expected multiples of 32: set .*pad_size_divisor=32'):
         pyramid()(torch.zeros(1, 3, 96, 80))
 
@@ -108,12 +108,12 @@ def test_pyramid_trains_all_of_its_parameters():
     assert all((p.grad != 0).any() for p in backbone.parameters())
 
 
-def test_rotary_positions_turn_pairs_of_channels_by_row_and_column():
+def test_rotary_positions_rotate_pairs_of_channels_by_row_and_column():
     height, width, channels = 3, 5, 8
     x = torch.randn(2, 1 + height * width, channels)
-    pairs = torch.view_as_complex(rotate(x, rotary_turns((height, width), channels, x.device)).unflatten(2, (4, 2)))
+    pairs = torch.view_as_complex(rotate(x, rotary_positions((height, width), channels, x.device)).unflatten(2, (4, 2)))
     original = torch.view_as_complex(x.unflatten(2, (4, 2)))
-    assert torch.equal(pairs[:, 0], original[:, 0])  # the class token has no place
+    assert torch.equal(pairs[:, 0], original[:, 0])  # the class token has no position
     for row in range(height):
         for column in range(width):
             # 16 positions whatever the grid; frequencies 1 and 1 / 100 of 8 channels.
@@ -129,7 +129,7 @@ def test_eva02_computes_what_mmpretrain_does_with_these_positions():
     ours.eval(), theirs.eval()
     report = theirs.load_state_dict(ours.state_dict(), strict=False)
     assert report.unexpected_keys == [] and all('rope.freqs' in key for key in report.missing_keys)
-    cos, sin = rotary_turns((4, 4), 8, torch.device('cpu'))
+    cos, sin = rotary_positions((4, 4), 8, torch.device('cpu'))
     theirs.rope.freqs_cos, theirs.rope.freqs_sin = (x[1:].repeat_interleave(2, 1) for x in (cos, sin))
     x = torch.randn(2, 3, 56, 56)
     with torch.no_grad():
@@ -162,7 +162,7 @@ def test_published_file_of_mmpretrain_fits_by_name_and_shape(name, source, new):
 
 
 def save_published(path: Path, **options) -> nn.Module:
-    """A file of weights as mmpretrain publishes them, and the model that they are of."""
+    """Save weights as mmpretrain publishes them, and return their model."""
     model = random_parameters(MODELS.build(vit(**options)))
     torch.save(dict(state_dict={f'backbone.{key}': x for key, x in model.state_dict().items()}), path)
     return model
@@ -237,7 +237,7 @@ def test_layers_decay_on_top_of_a_lower_rate_for_the_backbone():
     assert lr['backbone.downsample_layers.0.0.weight'] == pytest.approx(0.1 * 0.5**7)
 
 
-def test_layer_decay_needs_a_backbone_that_tells_the_depth_of_its_layers():
+def test_layer_decay_requires_a_backbone_with_layer_depths():
     rules = ParamRulesOptimWrapperConstructor(dict(optimizer=dict(lr=1.0, weight_decay=0.)), dict(layer_decay=0.5))
     with pytest.raises(ValueError, match='layer_decay is set, but no part of the Linear tells the depth'):
         rules.parameter_groups(nn.Linear(2, 2))

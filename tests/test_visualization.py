@@ -1,4 +1,4 @@
-"""Contact sheets and videos: the files are readable, of the right size, and show and play what they should."""
+"""Contact sheets and videos: files are readable, have the right size, and contain the frames, masks and audio."""
 import av
 import cv2
 import numpy as np
@@ -11,12 +11,12 @@ from mmavs.structures import AVSDataSample
 from mmavs.visualization import AVSVisualizer, overlay_masks, play_stills, write_video
 
 RATE = 16000
-COLOURS = [[40, 40, 40], [200, 60, 60], [60, 200, 60], [60, 60, 200], [200, 200, 60]]
+COLORS = [[40, 40, 40], [200, 60, 60], [60, 200, 60], [60, 60, 200], [200, 200, 60]]
 
 
 def make_clip(num_frames=5, height=60, width=80):
-    """Frames of one colour each, with an object in the left half from frame 1 on."""
-    frames = np.stack([np.full((height, width, 3), COLOURS[t % 5], np.uint8) for t in range(num_frames)])
+    """Frames of one color each, with an object in the left half from frame 1 on."""
+    frames = np.stack([np.full((height, width, 3), COLORS[t % 5], np.uint8) for t in range(num_frames)])
     sample = AVSDataSample(metainfo=dict(clip_id='clip'))
     masks = torch.zeros(num_frames, 30, 40, dtype=torch.uint8)
     masks[1:, 5:25, 5:20] = 1
@@ -26,7 +26,7 @@ def make_clip(num_frames=5, height=60, width=80):
 
 
 def beeps(seconds):
-    """A tone that sounds in the second half of every second."""
+    """A tone that is on in the second half of every second."""
     time = np.arange(seconds * RATE) / RATE
     return (0.5 * np.sin(2 * np.pi * 1000 * time) * (time % 1 >= 0.5)).astype(np.float32)
 
@@ -44,11 +44,11 @@ def visualizer():
 
 def read_video(path):
     with av.open(str(path)) as container:
-        pictures = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+        frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
-        video, *sounds = container.streams
-        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if sounds else None
-        return np.stack(pictures), sound, video, (sounds or [None])[0]
+        video, *audio_streams = container.streams
+        samples = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if audio_streams else None
+        return np.stack(frames), samples, video, (audio_streams or [None])[0]
 
 
 def test_overlay_paints_objects_and_leaves_background():
@@ -70,41 +70,41 @@ def test_masks_of_another_length_are_refused(visualizer):
 
 
 @pytest.mark.parametrize('num_frames', [1, 5, 10])
-def test_contact_sheet_is_a_readable_picture_of_all_frames(visualizer, num_frames, tmp_path):
+def test_contact_sheet_is_a_readable_image_of_all_frames(visualizer, num_frames, tmp_path):
     frames, sample = make_clip(num_frames)
-    out_file = tmp_path / 'folder' / 'clip.png'
+    out_file = tmp_path / 'directory' / 'clip.png'
     visualizer.add_datasample('dog/clip_$1', frames, sample, torch.from_numpy(beeps(num_frames)), out_file=out_file)
     sheet = cv2.imread(str(out_file))[..., ::-1]
     assert sheet.shape[0] > 300 and sheet.shape[1] > 100 * num_frames
-    for colour in COLOURS[:num_frames]:
-        assert (sheet == colour).all(-1).sum() > 1000
+    for color in COLORS[:num_frames]:
+        assert (sheet == color).all(-1).sum() > 1000
 
 
-def test_spectrogram_runs_evenly_under_the_frames(visualizer):
+def test_spectrogram_is_aligned_with_the_frames(visualizer):
     frames, sample = make_clip()
-    sound, silence = (visualizer.draw_contact_sheet('clip', frames, sample, w) for w in (beeps(5), np.zeros(5 * RATE)))
-    # Where the sheets differ is sound: the second half of each column.
-    columns = (sound.astype(int) != silence).any(-1).sum(0) > 0
+    audio, silence = (visualizer.draw_contact_sheet('clip', frames, sample, w) for w in (beeps(5), np.zeros(5 * RATE)))
+    # The sheets differ where there is audio: in the second half of each column.
+    columns = (audio.astype(int) != silence).any(-1).sum(0) > 0
     starts = np.flatnonzero(np.diff(columns.astype(int)) == 1)
     starts = starts[np.diff(starts, prepend=-100) > 100]
-    pictures = np.flatnonzero((sound == COLOURS[4]).all(-1).any(0))
-    column = len(pictures)
+    frame_columns = np.flatnonzero((audio == COLORS[4]).all(-1).any(0))
+    column = len(frame_columns)
     assert len(starts) == 5
     assert np.diff(starts) == pytest.approx(np.diff(starts).mean(), abs=3)
-    assert starts[4] == pytest.approx(pictures[0] + column / 2, abs=0.06 * column)
+    assert starts[4] == pytest.approx(frame_columns[0] + column / 2, abs=0.06 * column)
 
 
-def test_sheet_without_ground_truth_or_sound_is_smaller(visualizer):
+def test_sheet_without_ground_truth_or_audio_is_smaller(visualizer):
     frames, sample = make_clip()
     full = visualizer.draw_contact_sheet('clip', frames, sample, beeps(5))
     bare = visualizer.draw_contact_sheet('clip', frames, AVSDataSample())
     assert bare.shape[0] < full.shape[0] / 2 and bare.shape[1] == full.shape[1]
 
 
-def test_log_mel_is_drawn_where_there_is_no_waveform(visualizer):
+def test_log_mel_is_drawn_without_a_waveform(visualizer):
     frames, sample = make_clip()
-    with_sound = visualizer.draw_contact_sheet('clip', frames, sample, log_mel=torch.rand(5, 1, 96, 64))
-    assert with_sound.shape == visualizer.draw_contact_sheet('clip', frames, sample, beeps(5)).shape
+    with_log_mel = visualizer.draw_contact_sheet('clip', frames, sample, log_mel=torch.rand(5, 1, 96, 64))
+    assert with_log_mel.shape == visualizer.draw_contact_sheet('clip', frames, sample, beeps(5)).shape
 
 
 def test_padding_frames_are_left_out(visualizer):
@@ -114,54 +114,54 @@ def test_padding_frames_are_left_out(visualizer):
     assert padded.shape == visualizer.draw_contact_sheet('clip', *make_clip(5)).shape
 
 
-def test_classes_of_a_clip_are_explained(visualizer):
+def test_classes_of_a_clip_are_in_the_legend(visualizer):
     frames, sample = make_clip()
     plain = visualizer.draw_contact_sheet('clip', frames, sample)
     visualizer.dataset_meta = dict(classes=('background', 'dog', 'cat'), palette=[[0, 0, 0], [0, 200, 100], [9, 9, 99]])
-    explained = visualizer.draw_contact_sheet('clip', frames, sample)
+    with_legend = visualizer.draw_contact_sheet('clip', frames, sample)
     heading = slice(0, 60)
-    assert (explained[heading] == [0, 200, 100]).all(-1).sum() > 100
-    assert not (explained[heading] == [9, 9, 99]).all(-1).any()
+    assert (with_legend[heading] == [0, 200, 100]).all(-1).sum() > 100
+    assert not (with_legend[heading] == [9, 9, 99]).all(-1).any()
     assert not (plain[heading] == [0, 200, 100]).all(-1).any()
 
 
-def test_video_shows_each_frame_for_a_second_and_plays_the_sound(visualizer, tmp_path):
+def test_video_shows_each_frame_for_a_second_and_contains_the_audio(visualizer, tmp_path):
     frames, sample = make_clip()
     waveform = beeps(5)
     out_file = tmp_path / 'clip.mp4'
     visualizer.add_datasample('clip', frames, sample, waveform, out_file=out_file)
-    pictures, sound, video, audio = read_video(out_file)
+    shown, samples, video, audio = read_video(out_file)
 
-    assert len(pictures) == 5 * visualizer.fps
+    assert len(shown) == 5 * visualizer.fps
     assert video.codec_context.name == 'h264' and video.codec_context.pix_fmt == 'yuv420p'
     assert audio.codec_context.name == 'aac' and audio.rate == RATE
     assert float(video.duration * video.time_base) == pytest.approx(5, abs=0.05)
     assert float(audio.duration * audio.time_base) == pytest.approx(5, abs=0.1)
-    # The colour of frame t fills most of the panels during second t.
-    for t, colour in enumerate(COLOURS):
+    # The color of frame t fills most of the panels during second t.
+    for t, color in enumerate(COLORS):
         for moment in (0.1, 0.9):
-            picture = pictures[int((t + moment) * visualizer.fps)].astype(int)
-            assert (np.abs(picture - colour).max(-1) < 25).mean() > 0.2
-    assert np.corrcoef(envelope(sound[:len(waveform)]), envelope(waveform))[0, 1] > 0.99
+            panels = shown[int((t + moment) * visualizer.fps)].astype(int)
+            assert (np.abs(panels - color).max(-1) < 25).mean() > 0.2
+    assert np.corrcoef(envelope(samples[:len(waveform)]), envelope(waveform))[0, 1] > 0.99
 
 
-def test_film_without_sound_has_no_audio_stream(tmp_path):
+def test_video_without_waveform_has_no_audio_stream(tmp_path):
     path = tmp_path / 'silent.mp4'
     write_video(path, play_stills(np.zeros((2, 32, 48, 3), np.uint8), 2, 8), 8)
-    pictures, _, _, audio = read_video(path)
-    assert pictures.shape == (16, 32, 48, 3)
+    frames, _, _, audio = read_video(path)
+    assert frames.shape == (16, 32, 48, 3)
     assert audio is None
 
 
-def test_playhead_runs_through_its_box():
+def test_playhead_moves_through_its_box():
     stills = np.zeros((2, 10, 104, 3), np.uint8)
-    pictures = np.stack(list(play_stills(stills, 2, 25, (0, 4, 102, 8))))
-    heads = [np.flatnonzero(picture[5, :, 0])[0] for picture in pictures]
+    frames = np.stack(list(play_stills(stills, 2, 25, (0, 4, 102, 8))))
+    heads = [np.flatnonzero(frame[5, :, 0])[0] for frame in frames]
     assert heads[0] == 0 and heads[25] == 50 and heads[-1] == 98
-    assert pictures[:, :4].max() == pictures[:, 8:].max() == stills.max() == 0
+    assert frames[:, :4].max() == frames[:, 8:].max() == stills.max() == 0
 
 
-def test_sound_is_cut_or_padded_to_the_frames(visualizer, tmp_path):
+def test_audio_is_cut_or_padded_to_the_duration_of_the_frames(visualizer, tmp_path):
     frames, sample = make_clip(2)
     for seconds in (1, 4):
         out_file = tmp_path / f'{seconds}.mp4'
@@ -170,7 +170,7 @@ def test_sound_is_cut_or_padded_to_the_frames(visualizer, tmp_path):
         assert float(audio.duration * audio.time_base) == pytest.approx(2, abs=0.1)
 
 
-def test_stereo_sound_and_unknown_suffix_are_refused(visualizer, tmp_path):
+def test_stereo_waveform_and_unknown_suffix_are_refused(visualizer, tmp_path):
     frames, sample = make_clip()
     with pytest.raises(ValueError, match='one channel'):
         visualizer.add_datasample('clip', frames, sample, np.zeros((2, 100)), out_file=tmp_path / 'clip.png')

@@ -1,4 +1,4 @@
-"""VPO: both layouts, the label look-up, the mix of sounds, stereo and flips, and errors that say what to do."""
+"""VPO: both layouts, class indices, mixed audio, stereo and flips, and error messages."""
 import os
 from pathlib import Path
 
@@ -30,15 +30,15 @@ from mmavs.registry import DATASETS
 HEADER = 'cateName,cateId,img_Id,ann_Ids,vgg_file,audio_pos,multi_instance,split'
 SIZE = 30, 40
 RATE = 16000
-SOUNDS = 'vggsound_bench/VGGSound/audios'
+AUDIO_DIRECTORY = 'vggsound_bench/VGGSound/audios'
 
 
-def row(name, image, annotation=0, sound='dog_1', position=0.25, multi_instance=1, split='train'):
-    return [name, CATEGORY_IDS.get(name, 1), image, annotation, sound, position, multi_instance, split]
+def row(name, image, annotation=0, audio='dog_1', position=0.25, multi_instance=1, split='train'):
+    return [name, CATEGORY_IDS.get(name, 1), image, annotation, audio, position, multi_instance, split]
 
 
 def tone(path, hertz, seconds, rate=RATE, level=0.2):
-    """A tone of a whole number of periods in each second."""
+    """Write a tone with a whole number of periods in each second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     t = np.arange(round(seconds * rate)) / rate
     soundfile.write(path, level * np.sin(2 * np.pi * hertz * t), rate, 'FLOAT')
@@ -52,7 +52,7 @@ def halves(left, right):
 
 @pytest.fixture
 def root(tmp_path):
-    """The three subsets in the layout of CAVP, two clips or more of each; picture 7 has a car beside an airplane."""
+    """The three subsets in the layout of CAVP, two clips or more of each; image 7 has a car beside an airplane."""
     rng = np.random.default_rng(0)
     vpo = tmp_path / 'VPO'
     ss = [row('dog', 7, 11), row('bird', 8, 12, 'bird_1'), row('dog', 7, 11, 'dog_2', split='val'),
@@ -62,22 +62,22 @@ def root(tmp_path):
         write_image(vpo / f'VPO-SS/data/{name}/{image:012}.jpg', random_frame(rng, *SIZE))
         mask = halves(CATEGORY_IDS[name], 0)
         write_image(vpo / f'VPO-SS/mask/{name}/{image:012}_{annotation:012}.png', mask)
-    ms = [row('car', 7, sound='car_1', position=0.25), row('bird', 8, sound='bird_1'),
-          row('airplane', 7, sound='plane_1', position=0.75), row('dog', 9, split='val'),
-          row('car', 9, sound='car_1', split='val')]
+    ms = [row('car', 7, audio='car_1', position=0.25), row('bird', 8, audio='bird_1'),
+          row('airplane', 7, audio='plane_1', position=0.75), row('dog', 9, split='val'),
+          row('car', 9, audio='car_1', split='val')]
     write_csv(vpo / 'VPO-MS/vpo_ms_data_stereo.csv', HEADER, ms)
     for image, mask in ((7, halves(3, 5)), (8, halves(16, 0)), (9, halves(18, 3))):
         write_image(vpo / f'VPO-MS/data/{image:012}.jpg', random_frame(rng, *SIZE))
         write_image(vpo / f'VPO-MS/mask/{image:012}.png', mask)
-    msmi = [row('dog', 7, sound='dog_1', multi_instance=0), row('dog', 21, sound='dog_1', position=0),
-            row('dog', 21, sound='dog_2', position=1), row('cat', 22, sound='cat_1', split='test')]
+    msmi = [row('dog', 7, audio='dog_1', multi_instance=0), row('dog', 21, audio='dog_1', position=0),
+            row('dog', 21, audio='dog_2', position=1), row('cat', 22, audio='cat_1', split='test')]
     write_csv(vpo / 'VPO-MSMI/vpo_msmi_data_stereo.csv', HEADER, msmi)
     for image, mask in ((21, halves(18, 18)), (22, halves(17, 0))):
         write_image(vpo / f'VPO-MSMI/data/{image:012}.jpg', random_frame(rng, *SIZE))
         write_image(vpo / f'VPO-MSMI/mask/{image:012}.png', mask)
     for name, hertz, seconds in (('dog_1', 440, 10), ('dog_2', 880, 2), ('bird_1', 3000, 3), ('car_1', 100, 4),
                                  ('plane_1', 200, 4), ('cat_1', 600, 5)):
-        tone(tmp_path / SOUNDS / f'{name}.wav', hertz, seconds)
+        tone(tmp_path / AUDIO_DIRECTORY / f'{name}.wav', hertz, seconds)
     return tmp_path
 
 
@@ -113,7 +113,7 @@ def test_every_row_of_ss_is_a_clip_and_val_is_test(root):
     assert all(os.path.isfile(path) for path in clip['frame_paths'] + clip['mask_paths'] + clip['audio_paths'])
 
 
-def test_rows_of_a_picture_are_one_clip_of_ms(root):
+def test_rows_of_an_image_are_one_clip_of_ms(root):
     first, second = clips_of(VPODataset(str(root), 'train', 'vpo-ms', audio_mode='stereo'))
     assert first['clip_id'] == '000000000007' and first['category'] is None
     assert [os.path.basename(path) for path in first['audio_paths']] == ['car_1.wav', 'plane_1.wav']
@@ -121,27 +121,27 @@ def test_rows_of_a_picture_are_one_clip_of_ms(root):
     assert second['category'] == 'bird' and len(second['audio_paths']) == 1
 
 
-def test_msmi_takes_pictures_without_several_instances_from_ms(root):
-    from_ms, own = clips_of(VPODataset(str(root), 'train', 'vpo-msmi', audio_mode='stereo'))
+def test_msmi_reads_images_with_one_instance_per_class_from_ms(root):
+    from_ms, from_msmi = clips_of(VPODataset(str(root), 'train', 'vpo-msmi', audio_mode='stereo'))
     assert '/VPO/VPO-MS/data/' in from_ms['frame_paths'][0] and '/VPO/VPO-MS/mask/' in from_ms['mask_paths'][0]
-    assert '/VPO/VPO-MSMI/' in own['frame_paths'][0] and own['audio_positions'] == [0, 1]
+    assert '/VPO/VPO-MSMI/' in from_msmi['frame_paths'][0] and from_msmi['audio_positions'] == [0, 1]
 
 
-def test_val_and_test_of_one_picture_are_both_test_and_numbers_are_compared_as_numbers(root):
-    rows = [row('dog', 9, split='val'), row('car', '9.0', sound='car_1', split='test')]
+def test_val_and_test_rows_of_an_image_are_one_test_clip_and_ids_are_compared_as_numbers(root):
+    rows = [row('dog', 9, split='val'), row('car', '9.0', audio='car_1', split='test')]
     write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
     clip, = clips_of(VPODataset(str(root), 'test', 'vpo-ms'))
     assert clip['clip_id'] == '000000000009' and len(clip['audio_paths']) == 2
 
 
-def test_multi_instance_counts_in_msmi_only(root):
-    rows = [row('dog', 7, multi_instance=0), row('car', 7, sound='car_1', multi_instance=1)]
+def test_multi_instance_is_read_in_msmi_only(root):
+    rows = [row('dog', 7, multi_instance=0), row('car', 7, audio='car_1', multi_instance=1)]
     write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
     assert len(VPODataset(str(root), 'train', 'vpo-ms')) == 1
     write_csv(root / 'VPO/VPO-MSMI/vpo_msmi_data_stereo.csv', HEADER, rows)
     with pytest.raises(ValueError, match="image 7 have different values in the column 'multi_instance': 0, 1"):
         VPODataset(str(root), 'train', 'vpo-msmi')
-    rows[1] = row('car', 7, sound='car_1', multi_instance='0.0')
+    rows[1] = row('car', 7, audio='car_1', multi_instance='0.0')
     write_csv(root / 'VPO/VPO-MSMI/vpo_msmi_data_stereo.csv', HEADER, rows)
     clip, = clips_of(VPODataset(str(root), 'train', 'vpo-msmi'))
     assert '/VPO/VPO-MS/data/' in clip['frame_paths'][0]
@@ -190,7 +190,7 @@ def test_every_category_has_its_published_class(tmp_path):
     assert LoadClipMasks()(clip)['masks'][0].ravel().tolist() == [*range(22), 255, 255]
 
 
-def test_ids_of_a_set_with_other_classes_come_from_its_csv_file(root):
+def test_ids_of_a_dataset_with_other_classes_come_from_its_csv_file(root):
     rows = [['gear', 40, 7, 0, 'car_1', 0.5, 1, 'train'], ['bird', 90, 7, 0, 'bird_1', 0.5, 1, 'train']]
     write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
     write_image(root / 'VPO/VPO-MS/mask/000000000007.png', halves(40, 90))
@@ -199,10 +199,10 @@ def test_ids_of_a_set_with_other_classes_come_from_its_csv_file(root):
     assert (mask[5:25, 2:18] == 3).all() and (mask[5:25, 22:38] == 1).all()
 
 
-# Sounds
+# Audio
 
 
-def test_centre_of_long_sounds_is_used_and_short_ones_are_repeated_from_their_beginning(tmp_path):
+def test_long_audio_is_cropped_at_its_center_and_short_audio_is_repeated_from_its_beginning(tmp_path):
     ramp = np.arange(10 * RATE) / (20 * RATE)
     soundfile.write(tmp_path / 'long.wav', ramp, RATE, 'FLOAT')
     soundfile.write(tmp_path / 'short.wav', ramp[:2 * RATE], RATE, 'FLOAT')
@@ -215,7 +215,7 @@ def test_centre_of_long_sounds_is_used_and_short_ones_are_repeated_from_their_be
     assert long.shape == short.shape == (48000, ) and long.dtype == np.float32
 
 
-def test_sounds_are_summed_without_averaging_or_clipping(tmp_path):
+def test_audio_is_summed_without_averaging_or_clipping(tmp_path):
     for name in 'ab':
         soundfile.write(tmp_path / f'{name}.wav', np.full(3 * RATE, 0.75), RATE, 'FLOAT')
     paths = [str(tmp_path / f'{name}.wav') for name in 'ab']
@@ -223,7 +223,7 @@ def test_sounds_are_summed_without_averaging_or_clipping(tmp_path):
     np.testing.assert_allclose(mono, 1.5)
 
 
-def test_stereo_places_sounds_and_adds_up_to_mono(root):
+def test_stereo_places_objects_and_sums_to_mono(root):
     mono, stereo = (
         VPODataset(str(root), 'train', 'vpo-ms', audio_mode=mode, pipeline=[LoadMixedAudio()])[0]['waveform']
         for mode in ('mono', 'stereo'))
@@ -233,7 +233,7 @@ def test_stereo_places_sounds_and_adds_up_to_mono(root):
     np.testing.assert_allclose(spectrum, [[0.15, 0.05], [0.05, 0.15]], atol=1e-4)
 
 
-def test_horizontal_flip_moves_the_sounds_with_the_picture(root):
+def test_horizontal_flip_exchanges_the_channels(root):
     def load(prob, direction='horizontal', audio_mode='stereo'):
         flip = ClipBroadcaster([dict(type='RandomFlip', prob=prob, direction=direction)], share_random_params=True)
         jitter = ClipBroadcaster([dict(type='mmseg.PhotoMetricDistortion')])
@@ -251,19 +251,19 @@ def test_horizontal_flip_moves_the_sounds_with_the_picture(root):
     np.testing.assert_array_equal(load(1.0, audio_mode='mono')['waveform'], load(0.0, audio_mode='mono')['waveform'])
 
 
-def test_one_flip_does_not_count_twice():
+def test_one_flip_is_applied_once():
     stereo = np.stack([np.zeros(4, np.float32), np.ones(4, np.float32)])
     once = FlipAudio()(dict(waveform=stereo, flip=True, flip_direction='horizontal'))
     np.testing.assert_array_equal(FlipAudio()(once)['waveform'], stereo[::-1])
 
 
-def test_a_flip_before_the_sound_is_an_error_whether_it_flips_or_not(root):
+def test_flip_audio_without_a_waveform_is_an_error_whether_it_flips_or_not(root):
     for clip in (dict(flip=True, flip_direction='horizontal'), dict(flip=False)):
         with pytest.raises(ValueError, match='no waveform to flip: put it after LoadMixedAudio'):
             FlipAudio()(clip)
 
 
-def test_clips_batch_for_the_model_and_vggish_asks_for_mono(root):
+def test_clips_form_batches_and_vggish_requires_mono(root):
     pipeline = [LoadClipFrames(), LoadClipMasks(), LoadMixedAudio(), PackClipInputs()]
     vggish = VGGish(channels=(1, ) * 6)
     for mode, shape in (('mono', (2, 48000)), ('stereo', (2, 2, 48000))):
@@ -278,7 +278,7 @@ def test_clips_batch_for_the_model_and_vggish_asks_for_mono(root):
                 vggish(waveform, 1)
 
 
-def test_swapped_sounds_take_their_positions_along_and_are_cached_apart(root):
+def test_swapped_audio_keeps_its_positions_and_is_cached_separately(root):
     dataset = VPODataset(str(root), 'train', 'vpo-ms', audio_mode='stereo',
                          pipeline=[CachedTransforms([LoadMixedAudio()])])
     swapped = SwapAudio(dataset)
@@ -301,7 +301,7 @@ def test_a_missing_column_is_named(root, subset, mode, column):
         VPODataset(str(root), 'train', subset, audio_mode=mode)
 
 
-def test_stereo_without_positions_says_what_to_do(root):
+def test_stereo_without_positions_suggests_mono(root):
     path = root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv'
     path.write_text(path.read_text().replace('audio_pos', 'other'))
     with pytest.raises(ValueError, match="no column 'audio_pos', found .*; add what is .* or use audio_mode='mono'"):
@@ -328,33 +328,33 @@ def test_wrong_values_are_named(root, change, message):
         VPODataset(str(root), 'train', 'vpo-ss', audio_mode='stereo')
 
 
-def test_rows_of_a_picture_in_two_splits_are_an_error(root):
-    rows = [row('dog', 7), row('car', 7, sound='car_1', split='test')]
+def test_rows_of_an_image_in_two_splits_are_an_error(root):
+    rows = [row('dog', 7), row('car', 7, audio='car_1', split='test')]
     write_csv(root / 'VPO/VPO-MS/vpo_ms_data_stereo.csv', HEADER, rows)
     with pytest.raises(ValueError, match="image 7 have different values in the column 'split': test, train"):
         VPODataset(str(root), 'train', 'vpo-ms')
 
 
 def test_missing_files_are_named(root):
-    (root / SOUNDS / 'plane_1.wav').unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 of 2 clips .*\(1 x sound\).*clip 0+7: .*plane_1\.wav is missing'):
+    (root / AUDIO_DIRECTORY / 'plane_1.wav').unlink()
+    with pytest.raises(FileNotFoundError, match=r'1 of 2 clips .*\(1 x audio\).*clip 0+7: .*plane_1\.wav is missing'):
         VPODataset(str(root), 'train', 'vpo-ms')
     (root / 'VPO/VPO-MS/mask/000000000008.png').unlink()
     with pytest.raises(FileNotFoundError, match=r'2 of 2 clips'):
         VPODataset(str(root), 'train', 'vpo-ms')
 
 
-def test_sounds_may_lie_elsewhere(root):
-    (root / SOUNDS).rename(root / 'sounds')
-    with pytest.raises(FileNotFoundError, match='x sound'):
+def test_directory_of_the_audio_can_be_replaced(root):
+    (root / AUDIO_DIRECTORY).rename(root / 'audio')
+    with pytest.raises(FileNotFoundError, match='x audio'):
         VPODataset(str(root), 'train', 'vpo-ms')
-    assert len(VPODataset(str(root), 'train', 'vpo-ms', data_prefix=dict(audio=str(root / 'sounds')))) == 2
+    assert len(VPODataset(str(root), 'train', 'vpo-ms', data_prefix=dict(audio=str(root / 'audio')))) == 2
 
 
-def test_stereo_asked_of_mono_files_is_an_error_that_says_so(tmp_path):
+def test_stereo_mode_with_mono_files_is_an_error(tmp_path):
     root = write_clean(tmp_path, channels=1)
     dataset = VPODataset(str(root), 'train', 'vpo-ss', layout='clean', audio_mode='stereo', pipeline=[LoadMixedAudio()])
-    message = r"stereo_audio\.wav: the sound has 1 channel\(s\), expected 2 for stereo; with audio_mode='mono'"
+    message = r"stereo_audio\.wav: the audio has 1 channel\(s\), expected 2 for stereo; with audio_mode='mono'"
     with pytest.raises(ValueError, match=message):
         dataset[0]
     (problem, ), _ = check_clips(dataset, clips_of(dataset))
@@ -364,7 +364,7 @@ def test_stereo_asked_of_mono_files_is_an_error_that_says_so(tmp_path):
     assert len(lines) == 2 and all('expected 2 for stereo' in line for line in lines)
 
 
-def test_the_transform_of_another_data_set_is_named(root):
+def test_the_transform_of_another_dataset_is_named(root):
     with pytest.raises(FileNotFoundError, match='no audio_path, which the pipeline reads: LoadMixedAudio is for VPO'):
         VPODataset(str(root), 'train', 'vpo-ss', pipeline=[LoadAudio()])
 
@@ -389,7 +389,8 @@ def test_clean_csv_errors(tmp_path):
     # As pandas writes it, with the number of the row.
     write_csv(root / 'vpo_data_clean.csv', ',uid,f,m,c,split,type',
               [[0, 'a', 'a.jpg', '3.png', '[9]', 'train', 'VPO-SS']])
-    with pytest.raises(ValueError, match="of 0 are '3.png', .* first four columns but split and type, found '', 'uid'"):
+    message = "of 0 are '3.png', .* first four columns except split and type, found '', 'uid'"
+    with pytest.raises(ValueError, match=message):
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
 
 
@@ -397,17 +398,17 @@ def test_clean_csv_errors(tmp_path):
 
 
 @pytest.mark.parametrize('subset', ['vpo-ss', 'vpo-ms', 'vpo-msmi'])
-def test_complete_set_has_no_problem(root, subset):
+def test_complete_dataset_has_no_problem(root, subset):
     assert check_dataset(root, subset) == check_dataset(root, subset, audio_mode='stereo') == []
 
 
 def test_every_damage_is_reported_in_one_line(root):
-    (root / SOUNDS / 'plane_1.wav').unlink()
+    (root / AUDIO_DIRECTORY / 'plane_1.wav').unlink()
     write_image(root / 'VPO/VPO-MS/mask/000000000008.png', halves(16, 99))
-    (root / 'VPO/VPO-MS/data/000000000009.jpg').write_bytes(b'no picture')
+    (root / 'VPO/VPO-MS/data/000000000009.jpg').write_bytes(b'not an image')
     lines = check_dataset(root, 'vpo-ms')
     assert len(lines) == 3
-    for wanted in ('plane_1.wav is missing', 'mask value 99 is the id of no class', 'the frame cannot be decoded'):
+    for wanted in ('plane_1.wav is missing', 'mask value 99 is not the id of a class', 'the frame cannot be decoded'):
         assert sum(wanted in line for line in lines) == 1, wanted
     dataset = VPODataset(str(root), 'test', 'vpo-ms', pipeline=[LoadClipFrames()])
     assert isinstance(dataset, ClipDataset) and len(check_clips(dataset, clips_of(dataset))[0]) == 1
@@ -435,7 +436,7 @@ def test_config_loads_clips_of_its_subset(root, subset, size):
         clip = DATASETS.build(options)[0]
         sample = clip['data_samples']
         assert clip['inputs']['waveform'].shape == (2, 48000) and sample.gt_sem_seg.any()
-        # At 512 crops in training, native pictures in the test.
+        # At 512: crops in training, original size in the test.
         native = size == 512 and split != 'train'
         assert sample.img_shape == sample.out_shape == (SIZE if native else (size, size))
         assert set(sample.gt_sem_seg.unique().tolist()) <= {*range(22), *([255] if size == 512 and not native else [])}

@@ -1,4 +1,4 @@
-"""Synthetic clips in both layouts of VPO: the data set reads them, and what sounds where is true."""
+"""Synthetic clips in both layouts of VPO: loading, masks of sounding objects, and positions of their audio."""
 import csv
 import json
 import os
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
-from test_synthesis import compose, pictures, same_trees, write_csv  # noqa: F401 (pictures is a fixture)
+from test_synthesis import compose, image_pairs, same_trees, write_csv  # noqa: F401 (image_pairs is a fixture)
 
 from mmavs.datasets import VPODataset
 from mmavs.datasets.check import check_dataset
@@ -33,8 +33,8 @@ def data_root(tmp_path_factory):
 
 
 def read(root, subset, split='train', layout='cavp', audio_mode='mono', **options):
-    folder = root / (subset if layout == 'cavp' else f'{subset}_clean')
-    dataset = VPODataset(str(folder), split, subset, layout, audio_mode, **dict(metainfo=METAINFO), **options)
+    directory = root / (subset if layout == 'cavp' else f'{subset}_clean')
+    dataset = VPODataset(str(directory), split, subset, layout, audio_mode, **dict(metainfo=METAINFO), **options)
     return [dataset[i] for i in range(len(dataset))]
 
 
@@ -56,13 +56,13 @@ def test_both_layouts_hold_the_same_clips(data_root, subset):
 
 @pytest.mark.parametrize('layout', ['cavp', 'clean'])
 @pytest.mark.parametrize('subset', SUBSETS)
-def test_complete_and_consistent(data_root, subset, layout):
-    folder = data_root / (subset if layout == 'cavp' else f'{subset}_clean')
+def test_written_datasets_are_complete_and_consistent(data_root, subset, layout):
+    directory = data_root / (subset if layout == 'cavp' else f'{subset}_clean')
     for audio_mode in ('mono', 'stereo'):
-        assert check_dataset(folder, subset, layout, audio_mode, metainfo=METAINFO) == []
+        assert check_dataset(directory, subset, layout, audio_mode, metainfo=METAINFO) == []
 
 
-def test_masks_hold_the_classes_that_sound_where_their_sounds_come_from(data_root):
+def test_masks_hold_the_sounding_classes_at_the_position_of_their_audio(data_root):
     for subset in SUBSETS:
         for clip in read(data_root, subset, audio_mode='stereo', pipeline=PIPELINE):
             mask, = clip['masks']
@@ -76,8 +76,8 @@ def test_masks_hold_the_classes_that_sound_where_their_sounds_come_from(data_roo
                 assert middle == pytest.approx(clip['audio_positions'][0], abs=0.15)
 
 
-def test_one_instance_of_two_may_sound_alone():
-    """The mask of VPO-MSMI tells instances apart, which only the position of the sound does too."""
+def test_one_of_two_instances_may_sound_alone():
+    """The masks of VPO-MSMI distinguish instances that only the position of the audio distinguishes."""
     alone = both = 0
     for index in range(24):
         clip = make_clip('vpo-msmi', 'train', index, 0, SIZE)
@@ -87,11 +87,11 @@ def test_one_instance_of_two_may_sound_alone():
         for name in repeated:
             flags = [item['sounding'] for item in clip.description['objects'] if item['category'] == name]
             alone, both = alone + (sum(flags) == 1), both + (sum(flags) == 2)
-        assert {1 + CATEGORIES.index(name) for name in clip.sounding} == set(np.unique(clip.masks)) - {0}
+        assert {1 + CATEGORIES.index(name) for name in clip.targets} == set(np.unique(clip.masks)) - {0}
     assert alone >= 4 and both >= 2
 
 
-def test_the_picture_alone_does_not_tell_what_sounds():
+def test_images_contain_silent_objects():
     silent = []
     for index in range(24):
         objects = make_clip('vpo-ms', 'test', index, 0, 32).description['objects']
@@ -99,29 +99,29 @@ def test_the_picture_alone_does_not_tell_what_sounds():
     assert np.mean(silent) > 0.8 and max(silent) >= 2
 
 
-def test_sounds_are_three_seconds_and_sum_to_the_mix():
+def test_object_audio_is_three_seconds_and_sums_to_the_mix():
     for subset, index in ((subset, index) for subset in SUBSETS for index in range(6)):
         clip = make_clip(subset, 'val', index, 0, 32)
         assert clip.frames.shape == (1, 32, 32, 3) and clip.waveform.shape == (48000, )
-        np.testing.assert_allclose(sum(sound.waveform for sound in clip.sounds), clip.waveform, atol=1e-6)
+        np.testing.assert_allclose(sum(audio.waveform for audio in clip.object_audio), clip.waveform, atol=1e-6)
         assert np.abs(clip.waveform).max() <= 1
 
 
-def test_msmi_refers_to_pictures_of_ms(data_root):
+def test_msmi_refers_to_images_of_ms(data_root):
     with open(data_root / 'vpo-msmi/VPO/VPO-MSMI/vpo_msmi_data_stereo.csv') as file:
         flags = [row['multi_instance'] for row in csv.DictReader(file) if row['split'] == 'train']
     assert set(flags) == {'0', '1'}
-    folders = [clip['frame_paths'][0].split('/')[-3] for clip in read(data_root, 'vpo-msmi')]
-    assert folders == ['VPO-MSMI', 'VPO-MSMI', 'VPO-MS'] * 2
+    directories = [clip['frame_paths'][0].split('/')[-3] for clip in read(data_root, 'vpo-msmi')]
+    assert directories == ['VPO-MSMI', 'VPO-MSMI', 'VPO-MS'] * 2
 
 
 @pytest.mark.parametrize('layout', ['cavp', 'clean'])
 def test_same_seed_gives_identical_files_with_any_number_of_processes(tmp_path, data_root, layout):
-    folder = synthesize_clips(tmp_path, 'vpo-msmi', 6, 1, 2, size=SIZE, workers=2, layout=layout)
-    assert same_trees(folder, data_root / folder.name)
-    before = (folder / 'synthesis.json').stat().st_mtime_ns
+    directory = synthesize_clips(tmp_path, 'vpo-msmi', 6, 1, 2, size=SIZE, workers=2, layout=layout)
+    assert same_trees(directory, data_root / directory.name)
+    before = (directory / 'synthesis.json').stat().st_mtime_ns
     synthesize_clips(tmp_path, 'vpo-msmi', 6, 1, 2, size=SIZE, layout=layout)
-    assert (folder / 'synthesis.json').stat().st_mtime_ns == before
+    assert (directory / 'synthesis.json').stat().st_mtime_ns == before
 
 
 def test_layouts_belong_to_vpo(tmp_path):
@@ -130,19 +130,19 @@ def test_layouts_belong_to_vpo(tmp_path):
             synthesize_clips(tmp_path, subset, 1, 0, 0, size=32, layout=layout)
 
 
-# Pictures and recordings
+# Images and recordings
 
 
 @pytest.mark.parametrize('layout', ['cavp', 'clean'])
-def test_composed_pictures_keep_their_shape_and_sounds_their_place(pictures, layout):  # noqa: F811
-    folder, _ = pictures
-    data = compose(folder, 'vpo-ms', layout=layout)
+def test_composed_images_keep_their_shape_and_recordings_their_position(image_pairs, layout):  # noqa: F811
+    directory, _ = image_pairs
+    data = compose(directory, 'vpo-ms', layout=layout)
     metainfo = dict(classes=('background', 'dog', 'cat'))
     dataset = VPODataset(str(data), 'train', 'vpo-ms', layout, 'stereo', metainfo=metainfo, pipeline=PIPELINE)
     cat, both = (dataset[i] for i in range(2))
     assert cv2.imread(cat['frame_paths'][0]).shape == (48, SIZE, 3)  # of 60 x 80
     assert set(np.unique(cat['masks'])) == {0, 2} and set(np.unique(both['masks'])) == {0, 1, 2}
-    # The cat (500 Hz) lies at a quarter of the width, the dog (3000 Hz) at 0.72.
+    # The cat (500 Hz) is at a quarter of the width, the dog (3000 Hz) at 0.72.
     spectrum = np.stack([np.abs(np.fft.rfft(channel)) for channel in both['waveform']])
     for hertz, position in ((500, 0.25), (3000, 0.71875)):
         left, right = spectrum[:, 3 * hertz - 60:3 * hertz + 60].sum(1)
@@ -150,37 +150,37 @@ def test_composed_pictures_keep_their_shape_and_sounds_their_place(pictures, lay
     assert cat['category'] == 'cat' and both['category'] is None
 
 
-def test_pairs_without_a_recording_for_each_target_are_left_out(pictures):  # noqa: F811
-    folder, rows = pictures
-    assert [clip['name'] for clip in json.loads((compose(folder, 'vpo-ms') / 'synthesis.json').read_text())['clips']
+def test_pairs_without_a_recording_for_each_target_are_left_out(image_pairs):  # noqa: F811
+    directory, rows = image_pairs
+    assert [clip['name'] for clip in json.loads((compose(directory, 'vpo-ms') / 'synthesis.json').read_text())['clips']
             ] == ['p0', 'p1']
-    assert [clip['name'] for clip in json.loads((compose(folder, 'vpo-ss') / 'synthesis.json').read_text())['clips']
+    assert [clip['name'] for clip in json.loads((compose(directory, 'vpo-ss') / 'synthesis.json').read_text())['clips']
             ] == ['p0']
-    write_csv(folder / 'pairs.csv', rows[2:])
+    write_csv(directory / 'pairs.csv', rows[2:])
     with pytest.raises(ValueError, match='pairs.csv: none of the 1 pairs has a recording for each of its targets'):
-        compose(folder, 'vpo-ms')
+        compose(directory, 'vpo-ms')
     with pytest.raises(ValueError, match="subset is 'vpo-msmi'"):
-        compose(folder, 'vpo-msmi')
+        compose(directory, 'vpo-msmi')
     with pytest.raises(ValueError, match='num_frames is 5, expected 1'):
-        compose(folder, 'vpo-ms', num_frames=5)
+        compose(directory, 'vpo-ms', num_frames=5)
 
 
-def test_photos_and_recordings_make_a_complete_set(tmp_path):
+def test_photos_and_recordings_give_a_complete_dataset(tmp_path):
     source = Path(os.environ.get('MMAVS_REAL_MINI', Path(__file__).parents[2] / 'shared/data/real_mini'))
     if not (source / 'pairs.csv').is_file():
-        pytest.skip(f'{source}: no photos and recordings there')
+        pytest.skip(f'{source}: no photos and recordings')
     with open(source / 'pairs.csv') as file:
         rows = list(csv.DictReader(file))
     rows = [row for row in rows if row['split'] == 'test'][::9] + [row for row in rows if row['audio_b']][:3]
     for row in rows:
         row.update({key: str(source / row[key]) for key in ('image', 'mask', 'audio_a', 'audio_b') if row[key]})
     write_csv(tmp_path / 'pairs.csv', rows)
-    folder = compose_clips(tmp_path, 'vpo-ms', tmp_path / 'pairs.csv', source / 'classes.csv', size=96)
+    directory = compose_clips(tmp_path, 'vpo-ms', tmp_path / 'pairs.csv', source / 'classes.csv', size=96)
     with open(source / 'classes.csv') as file:
         metainfo = dict(classes=('background', *(row['class'] for row in csv.DictReader(file))))
-    assert check_dataset(folder, 'vpo-ms', audio_mode='stereo', metainfo=metainfo) == []
+    assert check_dataset(directory, 'vpo-ms', audio_mode='stereo', metainfo=metainfo) == []
     clips = [clip for split in ('train', 'test') for clip in VPODataset(
-        str(folder), split, 'vpo-ms', audio_mode='stereo', metainfo=metainfo, pipeline=PIPELINE)]
+        str(directory), split, 'vpo-ms', audio_mode='stereo', metainfo=metainfo, pipeline=PIPELINE)]
     assert len(clips) == sum(bool(row['target_ids']) for row in rows)
     for clip in clips:
         assert clip['masks'][0].any() and clip['waveform'].any() and np.isfinite(clip['waveform']).all()

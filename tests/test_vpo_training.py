@@ -1,4 +1,4 @@
-"""Drawn clips in the manner of VPO through training, test and robustness test, mono and stereo, as a user runs them."""
+"""Training, test and robustness test on synthetic VPO clips, mono and stereo, by the command-line tools."""
 import csv
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ SUBSETS = {MONO: 'vpo-ms', STEREO: 'vpo-msmi'}
 
 @pytest.fixture(scope='module')
 def clips(tmp_path_factory):
-    """The folders of the clips of each config."""
+    """Data root of each config."""
     root = tmp_path_factory.mktemp('vpo')
     return {config: synthesize_clips(root, subset, 4, 0, 5, size=64) for config, subset in SUBSETS.items()}
 
@@ -32,7 +32,7 @@ def options(root, **more):
 
 
 @pytest.mark.parametrize('config', [MONO, STEREO], ids=['mono', 'stereo'])
-def test_vpo_clips_train_and_are_scored_with_own_and_wrong_sounds(config, clips, run_tool, tmp_path):
+def test_vpo_models_train_and_are_tested_with_original_and_replaced_audio(config, clips, run_tool, tmp_path):
     arguments = ['--cfg-options', *options(clips[config])]
     run_tool('train', config, '--work-dir', tmp_path, *arguments)
     checkpoint = tmp_path / 'iter_2.pth'
@@ -48,39 +48,39 @@ def test_vpo_clips_train_and_are_scored_with_own_and_wrong_sounds(config, clips,
     kinds = ['silence', 'off-screen', 'mixture:0']
     run_tool('robustness', config, checkpoint, '--kinds', *kinds, '--out', tmp_path / 'robustness', *arguments)
     result, = json.loads((tmp_path / 'robustness/robustness.json').read_text())
-    assert list(result['scores']) == list(result['clips']) == ['own', *kinds]
-    assert result['clips']['own'] == result['clips']['silence'] == 5
-    assert result['other_scores']['own'] == pytest.approx(metrics)
+    assert list(result['scores']) == list(result['clips']) == ['original', *kinds]
+    assert result['clips']['original'] == result['clips']['silence'] == 5
+    assert result['other_scores']['original'] == pytest.approx(metrics)
     assert set(result['g_scores']['per_kind']) == set(kinds) - {'mixture:0'}
     with open(tmp_path / 'robustness/manifest.csv') as file:
         rows = [row for row in csv.DictReader(file) if row['kind'] == 'off-screen']
-    assert rows and all(row['labels'] == 'disjoint' for row in rows)
+    assert rows and all(row['class_overlap'] == 'disjoint' for row in rows)
 
 
 @pytest.mark.parametrize('config', [MONO, STEREO], ids=['mono', 'stereo'])
-def test_a_picture_in_memory_is_heard_for_three_seconds_with_the_channels_of_the_model(config):
+def test_inference_on_an_image_takes_three_seconds_with_the_channels_of_the_model(config):
     torch.manual_seed(0)
     model = init_model(config, device='cpu')
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, 64, 80, 3), np.uint8)
-    sound = rng.uniform(-0.5, 0.5, (3 * 16000, 2)).astype(np.float32)
+    audio = rng.uniform(-0.5, 0.5, (3 * 16000, 2)).astype(np.float32)
 
     def scores(waveform):
         return inference_clip(model, frames, waveform, 16000).seg_logits
 
-    own = scores(sound)
-    assert own.shape[0] == 1 and own.shape[2:] == (64, 80)
-    assert torch.equal(scores(np.concatenate((sound, sound))), own)
-    late = sound.copy()
-    late[2 * 16000:] = 0
-    assert not torch.equal(scores(late), own)
-    assert torch.equal(scores(sound[:, ::-1]), own) == (config == MONO)
+    original = scores(audio)
+    assert original.shape[0] == 1 and original.shape[2:] == (64, 80)
+    assert torch.equal(scores(np.concatenate((audio, audio))), original)
+    cut = audio.copy()
+    cut[2 * 16000:] = 0
+    assert not torch.equal(scores(cut), original)
+    assert torch.equal(scores(audio[:, ::-1]), original) == (config == MONO)
     if config == STEREO:
-        with pytest.raises(ValueError, match='expected .L, 2.: the model hears stereo'):
-            scores(sound[:, 0])
+        with pytest.raises(ValueError, match='expected .L, 2.: the model takes stereo'):
+            scores(audio[:, 0])
 
 
-def test_what_is_wrong_with_vpo_is_one_clear_error(run_tool, tmp_path):
+def test_each_mistake_in_vpo_data_is_reported_as_one_error(run_tool, tmp_path):
     def error_of(config, root, **more):
         with pytest.raises(SystemExit) as error:
             run_tool('train', config, '--work-dir', tmp_path / 'work', '--cfg-options', *options(root, **more))
@@ -90,23 +90,23 @@ def test_what_is_wrong_with_vpo_is_one_clear_error(run_tool, tmp_path):
 
     cavp = synthesize_clips(tmp_path, 'vpo-ms', 4, 0, 2, size=32)
     clean = synthesize_clips(tmp_path, 'vpo-msmi', 4, 0, 2, size=32, layout='clean')
-    # Stereo asked of mono files
+    # Stereo mode with mono files
     for path in clean.rglob('stereo_audio.wav'):
         waveform, rate = soundfile.read(path)
         soundfile.write(path, waveform.mean(1), rate)
     message = error_of(STEREO, clean, **{'dataset.layout': 'clean'})
-    assert 'stereo_audio.wav: the sound has 1 channel(s), expected 2 for stereo' in message
-    # A model for stereo, sounds in mono, and the other way round
+    assert 'stereo_audio.wav: the audio has 1 channel(s), expected 2 for stereo' in message
+    # A model for stereo with mono audio, and the reverse
     mono = {'dataset.subset': 'vpo-ms', 'dataset.audio_mode': 'mono'}
-    assert "set audio_mode='stereo' in the data set" in error_of(STEREO, cavp, **mono)
+    assert "set audio_mode='stereo' in the dataset" in error_of(STEREO, cavp, **mono)
     assert 'the waveforms are stereo: set audio_mode=' in error_of(MONO, cavp, **{'dataset.audio_mode': 'stereo'})
-    # A missing sound
-    sound = sorted(cavp.rglob('*.wav'))[0]
-    content = sound.read_bytes()
-    sound.unlink()
-    assert f'{sound.name} is missing' in error_of(MONO, cavp)
-    sound.write_bytes(content)
+    # A missing audio file
+    audio = sorted(cavp.rglob('*.wav'))[0]
+    content = audio.read_bytes()
+    audio.unlink()
+    assert f'{audio.name} is missing' in error_of(MONO, cavp)
+    audio.write_bytes(content)
     # A missing column
     table = cavp / 'VPO/VPO-MS/vpo_ms_data_stereo.csv'
-    table.write_text(table.read_text().replace('vgg_file', 'sound', 1))
+    table.write_text(table.read_text().replace('vgg_file', 'audio', 1))
     assert "vpo_ms_data_stereo.csv: no column 'vgg_file', found" in error_of(MONO, cavp)

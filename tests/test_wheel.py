@@ -1,4 +1,4 @@
-"""The package as a wheel: it brings configs and tools, and works without the checkout."""
+"""The package as a wheel: it contains configs and tools, and works without the checkout."""
 import os
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ FILES = (
     'setup.py', 'pyproject.toml', 'setup.cfg', 'MANIFEST.in', 'model-index.yml', 'README.md', 'CHANGELOG.md',
     'CONTRIBUTING.md', 'LICENSE')
 
-# Runs in the environment of the wheel, from a folder of its own.
+# Runs in the environment of the wheel, in an empty directory.
 SCRIPT = """
 import sys, warnings
 warnings.filterwarnings('ignore')
@@ -73,8 +73,8 @@ def wheel(tmp_path_factory):
 
 def test_the_wheel_holds_every_config_and_tool_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    carried = {f'mmavs/.mim/{path.relative_to(REPOSITORY)}' for folder in ('configs', 'demo', 'tools')
-               for path in (REPOSITORY / folder).rglob('*') if path.is_file() and '__pycache__' not in path.parts}
+    carried = {f'mmavs/.mim/{path.relative_to(REPOSITORY)}' for directory in ('configs', 'demo', 'tools')
+               for path in (REPOSITORY / directory).rglob('*') if path.is_file() and '__pycache__' not in path.parts}
     assert {name for name in names if name.startswith('mmavs/.mim/')} == carried | {'mmavs/.mim/model-index.yml'}
     assert {name.split('/')[0] for name in names if '.dist-info/' not in name} == {'mmavs'}
     modules = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / 'mmavs').rglob('*.py')}

@@ -26,9 +26,9 @@ ORIGIN_KEYS = {'Code', 'Weights', 'Converter'}
 WEIGHTS_KEYS = {'Where', 'File', 'SHA256'}
 
 
-def recipes(folder: Path) -> set[str]:
-    """The configs of a method for published data sets; those for drawn clips are named tiny."""
-    return {str(path.relative_to(REPOSITORY)) for path in folder.rglob('*.py') if '_tiny_' not in path.name}
+def recipes(directory: Path) -> set[str]:
+    """The configs of a method for published datasets; those for synthetic clips are named tiny."""
+    return {str(path.relative_to(REPOSITORY)) for path in directory.rglob('*.py') if '_tiny_' not in path.name}
 
 
 def entries(metafile: Path) -> list[dict]:
@@ -36,9 +36,9 @@ def entries(metafile: Path) -> list[dict]:
 
 
 def test_every_method_is_in_the_index():
-    folders = {path.parent for path in REPOSITORY.glob('configs/*/*.py') if path.parent.name != '_base_'}
-    without = sorted(str(folder.relative_to(REPOSITORY)) for folder in folders
-                     if recipes(folder) and not (folder / 'metafile.yml').exists())
+    directories = {path.parent for path in REPOSITORY.glob('configs/*/*.py') if path.parent.name != '_base_'}
+    without = sorted(str(directory.relative_to(REPOSITORY)) for directory in directories
+                     if recipes(directory) and not (directory / 'metafile.yml').exists())
     assert not without, f'write a metafile.yml in {without}'
     listed = read_yaml(REPOSITORY / 'model-index.yml')['Import']
     assert sorted(listed) == [str(path.relative_to(REPOSITORY)) for path in METAFILES], 'put it into model-index.yml'

@@ -1,20 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tools/dist_train.sh CONFIG GPUS [ARGUMENTS OF train.py]
-# One process per GPU, or as many processes on the CPU where there is none.
+# One process per GPU, or as many processes on the CPU if there is none.
 # On several machines set NNODES, NODE_RANK, MASTER_ADDR and PORT.
 set -euo pipefail
-
-CONFIG=$1
-GPUS=$2
-NNODES=${NNODES:-1}
-if [ "$NNODES" = 1 ] && [ -z "${PORT:-}" ]; then
-    RENDEZVOUS=(--standalone)
-else
-    RENDEZVOUS=(--nnodes="$NNODES" --node_rank="${NODE_RANK:-0}"
-                --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}")
-fi
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-
-export PYTHONPATH="$(dirname "$0")/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc_per_node="$GPUS" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"
+source "$(dirname "$0")/launch.sh"
+launch_with_torchrun "$2" train.py "$1" "${@:3}"

@@ -1,16 +1,14 @@
 #!/usr/bin/env python
-"""Score checkpoints with wrong sounds: ``robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
+"""Score checkpoints under several audio conditions: ``robustness.py CONFIG CHECKPOINT [CONFIG CHECKPOINT ...]``.
 
-Writes ``robustness.json`` (all numbers), ``manifest.csv`` (what each clip heard) and ``robustness.png`` to ``--out``;
-the first two after every model, so an error in a later model does not discard finished results. See
-docs/user_guides/robustness.md.
+Writes ``robustness.json`` (all numbers), ``manifest.csv`` (the audio of each clip) and ``robustness.png`` to ``--out``.
+The first two are saved after each model, so an error in a later model does not discard finished results.
+See docs/user_guides/robustness.md.
 """
 import argparse
 import json
-import os.path as osp
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
@@ -28,43 +26,43 @@ from mmavs.analysis.robustness import (
     score_table,
 )
 from mmavs.datasets.wrappers.replace_audio import write_manifest
+from mmavs.utils.cli import add_cfg_options, add_launcher, set_work_dir
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization.robustness_figure import draw_robustness
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Score checkpoints with own and wrong sounds')
+    parser = argparse.ArgumentParser(description='Score checkpoints under several audio conditions')
     parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT', help='config and checkpoint of each model')
     parser.add_argument('--kinds', nargs='+', default=list(KINDS), metavar='KIND',
-                        help='silence, noise (as loud as the own sound), noise:-20 (dBFS), off-screen, absent-class, '
-                        f"mixture:0 (dB SNR); default: {' '.join(KINDS)}")
-    parser.add_argument('--absent-sounds', metavar='DIR',
-                        help='sound files of classes that the data set does not have; adds absent-class to the kinds')
+                        help='audio conditions: silence, noise (with the RMS of the original audio), noise:-20 (dBFS), '
+                        f"off-screen, absent-class, mixture:0 (dB SNR); default: {' '.join(KINDS)}")
+    parser.add_argument('--absent-audio', '--absent-sounds', metavar='DIR',
+                        help='audio files of classes that the dataset does not have; adds absent-class to the kinds')
     parser.add_argument('--names', nargs='+', metavar='NAME',
-                        help='names of the models (default: of the configs); models of one name are runs of it')
+                        help='names of the models (default: those of the configs); equal names are runs of one model')
     parser.add_argument('--add', nargs='+', default=[], metavar='JSON',
-                        help='robustness.json of earlier runs, to be shown with the new ones')
+                        help='robustness.json of earlier runs, shown together with the new ones')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/robustness'), metavar='DIR')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='values that replace those of all configs')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_cfg_options(parser, example='test_dataloader.num_workers=0')
+    add_launcher(parser)
     args = parser.parse_args()
     if len(args.models) % 2 or not args.models and not args.add:
         parser.error('expected a CONFIG and a CHECKPOINT for each model, or --add')
     if args.names and len(args.names) != len(args.models) // 2:
         parser.error(f'{len(args.names)} names for {len(args.models) // 2} models')
-    if args.absent_sounds and 'absent-class' not in args.kinds:
+    if args.absent_audio and 'absent-class' not in args.kinds:
         args.kinds.append('absent-class')
-    if 'absent-class' in args.kinds and args.models and not args.absent_sounds:
-        parser.error('the kind absent-class needs --absent-sounds')
+    if 'absent-class' in args.kinds and args.models and not args.absent_audio:
+        parser.error('the kind absent-class needs --absent-audio')
     return args
 
 
 def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[dict]]) -> None:
-    """Write all that is done."""
+    """Write all finished results."""
     with atomic_write(out / 'robustness.json') as path:
         path.write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
     for file, manifest in manifests.items():
@@ -91,6 +89,7 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     results = [result for path in args.add for result in read_results(path)]
     manifests: dict[str, list[dict]] = {}
     pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
@@ -99,10 +98,10 @@ def main() -> None:
     check_kinds([(result.name, result.checkpoint, result.scores) for result in results]
                 + [(name, checkpoint, [ORIGINAL, *args.kinds]) for name, (_, checkpoint) in zip(names, pairs)])
     for config, (file, checkpoint), name in zip(configs, pairs, names):
-        config.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(file))[0])
-        result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_sounds, name, args.launcher)
+        set_work_dir(config, file)
+        result, manifest = robustness_test(config, checkpoint, args.kinds, args.absent_audio, name, args.launcher)
         results.append(result)
-        # Models that are tested on the same clips hear the same.
+        # Models that are tested on the same clips get the same audio.
         if manifest not in manifests.values():
             number = len(manifests) + 1
             manifests['manifest.csv' if number == 1 else f"manifest_{number}_{name.replace('/', '_')}.csv"] = manifest
@@ -120,8 +119,8 @@ def main() -> None:
     for name, runs in groups.items():
         print_tables(console, name, runs)
     if len({frozenset(run.g_scores.get('per_kind', ())) for run in results}) > 1:
-        console.print('warning: not all models were tested with the same kinds of wrong sound; means over the kinds '
-                      '(mean, pooled) of such models are not comparable')
+        console.print('warning: not all models were tested with the same kinds of negative audio; their means over the '
+                      'kinds (mean, pooled) are not comparable')
     for file in ('robustness.json', *manifests, 'robustness.png'):
         console.print(args.out / file)
 

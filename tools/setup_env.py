@@ -1,4 +1,4 @@
-"""Set up a virtual environment with the reference versions and mmavs in editable mode; re-use it while it is current.
+"""Set up a virtual environment with the reference versions and mmavs in editable mode; reuse it while it is current.
 
 Run by ``make env`` with any Python from 3.10 on; imports the standard library only.
 """
@@ -26,14 +26,14 @@ STEPS = [
 
 
 def current_state() -> dict:
-    """What the environment depends on: the Python that makes it, the place of this checkout and the requirements."""
+    """Return what the environment depends on: the Python version, the path of this checkout and the requirements."""
     files = [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__).resolve()]
     digest = hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
     return dict(python='.'.join(map(str, sys.version_info[:3])), root=str(ROOT), requirements=digest)
 
 
 def read_stamp(stamp: Path) -> dict | None:
-    """The state recorded at the end of the last complete installation, or None."""
+    """Return the state recorded by the last complete installation, or None."""
     try:
         return json.loads(stamp.read_text())
     except (OSError, ValueError):
@@ -49,7 +49,7 @@ def create(venv: Path) -> None:
 
 
 def install(venv: Path) -> None:
-    # Without isolation, mmcv's build would find torch and compile its ops.
+    # Without build isolation, mmcv would find torch and compile its ops.
     env = {key: value for key, value in os.environ.items() if key != 'PIP_NO_BUILD_ISOLATION'}
     pip = [str(venv / 'bin/python'), '-m', 'pip', '--disable-pip-version-check', 'install', '--quiet']
     constraints = ['--constraint', str(REQUIREMENTS / 'constraints.txt')]
@@ -59,24 +59,24 @@ def install(venv: Path) -> None:
         result = subprocess.run([*pip, *constraints, *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT)
         if result.returncode:
-            sys.exit(f'failed\n{result.stdout}\n{venv} is incomplete and will be made anew next time.')
+            sys.exit(f'failed\n{result.stdout}\n{venv} is incomplete and will be recreated next time.')
         print(f'{time.time() - start:.0f} s', flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('venv', type=Path, help='folder of the virtual environment')
+    parser.add_argument('venv', type=Path, help='directory of the virtual environment')
     venv = parser.parse_args().venv
     if sys.version_info < (3, 10):  # noqa: UP036
         sys.exit(f'mmavs needs Python 3.10 or later, {sys.executable} is {sys.version.split()[0]}: '
-                 'name another one, for example make PYTHON=python3.12')
+                 'choose another one, for example make PYTHON=python3.12')
 
     stamp, state = venv / 'mmavs-environment.json', current_state()
     installed = read_stamp(stamp)
     if installed == state and (venv / 'bin/python').exists():
         return
     print(f'environment: setting up {venv}', flush=True)
-    # An environment without a stamp was interrupted, one of another Python cannot be updated in place.
+    # Without a stamp, an installation was interrupted; an environment of another Python cannot be updated in place.
     if installed is None or installed['python'] != state['python']:
         create(venv)
     stamp.unlink(missing_ok=True)

@@ -2,40 +2,25 @@
 """Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
 import argparse
 import json
-import os.path as osp
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
-from mmavs.utils.config import load_config
+from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Evaluate a checkpoint on the test split')
-    parser.add_argument('config', help='config file, or name of a model of the zoo')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='folder of the logs (default: work_dirs/NAME_OF_CONFIG)')
+    add_run_arguments(parser, checkpoint=True, example='test_dataloader.num_workers=0')
     parser.add_argument('--out', metavar='FILE', help='file for the metrics (.json) or the predicted masks (.npz)')
-    parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], default='metrics', help='what goes into FILE (default: metrics)')
-    parser.add_argument(
-        '--allow-other-settings',
-        action='store_true',
-        help='accept a checkpoint that was trained for another input size or for other classes')
-    parser.add_argument('--show-dir', metavar='DIR', help='folder for pictures of the predictions, one per clip')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='values that replace those of the config, for example test_dataloader.num_workers=0')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    # Passed by older launchers; torchrun sets the environment variable instead.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], default='metrics',
+                        help='what goes into FILE (default: metrics)')
+    parser.add_argument('--allow-other-settings', action='store_true',
+                        help='accept a checkpoint that was trained for another input size or for other classes')
+    parser.add_argument('--show-dir', metavar='DIR', help='directory for figures of the predictions, one per clip')
     args = parser.parse_args()
     suffix = dict(metrics='.json', pred='.npz')[args.out_item]
     if args.out and not args.out.endswith(suffix):
@@ -46,9 +31,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
-    config = load_config(args.config, args.cfg_options)
-    if args.work_dir or config.get('work_dir') is None:
-        config.work_dir = args.work_dir or osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    config = load_run_config(args)
     if args.out and args.out_item == 'pred':
         evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
         config.test_evaluator = [*evaluators, dict(type='SaveMasks', path=args.out)]
@@ -56,7 +39,7 @@ def main() -> None:
         hook = dict(type='ClipVisualizationHook', out_dir=args.show_dir)
         config.custom_hooks = [*config.get('custom_hooks', []), hook]
 
-    # The checkpoint named here counts, not that of the config.
+    # The checkpoint of the command line replaces that of the config.
     config.load_from, config.resume = None, False
     runner = build_runner(config, args.launcher)
     load_weights(getattr(runner.model, 'module', runner.model), args.checkpoint,

@@ -1,16 +1,18 @@
-"""Does a model listen? The same clips with their own sound, with none, and with the sound of other clips."""
+"""Audio ablation: test a model with the original, muted and swapped audio of the clips."""
 from copy import deepcopy
 
 from mmengine.config import Config
 
 from mmavs.engine.testing import run_tests
 
+ORIGINAL = 'original'
+
 
 def audio_ablation(config: Config, checkpoint: str, launcher: str = 'none') -> dict[str, dict[str, float]]:
-    """Score a model on the test split with the right and with wrong sounds.
+    """Test a model on the test split with the original, muted and swapped audio of the clips.
 
-    A model that listens scores much lower when the sound is muted or swapped; one that segments whatever is in the
-    picture does not.
+    The scores of a model that uses the audio fall if the audio is muted or swapped. Those of a model that segments the
+    salient object regardless of the audio do not.
 
     Args:
         config: The model's config, with ``test_dataloader`` and ``test_evaluator``.
@@ -18,17 +20,20 @@ def audio_ablation(config: Config, checkpoint: str, launcher: str = 'none') -> d
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
 
     Returns:
-        The metrics of the evaluator under ``'own'``, ``'muted'`` and ``'swapped'``.
+        The metrics of the evaluator under ``'original'``, ``'muted'`` and ``'swapped'``.
     """
     loops = run_tests(config, checkpoint, audio_variants(config.test_dataloader), config.test_evaluator, launcher)
     return {name: scores for name, (scores, _) in loops.items()}
 
 
-
-
 def audio_variants(dataloader: dict) -> dict[str, dict]:
-    """Configs of the data loader with each clip's own sound, with silence, and with the sound of another clip."""
+    """Return configs of the data loader with the original audio, with silence, and with the audio of another clip."""
     muted, swapped = deepcopy(dataloader), deepcopy(dataloader)
     muted['dataset']['pipeline'].insert(-1, dict(type='MuteAudio'))
     swapped['dataset'] = dict(type='SwapAudio', dataset=swapped['dataset'])
-    return dict(own=deepcopy(dataloader), muted=muted, swapped=swapped)
+    return {ORIGINAL: deepcopy(dataloader), 'muted': muted, 'swapped': swapped}
+
+
+def rename_original(results: dict) -> dict:
+    """Rename the key ``'own'``, under which versions before 0.2 stored the results with the original audio."""
+    return {ORIGINAL if key == 'own' else key: value for key, value in results.items()}

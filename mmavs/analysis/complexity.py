@@ -1,14 +1,12 @@
-"""Count the parameters and FLOPs of a model without computing anything."""
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+"""Count the parameters and FLOPs of a model from shapes alone."""
 from copy import deepcopy
 from dataclasses import dataclass
-from unittest import mock
 
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from mmavs.checkpoint.training_settings import training_settings
@@ -18,7 +16,7 @@ from .random_clips import random_clips
 
 
 def named_parts(model: nn.Module) -> dict[str, torch.nn.Module]:
-    """The branches of a model, and the parts of its head, by name."""
+    """Return the branches of a model, and the parts of its head, by name."""
     parts = {}
     for name, child in model.named_children():
         if name == 'decode_head':
@@ -29,40 +27,40 @@ def named_parts(model: nn.Module) -> dict[str, torch.nn.Module]:
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """Numbers in all parameters, trained or not."""
+    """Count the numbers in all parameters, trained or not."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def build_outline(config: dict) -> BaseModel:
-    """Build a model without weights: it has the shapes of everything and computes nothing (device ``meta``).
+    """Build a model without memory for its weights (device ``meta``): it has all shapes and computes nothing.
 
-    Enough for :func:`count_parameters` and :func:`count_flops`, of a model of any size in a second or two.
+    It serves :func:`count_parameters` and :func:`count_flops`; a model of any size takes a second or two.
 
     Args:
         config: ``model`` of a config.
     """
     config = deepcopy(config)
     drop_pretrained(config)
-    register = nn.Module.register_parameter
 
-    def register_without_memory(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None:
-            parameter = nn.Parameter(parameter.to('meta'), parameter.requires_grad)
-        register(module, name, parameter)
+    def without_memory(module: nn.Module, name: str, parameter: nn.Parameter) -> nn.Parameter:
+        return nn.Parameter(parameter.to('meta'), parameter.requires_grad)
 
-    # Under torch.device('meta'), constructors that compute numbers with tensors would fail.
-    with mock.patch.object(nn.Module, 'register_parameter', register_without_memory):
+    # Only parameters: under torch.device('meta'), constructors that compute numbers with tensors would fail.
+    hook = register_module_parameter_registration_hook(without_memory)
+    try:
         model = MODELS.build(config)
+    finally:
+        hook.remove()
     return model.to('meta')
 
 
 @torch.no_grad()
 def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
-    """FLOPs of a prediction: matrix products, convolutions and attention, 2 for each multiply-add.
+    """Count the FLOPs of a prediction: matrix products, convolutions and attention, 2 for each multiply-add.
 
     Args:
         model: The model, or its outline.
-        clips: What its data preprocessor takes.
+        clips: Input of its data preprocessor.
 
     Returns:
         FLOPs by the name of the module, ``'backbone'`` for example; ``''`` is the whole model.
@@ -72,7 +70,7 @@ def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
     # PyTorch's counter knows the fused attention of GPUs, not that of CPUs.
     cpu_attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__:
                      sdpa_flop_count(q, k, v)}
-    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter, _no_autocast_of_outlines():
+    with FlopCounterMode(display=False, custom_mapping=cpu_attention) as counter:
         model(**model.data_preprocessor(clips), mode='predict')
     for parameter in trained:
         parameter.requires_grad_()
@@ -88,27 +86,15 @@ def count_flops(model: BaseModel, clips: dict) -> dict[str, int]:
     return flops
 
 
-@contextmanager
-def _no_autocast_of_outlines() -> Iterator[None]:
-    """Let code that switches autocast off run on the device ``meta``, which has none."""
-    autocast = torch.autocast
-
-    def switch(device_type: str, *args, **kwargs) -> AbstractContextManager:
-        return nullcontext() if device_type == 'meta' else autocast(device_type, *args, **kwargs)
-
-    with mock.patch.object(torch, 'autocast', switch):
-        yield
-
-
 @dataclass
 class Complexity:
-    """Parameters and FLOPs of a prediction.
+    """Parameters of a model and FLOPs of a prediction.
 
     Attributes:
         size: (H, W) of the frames.
         frames: Number of frames.
         parameters: Parameters by the name of the module; ``''`` is the whole model.
-        flops: FLOPs likewise.
+        flops: FLOPs by the name of the module.
         parts: The names of the branches and of the parts of the head.
     """
     size: tuple[int, int]
@@ -118,13 +104,13 @@ class Complexity:
     parts: list[str]
 
     def without(self, *branches: str) -> tuple[int, int]:
-        """Parameters and FLOPs of the whole model but for some branches."""
+        """Return the parameters and FLOPs of the model without some branches."""
         return tuple(counts[''] - sum(counts.get(branch, 0) for branch in branches)
                      for counts in (self.parameters, self.flops))
 
 
 def model_complexity(config: Config, num_frames: int = 5, size: tuple[int, int] | None = None) -> Complexity:
-    """Parameters and FLOPs of the model of a config, counted without computing anything.
+    """Count the parameters and FLOPs of the model of a config from shapes alone.
 
     Args:
         config: The config.
@@ -139,10 +125,10 @@ def model_complexity(config: Config, num_frames: int = 5, size: tuple[int, int] 
 
 
 def frame_size(config: Config) -> tuple[int, int]:
-    """(H, W) of the frames that a config tests on.
+    """Return (H, W) of the frames that a config tests on.
 
     Raises:
-        ValueError: Neither the head nor the pipeline of the test says it.
+        ValueError: Neither the head nor the test pipeline states it.
     """
     size = config.model.decode_head.get('input_size') or training_settings(config, 'test')['input_size']
     if size is None:
@@ -152,7 +138,7 @@ def frame_size(config: Config) -> tuple[int, int]:
 
 
 def drop_pretrained(node: object) -> None:
-    """Remove the files of weights from a config, in place: speed does not depend on them."""
+    """Remove pretrained weights from a config, in place. Speed does not depend on them."""
     if isinstance(node, dict):
         if isinstance(node.get('init_cfg'), dict) and node['init_cfg'].get('type') == 'Pretrained':
             node['init_cfg'] = None

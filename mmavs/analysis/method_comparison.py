@@ -1,4 +1,4 @@
-"""Methods side by side: the same data, the same number of steps, several seeds."""
+"""Compare methods: train and score each on the same data, for the same number of steps, with several seeds."""
 import json
 import statistics
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
-from .audio_ablation import audio_ablation
+from .audio_ablation import ORIGINAL, audio_ablation, rename_original
 from .complexity import count_flops, count_parameters, drop_pretrained
 from .random_clips import random_clips
 from .timing import measure_model
@@ -18,15 +18,15 @@ from .timing import measure_model
 
 @dataclass
 class Cost:
-    """What a model costs.
+    """Parameters, FLOPs, time and memory of a model.
 
     Attributes:
         params_m: Parameters in millions.
         gflops: GFLOPs of the prediction of one clip, 2 FLOPs for each multiply-add.
         seconds_per_clip: Median seconds of the prediction of one clip.
-        peak_mib: Memory that the prediction of one clip needs beyond the weights, in MiB.
+        peak_mib: Peak memory of the prediction of one clip in addition to the weights, in MiB.
         train_seconds_per_clip: Median seconds of the loss and its backward for one clip.
-        train_peak_mib: Memory that they need beyond the weights, in MiB.
+        train_peak_mib: Peak memory of the two in addition to the weights, in MiB.
     """
     params_m: float
     gflops: float
@@ -37,29 +37,29 @@ class Cost:
 
 
 def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict | None = None) -> dict:
-    """Train a config with one seed and score it with right and wrong sounds.
+    """Train a config with one seed and run the audio ablation on the result.
 
-    A result that lies in ``work_dir`` already is returned as it is, if it was made with the same config and seed.
+    A result that ``work_dir`` already holds is returned as it is if it was made with the same config and seed.
 
     Args:
         config_file: The config; it trains for ``train_cfg.max_iters`` iterations.
         seed: Seed of the weights, the order of the clips and all random choices.
-        work_dir: Folder of the checkpoint, the logs and the result, ``scores.json``.
+        work_dir: Directory of the checkpoint, the logs and the result, ``scores.json``.
         options: Values that replace those of the config, keyed by dotted names.
 
     Returns:
-        The metrics under ``'own'``, ``'muted'`` and ``'swapped'``; see
+        The metrics under ``'original'``, ``'muted'`` and ``'swapped'``; see
         :func:`mmavs.analysis.audio_ablation.audio_ablation`.
     """
     config = load_config(config_file, options)
     config.randomness = dict(seed=seed)
-    # What is run, whatever the folder: the result belongs to this.
+    # The result belongs to this config, regardless of the directory.
     recipe = config.pretty_text
     file = work_dir / 'scores.json'
     if file.exists():
         stored = json.loads(file.read_text())
         if stored['recipe'] == recipe:
-            return stored['scores']
+            return rename_original(stored['scores'])
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
     build_runner(config).train()
@@ -70,9 +70,14 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
 
 def measure_cost(config_file: str, size: tuple[int, int], options: dict | None = None, num_frames: int = 5,
                  repeats: int = 9) -> Cost:
-    """Parameters, FLOPs, time and memory of the model of a config, one clip at a time, on the CPU.
+    """Measure the cost of the model of a config, one clip at a time, on the CPU.
 
-    ``options`` are values that replace those of the config, keyed by dotted names.
+    Args:
+        config_file: The config.
+        size: (H, W) of the frames.
+        options: Values that replace those of the config, keyed by dotted names.
+        num_frames: Frames of a clip.
+        repeats: Timed calls.
     """
     config = load_config(config_file, options).model
     drop_pretrained(config)
@@ -86,14 +91,14 @@ def measure_cost(config_file: str, size: tuple[int, int], options: dict | None =
 
 
 def mean_and_spread(values: list[float]) -> str:
-    """Mean and sample standard deviation, '0.712 ± 0.013'; only the value where there is but one."""
+    """Format mean and sample standard deviation, '0.712 ± 0.013', or a single value."""
     if len(values) == 1:
         return f'{values[0]:.3f}'
     return f'{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}'
 
 
 def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> list[dict[str, str]]:
-    """One row for each method; those of :class:`SwitchMetric` only where it is among the metrics.
+    """Return one row for each method; the scores of :class:`SwitchMetric` only if it is among the metrics.
 
     Args:
         results: Name of the method -> the scores of every seed.
@@ -103,19 +108,19 @@ def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> 
     for name, runs in results.items():
         cost = costs[name]
 
-        def score(metric: str, sound: str, prefix: str = 'avsbench', runs: list[dict] = runs) -> str:
-            return mean_and_spread([run[sound][f'{prefix}/{metric}'] for run in runs])
+        def score(metric: str, audio: str, prefix: str = 'avsbench', runs: list[dict] = runs) -> str:
+            return mean_and_spread([run[audio][f'{prefix}/{metric}'] for run in runs])
 
         switches = {}
-        if all('switch/J_at_switch' in run['own'] for run in runs):
+        if all('switch/J_at_switch' in run[ORIGINAL] for run in runs):
             switches = {
-                'J at switches': score('J_at_switch', 'own', 'switch'),
-                'J between': score('J_between', 'own', 'switch'),
+                'J at switches': score('J_at_switch', ORIGINAL, 'switch'),
+                'J between': score('J_between', ORIGINAL, 'switch'),
             }
         rows.append({
             'method': name,
-            'M_J': score('M_J', 'own'),
-            'M_F': score('M_F', 'own'),
+            'M_J': score('M_J', ORIGINAL),
+            'M_F': score('M_F', ORIGINAL),
             'M_J muted': score('M_J', 'muted'),
             'M_J swapped': score('M_J', 'swapped'),
             **switches,
@@ -129,16 +134,16 @@ def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> 
     return rows
 
 
-def write_comparison(folder: Path, results: dict[str, list[dict]], costs: dict[str, Cost], stamp: str) -> None:
-    """Write ``comparison.json`` (all numbers of all seeds) and ``comparison.md`` (the table) into a folder."""
+def write_comparison(directory: Path, results: dict[str, list[dict]], costs: dict[str, Cost], stamp: str) -> None:
+    """Write ``comparison.json`` (all numbers of all seeds) and ``comparison.md`` (the table) into a directory."""
     rows = comparison_table(results, costs)
     header = list(rows[0])
     lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
-    (folder / 'comparison.md').write_text('\n'.join([*lines, '', stamp]) + '\n')
+    (directory / 'comparison.md').write_text('\n'.join([*lines, '', stamp]) + '\n')
     numbers = dict(stamp=stamp, results=results, costs={name: asdict(cost) for name, cost in costs.items()})
-    (folder / 'comparison.json').write_text(json.dumps(numbers, indent=2) + '\n')
+    (directory / 'comparison.json').write_text(json.dumps(numbers, indent=2) + '\n')
 
 
 def use_one_thread() -> None:
-    """For processes that run beside each other, one for each core."""
+    """Limit PyTorch to one thread, for processes that run in parallel, one for each core."""
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Random clips that fit a model, for timing and counting."""
+"""Random clips that fit a model, for timing and complexity."""
 import torch
 from mmengine.model import BaseModel
 
@@ -13,26 +13,28 @@ def random_clips(model: BaseModel,
                  num_labelled: int | None = None,
                  num_events: int | None = None,
                  out_size: tuple[int, int] = (224, 224)) -> dict:
-    """Random clips that suit a model, with a rectangle of a random class in every frame.
+    """Make random clips that fit a model, with a rectangle of a random class in every frame.
 
     Args:
         model: The model.
         size: (H, W) of the frames.
         num_clips: Clips B.
-        num_frames: Frames T of each, with a second of sound for each example that the model hears in a frame.
-        num_labelled: The first frames of a clip have ground truth, so many; None for all of them.
+        num_frames: Frames T of each clip, with a second of audio for each log-mel example of a frame.
+        num_labelled: Number of frames with ground truth, the first of a clip; None for all of them.
         num_events: Audio events M, for heads with prototypes.
         out_size: (H, W) of the predictions.
 
     Returns:
-        ``dict(inputs=..., data_samples=...)`` as a data loader gives it.
+        ``dict(inputs=..., data_samples=...)``, a batch of a data loader.
     """
-    head, ears = model.decode_head, model.audio_backbone
+    head, audio_backbone = model.decode_head, model.audio_backbone
+    num_samples = num_frames * audio_backbone.examples_per_frame * SAMPLE_RATE
+    waveform_shape = (2, num_samples) if audio_backbone.stereo else (num_samples, )
     inputs, samples = [], []
     for _ in range(num_clips):
         clip = dict(
             frames=torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8),
-            waveform=torch.rand(*(2, ) * ears.stereo, num_frames * ears.examples_per_frame * SAMPLE_RATE) - 0.5)
+            waveform=torch.rand(waveform_shape) - 0.5)
         if getattr(model, 'mask_prior', None) is not None:
             clip['mask_prior'] = torch.randint(256, (num_frames, 3, *size), dtype=torch.uint8)
         masks = torch.zeros(num_frames, *size, dtype=torch.uint8)

@@ -1,4 +1,4 @@
-"""What does a model mark when the sound is wrong? One test for each kind of sound, and one number for all."""
+"""Robustness test: score a model under several audio conditions and summarize the scores."""
 import json
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
@@ -10,11 +10,11 @@ from mmengine.config import Config
 
 from mmavs.datasets.wrappers.audio_replacement import AudioCondition
 from mmavs.engine.testing import run_tests
-from mmavs.evaluation.functional.robustness import summarise_g_scores
+from mmavs.evaluation.functional.robustness import summarize_g_scores
 
+from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
 
-ORIGINAL = 'own'
 KINDS = ('silence', 'noise', 'noise:-20', 'off-screen', 'mixture:10', 'mixture:0')
 # Heading of the table -> result of a test run.
 COLUMNS = {'M_J': 'M_J', 'M_F': 'M_F', 'mIoU': 'mIoU', 'F': 'F', 'FPR': 'foreground_share',
@@ -27,14 +27,15 @@ class RobustnessResult:
     """The robustness of one checkpoint.
 
     Attributes:
-        name: Of the model, for people; results of one name are runs of it with several seeds.
+        name: Display name of the model; results of one name are runs of it with several seeds.
         config: Config file.
         checkpoint: File of the weights.
-        clips: Kind of sound -> number of clips.
-        scores: Kind of sound ('own' first) -> the results of :class:`mmavs.evaluation.RobustnessMetric`.
-        other_scores: Kind of sound -> the results of the config's own metrics, under their full names.
-        g_scores: See :func:`mmavs.evaluation.functional.robustness.summarise_g_scores`; empty without a negative kind.
-        mute_score: S of silence, None where it was not among the kinds.
+        clips: Audio condition -> number of clips.
+        scores: Audio condition ('original' first) -> the results of :class:`mmavs.evaluation.RobustnessMetric`.
+        other_scores: Audio condition -> the results of the metrics of the config, under their full names.
+        g_scores: See :func:`mmavs.evaluation.functional.robustness.summarize_g_scores`; empty without a negative
+            condition.
+        mute_score: S of silence, None if silence was not tested.
     """
     name: str
     config: str
@@ -46,33 +47,33 @@ class RobustnessResult:
     mute_score: float | None
 
     def to_dict(self) -> dict:
-        """As plain values, for JSON."""
+        """Return plain values, for JSON."""
         return asdict(self)
 
 
 def robustness_test(config: Config,
                     checkpoint: str,
                     kinds: Sequence[str] = KINDS,
-                    absent_sounds: str | None = None,
+                    absent_audio: str | None = None,
                     name: str | None = None,
                     launcher: str = 'none') -> tuple[RobustnessResult, list[dict]]:
-    """Score a model on the test split with the clips' own sounds and with wrong ones.
+    """Score a model on the test split with the original audio and under other audio conditions.
 
     Args:
         config: The model's config, with ``test_dataloader`` and ``test_evaluator``. An AVSBenchMetric in it sets the
             ``batch_size`` of M_J and M_F; other metrics are computed as well.
         checkpoint: File with its weights.
-        kinds: Kinds of sound, see :class:`mmavs.datasets.ReplaceAudio`.
-        absent_sounds: Folder of sounds for the kind 'absent-class'.
-        name: Of the model; None: :func:`default_name`.
+        kinds: Audio conditions, see :class:`mmavs.datasets.ReplaceAudio`.
+        absent_audio: Directory of audio files for the condition 'absent-class'.
+        name: Display name of the model; None: :func:`default_name`.
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
 
     Returns:
-        The result, and the manifest: a dict for each clip and kind, which says what was heard.
+        The result, and the manifest: a dict for each clip and condition that names the audio.
 
     Raises:
-        FileNotFoundError: ``absent_sounds`` holds no sound file.
-        ValueError: A kind is unknown or twice among the kinds, 'absent-class' has no folder, or the data do not load
+        FileNotFoundError: ``absent_audio`` holds no audio file.
+        ValueError: A condition is unknown or given twice, 'absent-class' has no directory, or the dataset does not load
             waveforms. All are found before the first test.
     """
     parsed = {kind: AudioCondition.parse(kind) for kind in kinds}
@@ -81,7 +82,7 @@ def robustness_test(config: Config,
     plain = config.test_dataloader
     dataloaders = {ORIGINAL: deepcopy(plain)}
     for kind in kinds:
-        options = dict(absent_sounds=absent_sounds) if parsed[kind].name == 'absent-class' else {}
+        options = dict(absent_audio=absent_audio) if parsed[kind].name == 'absent-class' else {}
         dataloaders[kind] = dict(plain, dataset=dict(type='ReplaceAudio', dataset=plain.dataset, kind=kind, **options))
     results = run_tests(config, checkpoint, dataloaders, _evaluator(config), launcher)
 
@@ -98,13 +99,13 @@ def robustness_test(config: Config,
         clips={kind: len(dataset) for kind, (_, dataset) in results.items()},
         scores=scores,
         other_scores=others,
-        g_scores=summarise_g_scores(scores[ORIGINAL], negatives) if negatives else {},
+        g_scores=summarize_g_scores(scores[ORIGINAL], negatives) if negatives else {},
         mute_score=scores['silence']['S'] if 'silence' in scores else None)
     return result, [row for kind in kinds for row in results[kind][1].manifest]
 
 
 def _evaluator(config: Config) -> list[dict]:
-    """The config's metrics, AVSBenchMetric replaced by the one that contains it."""
+    """Return the metrics of the config, AVSBenchMetric replaced by RobustnessMetric, which contains it."""
     metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     batch_sizes = [metric.get('batch_size', 1) for metric in metrics if metric['type'] == 'AVSBenchMetric']
     others = [metric for metric in metrics if metric['type'] != 'AVSBenchMetric']
@@ -112,7 +113,7 @@ def _evaluator(config: Config) -> list[dict]:
 
 
 def default_name(config: Config) -> str:
-    """Name of a model that is given none: that of its config file."""
+    """Return the default name of a model: that of its config file."""
     return Path(config.filename).stem
 
 
@@ -121,11 +122,14 @@ def read_results(path: str | Path) -> list[RobustnessResult]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no ``robustness.json``.
+        ValueError: It is not a ``robustness.json``.
     """
     try:
         results = [RobustnessResult(**run) for run in json.loads(Path(path).read_text())]
-    except (TypeError, ValueError) as error:
+        for result in results:
+            for field in ('clips', 'scores', 'other_scores'):
+                setattr(result, field, rename_original(getattr(result, field)))
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: expected a robustness.json of tools/robustness.py: {error}') from error
     if not results:
         raise ValueError(f'{path}: expected a robustness.json of tools/robustness.py, found no results')
@@ -133,26 +137,26 @@ def read_results(path: str | Path) -> list[RobustnessResult]:
 
 
 def check_kinds(runs: Iterable[tuple[str, str, Iterable[str]]]) -> None:
-    """Refuse runs of one model that were tested with different kinds of sound: they have no mean.
+    """Refuse runs of one model that were tested under different audio conditions: they have no mean.
 
     Args:
-        runs: Name, checkpoint and kinds ('own' among them) of each.
+        runs: Name, checkpoint and audio conditions ('original' among them) of each.
 
     Raises:
-        ValueError: The kinds of two runs of a name differ, whatever their order.
+        ValueError: The conditions of two runs of a name differ, regardless of their order.
     """
     first: dict[str, tuple[str, list[str]]] = {}
     for name, checkpoint, kinds in runs:
         kinds = list(kinds)
         other, expected = first.setdefault(name, (checkpoint, kinds))
         if set(kinds) != set(expected):
-            raise ValueError(f'the runs of {name!r} have different kinds of sound: {", ".join(expected)} ({other}) and '
-                             f'{", ".join(kinds)} ({checkpoint}); test them with the same kinds, or give them '
-                             'different names')
+            raise ValueError(f'the runs of {name!r} have different audio conditions: {", ".join(expected)} ({other}) '
+                             f'and {", ".join(kinds)} ({checkpoint}); test them under the same conditions, or give '
+                             'them different names')
 
 
 def group_by_name(results: Sequence[RobustnessResult]) -> dict[str, list[RobustnessResult]]:
-    """Name -> its runs, in order; see :func:`check_kinds`."""
+    """Return the runs of each name, in order; raises the error of :func:`check_kinds`."""
     check_kinds((result.name, result.checkpoint, result.scores) for result in results)
     groups: dict[str, list[RobustnessResult]] = {}
     for result in results:
@@ -161,22 +165,22 @@ def group_by_name(results: Sequence[RobustnessResult]) -> dict[str, list[Robustn
 
 
 def score_table(runs: Sequence[RobustnessResult]) -> list[dict[str, str]]:
-    """One row for each kind of sound of a model; mean ± spread of several runs."""
+    """Return one row for each audio condition of a model; mean ± standard deviation of several runs."""
     return [
-        dict(sound=kind, clips=str(runs[0].clips[kind]))
+        dict(audio=kind, clips=str(runs[0].clips[kind]))
         | {title: _cell([run.scores[kind][key] for run in runs]) for title, key in COLUMNS.items()}
         for kind in runs[0].scores
     ]
 
 
 def g_score_table(runs: Sequence[RobustnessResult]) -> list[dict[str, str]]:
-    """One row of G scores for each kind of wrong sound of a model and each of their averages; none without any."""
+    """Return one row of G scores for each negative condition of a model and each of their averages."""
     if not runs[0].g_scores:
         return []
     columns = {kind: [run.g_scores['per_kind'][kind] for run in runs] for kind in runs[0].g_scores['per_kind']}
     columns |= {name: [run.g_scores[name] for run in runs] for name in ('mean', 'pooled')}
     return [
-        dict(sound=kind) | {key: _cell([scores[key] for scores in values]) for key in G_COLUMNS}
+        dict(audio=kind) | {key: _cell([scores[key] for scores in values]) for key in G_COLUMNS}
         for kind, values in columns.items()
     ]
 

@@ -16,14 +16,13 @@ from torch import nn
 
 from .complexity import named_parts
 
-SAMPLE_RATE = 16000
 MIB = 2**20
 
 
 class Meter:
     """Clock and peak memory of a device.
 
-    The clock is CPU time with one thread on the CPU, which a busy machine does not disturb much, and wall time
+    The clock is CPU time with one thread on the CPU, because a busy machine disturbs it little, and wall time
     otherwise. Peak memory counts from the start of a measurement: resident memory of the process on the CPU (Linux
     only), allocated memory on a GPU.
     """
@@ -44,12 +43,12 @@ class Meter:
             self.before = torch.cuda.memory_allocated(self.device)
         elif sys.platform == 'linux':
             if platform.libc_ver()[0] == 'glibc':
-                ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed goes back to the system
-            Path('/proc/self/clear_refs').write_text('5')  # forget the peak
+                ctypes.CDLL(None).malloc_trim(0)  # return freed memory to the system
+            Path('/proc/self/clear_refs').write_text('5')  # reset the peak
             self.before = self._resident('VmRSS')
 
     def peak(self) -> float:
-        """Largest memory since :meth:`start` beyond that at the start, in MiB; NaN where it is not known."""
+        """Return the peak memory since :meth:`start` minus that at the start, in MiB; NaN if unknown."""
         if self.device.type == 'cuda':
             return (torch.cuda.max_memory_allocated(self.device) - self.before) / MIB
         return (self._resident('VmHWM') - self.before) / MIB if sys.platform == 'linux' else float('nan')
@@ -61,7 +60,7 @@ class Meter:
 
 
 class PartTimes:
-    """Seconds that the branches of the model, and the parts of its head, take in forward calls."""
+    """Seconds that the branches of a model, and the parts of its head, take in forward calls."""
 
     def __init__(self, model: nn.Module, meter: Meter) -> None:
         self.meter = meter
@@ -79,10 +78,10 @@ class Measurement:
     """Seconds and memory of repeated calls.
 
     Attributes:
-        seconds: Median.
-        fastest: Of the fastest call.
-        slowest: Of the slowest call.
-        peak_mib: Largest memory that a call needed beyond what was there before it, in MiB.
+        seconds: Median seconds of a call.
+        fastest: Seconds of the fastest call.
+        slowest: Seconds of the slowest call.
+        peak_mib: Peak memory of a call minus the memory before it, in MiB.
         parts: Median seconds of each part of the model.
     """
     seconds: float
@@ -93,7 +92,7 @@ class Measurement:
 
 
 def measure(run: Callable[[], object], meter: Meter, parts: PartTimes, repeats: int) -> Measurement:
-    """Measure ``repeats`` calls after one to warm up."""
+    """Measure ``repeats`` calls after one that warms up."""
     run()
     seconds, peaks, part_seconds = [], [], defaultdict(list)
     for _ in range(repeats):
@@ -119,7 +118,7 @@ def measure_model(model: BaseModel,
 
     Args:
         model: A model on its device; its gradients are cleared.
-        clips: What the model's data preprocessor takes, see :func:`random_clips`.
+        clips: Input of the model's data preprocessor, see :func:`random_clips`.
         modes: ``'predict'``, ``'train'`` or both.
         repeats: Timed calls of each.
         amp: Run in mixed precision (autocast) of this type; None for float32.
@@ -158,28 +157,8 @@ def measure_model(model: BaseModel,
     return {mode: measure(calls[mode], meter, parts, repeats) for mode in modes}
 
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 def hardware_name(device: torch.device) -> str:
-    """Name of the GPU, or of the processor with the instructions that PyTorch uses of it."""
+    """Return the name of the GPU, or of the processor with the instruction set that PyTorch uses."""
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     if sys.platform == 'linux':

@@ -1,4 +1,4 @@
-"""Convert published checkpoints, checked against the model that they belong to, and give them back their names."""
+"""Convert published checkpoints, checked against their model, and export checkpoints under the published names."""
 import re
 from pathlib import Path
 
@@ -22,19 +22,19 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     """Convert a published checkpoint.
 
     Args:
-        source: Where it comes from, a key of ``CONVERTERS``.
+        source: Origin of the checkpoint, a key of ``CONVERTERS``.
         src: The published file.
         dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
-            whole model says what it was trained for, as the config has it.
-        config: Config that the checkpoint was trained with, whose model the result has to fit; None finds out by the
-            weights. A file, also relative to ``configs/``, or the name of a model of the zoo.
+            whole model states the training settings of the config.
+        config: Config that the checkpoint was trained with, whose model the result has to fit; None detects it from
+            the weights. A file, also relative to ``configs/``, or the name of a model of the zoo.
 
     Returns:
-        The converted weights and what became of each key.
+        The converted weights, and for each key its new name or the reason for which it was dropped.
 
     Raises:
-        FileNotFoundError: There is no such file, or none of the weights that complete it.
-        ValueError: The file is no checkpoint or not the published one, holds an unknown key, its weights are those of
+        FileNotFoundError: There is no such file, or no file of the weights that complete it.
+        ValueError: The file is not a checkpoint or not the published one, holds an unknown key, its weights fit
             several configs and none is named, or the result does not fit the model.
     """
     converter = CONVERTERS[source]
@@ -63,18 +63,18 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
     """Write a checkpoint of mmavs under the names of a published model, for its authors' code.
 
     Args:
-        target: Whose names, a key of ``CONVERTERS``.
-        src: A checkpoint of mmavs that was trained or converted.
-        dst: File to write: a plain state dict, for ``vct`` and ``beats`` as ``model``, with what their authors' code
-            reads beside. It lacks the weights that converting drops, as mmavs does not keep them; so the authors' code
-            has to load it with ``strict=False``, as that of ``vct`` does.
+        target: Published model whose names are used, a key of ``CONVERTERS``.
+        src: A trained or converted checkpoint of mmavs.
+        dst: File to write: a plain state dict, for ``vct`` and ``beats`` under the key ``model``, together with the
+            other keys that their authors' code reads. The weights that conversion drops are missing, because mmavs
+            does not keep them. The authors' code has to load the file with ``strict=False``, as that of ``vct`` does.
 
     Returns:
-        The exported weights and what became of each key.
+        The exported weights, and for each key its published name.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no checkpoint, or has a key without a counterpart in the published model.
+        ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model.
     """
     conversion = export_weights(target, extract_state_dict(read_checkpoint(src), str(src)))
     with atomic_write(dst) as partial:
@@ -83,7 +83,7 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
 
 
 def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:
-    """Give parts of the model that the source does not have the pretrained weights that the config names for them."""
+    """Add the pretrained weights that the config names for parts of the model that the source lacks."""
     for part, module in model.named_children():
         keys = [key for key in module.state_dict(prefix=f'{part}.') if re.fullmatch(absent, key)]
         init_cfg = getattr(module, 'init_cfg', None) or {}
@@ -101,7 +101,7 @@ def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) 
 
 
 def _target_model(target: dict | str) -> nn.Module:
-    """The model of a config file, or a component."""
+    """Build the model of a config, or a component."""
     if isinstance(target, dict):
         init_default_scope('mmavs')
         return MODELS.build(target)

@@ -1,8 +1,10 @@
-"""Log-mel spectrograms as VGGish takes them: the one sampling rate and the one front-end of mmavs."""
+"""Log-mel spectrograms of VGGish: the sampling rate and the front-end of mmavs."""
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mmavs.utils.precision import disable_autocast
 
 SAMPLE_RATE = 16000
 # Spectrogram frames: windows of 25 ms every 10 ms.
@@ -15,7 +17,7 @@ EXAMPLE_SHAPE = (1, FRAMES_PER_EXAMPLE, NUM_MELS)
 
 
 def num_samples_for(num_spectrogram_frames: int) -> int:
-    """Number of samples that give the number of spectrogram frames."""
+    """Smallest number of samples that gives the number of spectrogram frames."""
     return (num_spectrogram_frames - 1) * HOP + WINDOW
 
 
@@ -25,7 +27,7 @@ MIN_SAMPLES = num_samples_for(FRAMES_PER_EXAMPLE)
 
 def min_seconds(num_examples: int) -> float:
     """Shortest duration in seconds that gives ``num_examples`` examples, one per frame of a clip."""
-    return 0.96 * num_examples + 0.015
+    return num_samples_for(num_examples * FRAMES_PER_EXAMPLE) / SAMPLE_RATE
 
 
 def num_complete_examples(num_samples: int | Tensor) -> int | Tensor:
@@ -64,7 +66,7 @@ def log_mel_spectrogram(waveform: Tensor, window: Tensor | None = None, filters:
     window = torch.hann_window(WINDOW, device=waveform.device) if window is None else window
     filters = mel_filters().to(waveform.device) if filters is None else filters
     # Mixed precision would lose the digits that the logarithm of quiet bands needs.
-    with torch.autocast(waveform.device.type, enabled=False):
+    with disable_autocast(waveform):
         magnitude = torch.fft.rfft(waveform.float().unfold(-1, WINDOW, HOP) * window, FFT_SIZE).abs()
         return (magnitude @ filters).add_(LOG_OFFSET).log_()
 

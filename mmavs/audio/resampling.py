@@ -5,15 +5,15 @@ from math import gcd
 import numpy as np
 from scipy.signal import resample_poly
 
-# The filter of resampy's 'kaiser_best' since version 0.3, which the field's audio was prepared with: zero crossings on
-# each side, roll-off frequency as a part of Nyquist's, shape of the Kaiser window.
+# The filter 'kaiser_best' of resampy >= 0.3, which the audio of the benchmarks was prepared with: zero crossings on
+# each side, roll-off frequency as a fraction of the Nyquist frequency, shape of the Kaiser window.
 KAISER_ZEROS, KAISER_ROLLOFF, KAISER_BETA = 50, 0.9173473712608761, 12.984585247040012
 
 
 def resample(waveform: np.ndarray, orig_rate: int, rate: int) -> np.ndarray:
-    """Change the sampling rate, as resampy >= 0.3 does with ``kaiser_best``.
+    """Change the sampling rate as resampy >= 0.3 does with ``kaiser_best``.
 
-    The filter is evaluated exactly, resampy reads it off a table: the results agree to about 1e-4.
+    The filter is evaluated exactly; resampy interpolates a table. The results agree to about 1e-4.
 
     Args:
         waveform: Samples of shape (L,).

@@ -1,6 +1,6 @@
 """Replace MMEngine's checkpoint loaders by the safe reader.
 
-Importing this module (``mmavs.registry`` does) directs ``load_from``, ``resume`` and
+Importing this module, as ``mmavs.registry`` does, directs ``load_from``, ``resume`` and
 ``init_cfg=dict(type='Pretrained')`` of files, URLs and every other scheme to :mod:`mmavs.checkpoint.reading`. The
 loaders of MMEngine fall back to unrestricted unpickling, and its resumed runs execute a config that the checkpoint
 stores as text.
@@ -12,11 +12,11 @@ import mmengine.runner.checkpoint
 import torch
 from mmengine.runner import CheckpointLoader
 
-from .reading import _read, download, read_checkpoint
+from .reading import download, read_checkpoint, read_stream
 
 
 def _without_config(checkpoint: Any) -> Any:
-    """A checkpoint without ``meta['config']``, a text that MMEngine's ``Runner.resume`` would execute as Python."""
+    """Remove ``meta['config']``, a text that MMEngine's ``Runner.resume`` would execute as Python."""
     if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
@@ -24,7 +24,7 @@ def _without_config(checkpoint: Any) -> Any:
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: str | torch.device | Callable | None = None) -> Any:
-    """:func:`read_checkpoint` in place of MMEngine's loader of files."""
+    """Read a file by :func:`read_checkpoint`; replaces MMEngine's loader of files."""
     return _without_config(read_checkpoint(filename, map_location))
 
 
@@ -33,20 +33,20 @@ def load_from_http(filename: str,
                    map_location: str | torch.device | Callable | None = None,
                    model_dir: str | None = None,
                    progress: bool = True) -> Any:
-    """:func:`download`, then :func:`read_checkpoint`; in place of MMEngine's loader of URLs."""
+    """:func:`download` a file and read it by :func:`read_checkpoint`; replaces MMEngine's loader of URLs."""
     return load_from_local(str(download(filename, model_dir, progress)), map_location)
 
 
 def load_file_or_buffer(file: str | BinaryIO,
                         map_location: str | torch.device | Callable | None = None,
                         weights_only: bool | None = None) -> Any:
-    """:func:`read_checkpoint` in place of what MMEngine's other schemes (petrel, s3, pavi) read files and buffers with.
+    """Read a file or a buffer safely; replaces the function that MMEngine's other schemes (petrel, s3, pavi) call.
 
-    ``weights_only`` is not heeded: there is no unrestricted reading.
+    ``weights_only`` is ignored: reading is always restricted.
     """
     if isinstance(file, str):
         return load_from_local(file, map_location)
-    return _without_config(_read(file, 'the buffer', map_location))
+    return _without_config(read_stream(file, 'the buffer', map_location))
 
 
 # The schemes torchvision://, open-mmlab:// and mmcls:// call the first by this name, all others the second.

@@ -25,28 +25,28 @@ except ImportError:  # numpy 1
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
-    """Read a checkpoint file; the file can name tensors, arrays and MMEngine's training history, nothing else.
+    """Read a checkpoint file; it may hold tensors, arrays and MMEngine's training history, nothing else.
 
-    Where a metafile states the SHA-256 of a published file of this name, the file has to have it.
+    If a metafile of the model zoo states the SHA-256 of a published file of this name, the file must have it.
 
     Args:
         path: A file of ``torch.save``, or a plain pickle of tensors or arrays (detectron2's ``.pkl``).
-        map_location: Where its tensors go, as in :func:`torch.load`.
+        map_location: Device of its tensors, as in :func:`torch.load`.
 
     Returns:
-        What the file holds, normally a dict.
+        Content of the file, normally a dict.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         pickle.UnpicklingError: The file asks for something else; it is not executed.
-        ValueError: The file is truncated or no checkpoint at all, or has another SHA-256.
+        ValueError: The file is truncated, is not a checkpoint, or has another SHA-256.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint')
     with path.open('rb') as file:
         _verify(file, path)
-        return _read(file, path, map_location)
+        return read_stream(file, path, map_location)
 
 
 def _verify(file: BinaryIO, path: Path) -> None:
@@ -60,13 +60,13 @@ def _verify(file: BinaryIO, path: Path) -> None:
     found = digest.hexdigest()
     if found not in stated:
         raise ValueError(f'{path}: SHA-256 is {found}, the metafile states {" or ".join(sorted(stated))}. It is '
-                         'damaged or not the published one, and was not read: download it again from the place that '
+                         'damaged or not the published file, and was not read: download it again from the source that '
                          'the metafile names, or give a file of your own another name')
     file.seek(0)
 
 
-def _read(file: BinaryIO, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
-    """:func:`read_checkpoint` of an open file or a buffer; ``name`` begins the messages."""
+def read_stream(file: BinaryIO, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
+    """Read an open file or a buffer as :func:`read_checkpoint` does; ``name`` begins the messages."""
     size = file.seek(0, 2)
     try:
         file.seek(0)
@@ -95,16 +95,36 @@ def _refusal(path: str | Path, name: str) -> pickle.UnpicklingError:
         'original source or, if you made it yourself, save it anew with tensors and plain Python values only')
 
 
+def _history_buffer_method(owner: type, name: str) -> FunctionType:
+    """Stand in for ``getattr``, of which a HistoryBuffer needs its own statistics only."""
+    method = vars(HistoryBuffer).get(name)
+    if owner is not HistoryBuffer or name.startswith('_') or not isinstance(method, FunctionType):
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r}')
+    return method
+
+
+def _safe_globals() -> list:
+    """List the types in MMEngine's checkpoints beside tensors and plain values: HistoryBuffers and numpy's."""
+    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
+    allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}
+    return allowed
+
+
+SAFE_GLOBALS = _safe_globals()
+
+
 def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
-    """The state dict inside a checkpoint.
+    """Take the state dict out of a checkpoint.
 
     Args:
         checkpoint: A state dict, or a dict that holds one as ``state_dict`` (MMEngine) or ``model`` (detectron2,
-            published backbones). Arrays become tensors; a prefix ``module.`` that every key has is cut off.
+            published backbones). Arrays become tensors; a prefix ``module.`` that all keys have is removed.
         name: File name, for errors.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The checkpoint holds no state dict.
     """
     weights = checkpoint
     for key in ('state_dict', 'model'):
@@ -123,53 +143,22 @@ def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
     return weights
 
 
+def download(url: str, directory: str | Path | None = None, progress: bool = True) -> Path:
+    """Download a file once, by default into PyTorch's cache, and return its path.
 
+    A name that ends in the beginning of the file's SHA-256, ``NAME-d70e859d.pth`` by the convention of torchvision and
+    OpenMMLab, is checked.
 
-
-
-
-
-
-
-
-
-
-
-
-
-def _history_buffer_method(owner: type, name: str) -> FunctionType:
-    """What a HistoryBuffer needs of ``getattr``: its own statistics."""
-    method = vars(HistoryBuffer).get(name)
-    if owner is not HistoryBuffer or name.startswith('_') or not isinstance(method, FunctionType):
-        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r}')
-    return method
-
-
-def _safe_globals() -> list:
-    """What MMEngine's checkpoints hold beside tensors and plain values: HistoryBuffers of arrays, numpy scalars."""
-    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
-    allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}
-    return allowed
-
-
-SAFE_GLOBALS = _safe_globals()
-
-
-def download(url: str, folder: str | Path | None = None, progress: bool = True) -> Path:
-    """Download a file once, into PyTorch's cache by default, and return where it lies.
-
-    A name that ends in a part of its own SHA-256, ``NAME-d70e859d.pth`` by the convention of torchvision and OpenMMLab,
-    is checked against it.
+    Raises:
+        ValueError: The SHA-256 of the downloaded file does not begin as its name states.
     """
-    folder = Path(folder or Path(torch.hub.get_dir()) / 'checkpoints')
-    path = folder / Path(urlparse(url).path).name
+    directory = Path(directory or Path(torch.hub.get_dir()) / 'checkpoints')
+    path = directory / Path(urlparse(url).path).name
     stated = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
-    # Rank 0 first, then one process of every other machine.
+    # Rank 0 downloads first, then one process of every other machine.
     for is_turn in (get_rank() == 0, get_rank() > 0):
         if is_turn and not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=True)
             try:
                 torch.hub.download_url_to_file(url, str(path), stated and stated[1], progress=progress)
             except RuntimeError as error:

@@ -1,6 +1,6 @@
-"""What a model was trained for: kept in its checkpoints, compared with the config where they are loaded.
+"""Record the input size and classes of a training in its checkpoints, and compare them with the config that loads one.
 
-Many models run on frames of any size, so their weights alone do not tell a checkpoint for 512x512 from one for 224x224.
+The weights do not show the input size: many models accept frames of any size.
 """
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
@@ -10,40 +10,42 @@ from typing import Any
 from mmengine import registry as root
 from mmengine.config import Config
 
-from mmavs.utils.config import _dataset
+from mmavs.utils.config import find_clip_dataset
 
-# Key in the meta information of a checkpoint.
+# Key of these settings in the meta information of a checkpoint.
 TRAINED_FOR = 'trained_for'
 
 
 def training_settings(config: Config, split: str = 'train') -> dict[str, Any]:
-    """What the weights alone do not say about a config, in plain values.
+    """Read the settings that the weights alone do not show from a config, as plain values.
 
     Args:
         config: The config of a model with its data.
-        split: The data loader whose frames count, 'train' or 'test'.
+        split: Data loader whose frames count, 'train' or 'test'.
 
     Returns:
         dict with
 
-        - ``config``: name of the file, None for a config of no file;
-        - ``input_size``: [height, width] of the frames that enter the model, None where the pipeline sets none;
-        - ``classes``: names of the classes of the training data, None where there are no training data.
+        - ``config``: name of the file, None for a config without a file;
+        - ``input_size``: [height, width] of the frames that enter the model, None if the pipeline sets none;
+        - ``classes``: class names of the training data, None without training data.
     """
+    _, dataset = find_clip_dataset(config, split)
+    _, training_data = find_clip_dataset(config, 'train')
     return dict(
         config=Path(config.filename).stem if config.filename else None,
-        input_size=_input_size(_dataset(config, split).get('pipeline', ())),
-        classes=_classes(_dataset(config, 'train')))
+        input_size=_input_size(dataset.get('pipeline', ())),
+        classes=_classes(training_data))
 
 
 def check_training_settings(meta: Mapping, config: Config, name: str, split: str = 'train') -> None:
-    """Raise a ValueError where a checkpoint was trained for another input size or other classes than the config has.
+    """Raise a ValueError if a checkpoint was trained for another input size or other classes than the config's.
 
     Args:
-        meta: Meta information of the checkpoint; one that does not tell passes.
+        meta: Meta information of the checkpoint; without these settings it passes.
         config: The config that is going to use the weights.
-        name: The checkpoint, to begin the message with.
-        split: The data loader that is going to feed the model, 'train' or 'test'.
+        name: Name of the checkpoint, with which the message begins.
+        split: Data loader that is going to feed the model, 'train' or 'test'.
     """
     trained = meta.get(TRAINED_FOR)
     if not trained:
@@ -59,7 +61,7 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
         differences.append('  It was trained for {} classes, the config has {}; the first that differs is class {}: {} '
                            'and {}.'.format(*numbers, index, *names))
     if differences:
-        first = f"{name}: the checkpoint{_of(trained)} was trained for something else than the config{_of(wanted)}."
+        first = f"{name}: the checkpoint{_of(trained)} was trained for other settings than the config{_of(wanted)}."
         advice = ('  Use the config that it was trained with. If the difference is intended: --allow-other-settings of '
                   'tools/test.py, allow_other_settings=True of init_model or, for load_from and resume, of '
                   'StrictLoadHook in custom_hooks.')
@@ -67,11 +69,8 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
 
 
 
-
 def _of(settings: Mapping) -> str:
     return f" of {settings['config']}" if settings['config'] else ''
-
-
 
 
 def _classes(dataset: Mapping) -> list[str] | None:
@@ -83,7 +82,7 @@ def _classes(dataset: Mapping) -> list[str] | None:
 
 
 def _input_size(pipeline: Iterable[Mapping]) -> list[int] | None:
-    """[height, width] that the last transform of the frames with a fixed size gives them."""
+    """Return [height, width] of the last transform of the frames that sets a fixed size."""
     size = None
     for step in _steps_of_frames(pipeline):
         kind = step['type'].rpartition('.')[2]
@@ -97,7 +96,7 @@ def _input_size(pipeline: Iterable[Mapping]) -> list[int] | None:
 
 
 def _steps_of_frames(pipeline: Iterable[Mapping]) -> Iterator[Mapping]:
-    """The transforms of a pipeline that the frames go through, also those within others."""
+    """Yield the transforms of a pipeline that process the frames, also those within others."""
     for step in pipeline:
         if 'frames' in step.get('keys', ('frames', )):
             yield step

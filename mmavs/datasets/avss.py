@@ -1,8 +1,8 @@
-"""AVSBench-semantic (AVSS): class maps of what sounds."""
+"""AVSBench-semantic (AVSS): class maps of the sounding objects."""
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
@@ -10,7 +10,7 @@ from mmavs.utils.palette import voc_palette
 from .clip_dataset import ClipDataset
 from .file_listing import read_csv
 
-# Frames that exist in the clips of each part.
+# Frames of a clip, by part.
 NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)
 
 CLASSES = (
@@ -24,7 +24,7 @@ CLASSES = (
 
 
 def supervised_frames(part: str) -> list[bool]:
-    """Frames that training may use (the published ``gt_flag``): the first of v1s, all of v1m (5) and v2 (10)."""
+    """Flags of the frames that training may use (published as ``gt_flag``): the first of v1s, all of v1m and v2."""
     return [i == 0 or part != 'v1s' for i in range(NUM_FRAMES[part])]
 
 
@@ -32,16 +32,19 @@ def supervised_frames(part: str) -> list[bool]:
 class AVSSDataset(ClipDataset):
     """AVSBench-semantic: 11356 clips (8498, 1304 and 1554) of three parts, 71 classes with the background.
 
-    v1s (one sounding object, the clips of S4) and v1m (several, those of MS3) have 5 frames, v2 has 10. In training the
-    first frame of v1s clips is labelled and all of the others; in validation and test every frame is. Frames have their
-    original size. Labels are read from ``labels_semantic`` (the value of a pixel is its class) where the clip has that
-    folder, else from ``labels_rgb`` (PASCAL-VOC colours).
+    v1s (one sounding object, the clips of S4) and v1m (several, those of MS3) have 5 frames, v2 has 10. In training,
+    v1s clips have labels in the first frame only; all other frames are labelled, in validation and test without
+    exception. Frames have their original size. Labels are read from ``labels_semantic`` (a pixel's value is its class)
+    if the clip has that directory, else from ``labels_rgb`` (PASCAL-VOC colors).
 
     Args:
+        data_root: See :class:`ClipDataset`.
+        split: See :class:`ClipDataset`.
         num_frames: Pad the clips to this number of frames, as AVSegFormer's and AVSBench's code do with 10. Padding
             frames are neither valid nor labelled. None: clips keep their 5 or 10 frames, as in VCT's code.
-        data_prefix: ``mask_prior`` turns the loading of mask priors on; they lie in
-            ``{mask_prior}/{part}/{uid}/frames`` or, for validation and test, ``.../processed_frames_384``.
+        **options: Other arguments of :class:`ClipDataset`. In ``data_prefix``, ``mask_prior`` turns on the loading of
+            mask priors, from ``{mask_prior}/{part}/{uid}/frames`` or, for validation and test,
+            ``.../processed_frames_384``.
 
     Source: Zhou et al., Audio-Visual Segmentation with Semantics, IJCV 2024; flags as in the released code of
     AVSBench, VCT and AVSegFormer (which uses the flags of training in validation too, but scores every frame).
@@ -51,29 +54,12 @@ class AVSSDataset(ClipDataset):
     SUBSET = 'avss'
     ANN_FILE = 'metadata.csv'
 
-    def __init__(self,
-                 data_root: str,
-                 split: str,
-                 num_frames: int | None = None,
-                 data_prefix: dict | None = None,
-                 metainfo: dict | None = None,
-                 pipeline: Sequence[dict | Callable] = (),
-                 indices: int | Sequence[int] | None = None,
-                 test_mode: bool = False,
-                 lazy_init: bool = False) -> None:
+    def __init__(self, data_root: str, split: str, num_frames: int | None = None, **options: Any) -> None:
         self.num_frames = num_frames
-        super().__init__(
-            data_root=data_root,
-            split=split,
-            data_prefix=data_prefix,
-            metainfo=metainfo,
-            pipeline=pipeline,
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init)
+        super().__init__(data_root, split, **options)
 
     def read_metadata(self) -> list[dict]:
-        """The rows of ``metadata.csv``; an unknown part or another number of classes is an error."""
+        """Read the rows of ``metadata.csv``; an unknown part or another number of classes is an error."""
         rows = read_csv(self.ann_file, ('uid', 'split', 'label'))
         unknown = sorted({row['label'] for row in rows} - set(NUM_FRAMES))
         if unknown:
@@ -83,39 +69,39 @@ class AVSSDataset(ClipDataset):
         if label_file.is_file():
             found, expected = len(json.loads(label_file.read_text())), len(self._metainfo['classes'])
             if found != expected:
-                raise ValueError(f'{label_file}: {found} classes, the data set was built for {expected}; for a set of '
-                                 'other classes state them in the config: metainfo=dict(classes=[...])')
+                raise ValueError(f'{label_file}: {found} classes, the dataset was built for {expected}; for a dataset '
+                                 'of other classes state them in the config: metainfo=dict(classes=[...])')
         return rows
 
     def describe_clip(self, row: dict) -> dict:
-        """The dict of one clip."""
+        """Make the dict of one clip."""
         part, uid = row['label'], row['uid']
-        folder = os.path.join(self.data_root, part, uid)
-        existing = NUM_FRAMES[part]
+        directory = os.path.join(self.data_root, part, uid)
+        num_frames = NUM_FRAMES[part]
+        padding = [None] * max((self.num_frames or 0) - num_frames, 0)
         labels = 'labels_semantic'
-        if not os.path.isdir(os.path.join(folder, labels)) and os.path.isdir(os.path.join(folder, 'labels_rgb')):
+        if not os.path.isdir(os.path.join(directory, labels)) and os.path.isdir(os.path.join(directory, 'labels_rgb')):
             labels = 'labels_rgb'
-        padding = [None] * max((self.num_frames or 0) - existing, 0)
-        labelled = supervised_frames(part) if self.split == 'train' else [True] * existing
+        labelled = supervised_frames(part) if self.split == 'train' else [True] * num_frames
         mask_prior_paths = None
         if 'mask_prior' in self.data_prefix:
             priors = os.path.join(self.data_prefix['mask_prior'], part, uid, 'frames')
             if not os.path.isdir(priors):
                 priors = os.path.join(os.path.dirname(priors), 'processed_frames_384')
-            mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(existing)] + padding
+            mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
         return dict(
             clip_id=f'{part}/{uid}',
             subset=self.SUBSET,
             split=self.split,
             category=None,
             event_id=None,
-            frame_paths=[os.path.join(folder, 'frames', f'{i}.jpg') for i in range(existing)] + padding,
-            mask_paths=[os.path.join(folder, labels, f'{i}.png') if flag else None
+            frame_paths=[os.path.join(directory, 'frames', f'{i}.jpg') for i in range(num_frames)] + padding,
+            mask_paths=[os.path.join(directory, labels, f'{i}.png') if flag else None
                         for i, flag in enumerate(labelled)] + padding,
             mask_prior_paths=mask_prior_paths,
-            audio_path=os.path.join(folder, 'audio.wav'),
-            log_mel_path=os.path.join(folder, 'audio.pkl'),
-            valid=[True] * existing + [False] * len(padding),
+            audio_path=os.path.join(directory, 'audio.wav'),
+            log_mel_path=os.path.join(directory, 'audio.pkl'),
+            valid=[True] * num_frames + [False] * len(padding),
             labelled=labelled + [False] * len(padding),
             mask_encoding='index' if labels == 'labels_semantic' else 'palette',
             num_classes=len(self._metainfo['classes']))

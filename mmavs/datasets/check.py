@@ -1,4 +1,4 @@
-"""Look at every file of a data set and say what is wrong with it."""
+"""Check the files of a dataset and report what is missing, unreadable or inconsistent."""
 import os
 import pickle
 from collections import Counter
@@ -8,18 +8,17 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from mmavs.audio.io import read_waveform, require_stereo
 from mmavs.audio.log_mel import SAMPLE_RATE, min_seconds
 from mmavs.datasets.transforms.audio import read_log_mel
 from mmavs.datasets.transforms.loading import read_image, read_mask
+from mmavs.utils.progress import track_progress
 
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
 from .clip_dataset import ClipDataset, loading_transforms
-from .file_listing import SOUND_KEYS, Listing, exists, list_folder, read_csv, sound_files
+from .file_listing import AUDIO_KEYS, Listing, audio_files, exists, list_directory, read_csv
 from .vpo import SUBSETS, VPODataset
 
 DATASET_TYPES = dict(
@@ -27,15 +26,12 @@ DATASET_TYPES = dict(
     ms3=AVSBenchMS3Dataset,
     avss=AVSSDataset,
     **{subset: partial(VPODataset, subset=subset) for subset in SUBSETS})
-# The AVSS paper counts 12356 clips in all, 1000 more than its three splits have. The sizes of VPO are not known for
-# certain.
+# The AVSS paper counts 12356 clips in all, 1000 more than its three splits have. The sizes of VPO are uncertain.
 PUBLISHED_SIZES = dict(
     s4=dict(train=3452, val=740, test=740),
     ms3=dict(train=296, val=64, test=64),
     avss=dict(train=8498, val=1304, test=1554))
-
-
-# Share of samples at full scale beyond which a sound is called clipped; recordings that are merely loud have less.
+# Audio is reported as clipped if a larger fraction of its samples is at full scale. Loud recordings stay below it.
 MAX_CLIPPED = 0.2
 
 
@@ -49,23 +45,23 @@ def check_dataset(data_root: str | Path,
                   num_threads: int = 4) -> list[str]:
     """Check every clip of a data root: files missing, unreadable, or inconsistent with each other.
 
-    Looked at: the columns of the CSV file; clips listed twice; frames, masks and mask priors missing or too many;
-    pictures that cannot be decoded; sizes that differ within a clip or, in training, between frames and masks; mask
-    values that are no class; sounds that are missing, cannot be decoded, hold NaN, are clipped, or are shorter than one
+    Checked are: the columns of the CSV file; clips listed twice; frames, masks and mask priors missing or too many;
+    images that cannot be decoded; sizes that differ within a clip or, in training, between frames and masks; mask
+    values that are not a class; audio that is missing, cannot be decoded, holds NaN, is clipped, or is shorter than one
     0.96 s example for each frame; log-mel of another shape; number of clips in each split.
 
-    A kind of sound (wav, log-mel) is expected of every clip if its folder exists, and at least one of the two is.
+    A kind of audio (wav, log-mel) is expected of every clip if its directory exists, and at least one of the two is.
 
     Args:
-        data_root: Folder that holds the CSV file.
+        data_root: Directory that holds the CSV file.
         subset: 's4', 'ms3', 'avss', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
         layout: Of S4 and MS3 ('object' by default), see :class:`AVSBenchS4Dataset`, or of VPO ('cavp' by default), see
             :class:`VPODataset`.
-        audio_mode: Of VPO, see :class:`VPODataset`; 'stereo' checks what stereo needs too.
-        mask_prior: Folder of mask priors relative to ``data_root``; None: not checked.
-        metainfo: See :class:`ClipDataset`, for sets of other classes or events.
-        published: Compare the number of clips with the published sizes.
-        num_threads: Clips that are decoded at a time.
+        audio_mode: Of VPO, see :class:`VPODataset`; 'stereo' also checks that files have two channels.
+        mask_prior: Directory of mask priors relative to ``data_root``; None: not checked.
+        metainfo: See :class:`ClipDataset`, for datasets of other classes or events.
+        published: Whether to compare the number of clips with the published sizes.
+        num_threads: Number of clips decoded in parallel.
 
     Returns:
         One line for each problem, without line breaks.
@@ -81,37 +77,32 @@ def check_dataset(data_root: str | Path,
     except (OSError, ValueError) as error:
         return [_one_line(error)]
 
-    problems = [*_check_counts(subset, counts, published), *_check_twice(build(split='train'))]
-    listing, console = cache(list_folder), Console(stderr=True)
+    problems = [*_check_counts(subset, counts, published), *_check_repetitions(build(split='train'))]
+    listing = cache(list_directory)
     for split in counts:
         dataset = build(split=split)
         clips = dataset.list_clips()
-        check = partial(_check_clip, dataset=dataset, listing=listing, sounds=_expected_sounds(clips, listing))
+        check = partial(_check_clip, dataset=dataset, listing=listing, audio_keys=_expected_audio(clips, listing))
         with ThreadPoolExecutor(num_threads) as pool:
-            results = track(
-                pool.map(check, clips),
-                f'{subset} {split}',
-                len(clips),
-                console=console,
-                disable=not console.is_terminal)
-            for found in results:
+            for found in track_progress(pool.map(check, clips), f'{subset} {split}', len(clips)):
                 problems += found
     return problems
 
 
 def check_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int = 4) -> tuple[list[str], list[str]]:
-    """Look through the files that a data set's pipeline is going to read, decoding no more than it takes.
+    """Check the files that the pipeline of a dataset reads, decoding as little as possible.
 
-    Found are truncated pictures, sounds and log-mel files, mask values that are no class, sizes that differ within a
-    clip, and sounds that hold NaN or are too short for a frame. Damage in the middle of a frame shows when it is read.
+    Found are truncated images, audio and log-mel files, mask values that are not a class, sizes that differ within a
+    clip, and audio that holds NaN or is too short for a frame. Damage in the middle of a frame is not found: frames are
+    only decoded when they are loaded.
 
     Args:
-        dataset: The data set.
-        clips: Those of its clips to look at.
-        num_threads: Clips at a time.
+        dataset: The dataset.
+        clips: Its clips to check.
+        num_threads: Number of clips checked in parallel.
 
     Returns:
-        One line for each clip that cannot be used; one for each whose sound is shorter than its frames. The lines name
+        One line for each clip that cannot be used; one for each whose audio is shorter than its frames. The lines name
         the file.
     """
     loaders = list(loading_transforms(dataset.pipeline.transforms))
@@ -134,43 +125,45 @@ def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str
     if published and subset in PUBLISHED_SIZES:
         for split, expected in PUBLISHED_SIZES[subset].items():
             if counts[split] != expected:
-                yield f'{subset} {split}: {counts[split]} clips, the published set has {expected}'
+                yield f'{subset} {split}: {counts[split]} clips, the published dataset has {expected}'
         for split in sorted(set(counts) - set(PUBLISHED_SIZES[subset])):
-            yield f'{subset} {split}: {counts[split]} clips in a split that the published set does not have'
+            yield f'{subset} {split}: {counts[split]} clips in a split that the published dataset does not have'
 
 
-def _check_twice(dataset: ClipDataset) -> Iterator[str]:
+def _check_repetitions(dataset: ClipDataset) -> Iterator[str]:
     rows = read_csv(dataset.ann_file, ())
     for row, count in Counter(tuple(row.values()) for row in rows).items():
         if count > 1:
             yield f"{dataset.ann_file}: listed {count} times: {','.join(row)}"
 
 
-def _expected_sounds(clips: list[dict], listing: Listing) -> list[str]:
-    """Which of the sounds every clip should have: those of which a clip has one, or whose folder exists."""
-    keys = [
-        key for key in SOUND_KEYS if sound_files(clips[0], key) and
-        (any(exists(path, listing) for clip in clips for path in sound_files(clip, key)) or _own_folder(clips[0], key))
+def _expected_audio(clips: list[dict], listing: Listing) -> list[str]:
+    """The kinds of audio that every clip should have: those of which any clip has a file, or whose directory exists."""
+    first = clips[0]
+    offered = [key for key in AUDIO_KEYS if audio_files(first, key)]
+    present = [
+        key for key in offered
+        if any(exists(path, listing) for clip in clips for path in audio_files(clip, key)) or _has_directory(first, key)
     ]
-    return keys or [key for key in ('audio_path', 'audio_paths') if sound_files(clips[0], key)]
+    return present or [key for key in offered if key != 'log_mel_path']
 
 
-def _own_folder(clip: dict, key: str) -> bool:
-    """Whether the folder for this kind of sound exists; in AVSS, sounds share the folder of the clip."""
+def _has_directory(clip: dict, key: str) -> bool:
+    """Check if the directory of a kind of audio exists. In AVSS, audio shares the directory of the clip."""
     return clip['subset'] in ('s4', 'ms3') and os.path.isdir(os.path.dirname(clip[key]))
 
 
-def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, sounds: list[str]) -> list[str]:
+def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, audio_keys: list[str]) -> list[str]:
     problems = [f'{kind} {message}' for kind, message in dataset.find_problems(clip, listing)]
-    problems += _check_pictures(clip, listing)
-    for key in sounds:
-        check = dict(audio_path=_check_waveform, log_mel_path=_check_log_mel, audio_paths=_check_mixed_sound)[key]
-        for path in sound_files(clip, key):
+    problems += _check_images(clip, listing)
+    for key in audio_keys:
+        check = dict(audio_path=_check_waveform, log_mel_path=_check_log_mel, audio_paths=_check_object_audio)[key]
+        for path in audio_files(clip, key):
             problems += _attempt(check, clip, path) if exists(path, listing) else [f'{path} is missing']
     return [f"{clip['split']} {clip['clip_id']}: {_one_line(problem)}" for problem in problems]
 
 
-def _check_pictures(clip: dict, listing: Listing) -> list[str]:
+def _check_images(clip: dict, listing: Listing) -> list[str]:
     problems, shapes = [], {}
     readers = dict(
         frame=partial(read_image, kind='frame', mode='RGB'),
@@ -206,12 +199,12 @@ def _describe(sizes: Counter) -> str:
 def _attempt(check: Callable[[dict, str], str | None], clip: dict, path: str) -> list[str]:
     try:
         problem = check(clip, path)
-    except Exception as error:  # whatever a damaged file does to its decoder belongs in the list
+    except Exception as error:  # A damaged file may raise any error in its decoder; all are reported.
         problem = str(error) or repr(error)
     return [problem] if problem else []
 
 
-def _check_mixed_sound(clip: dict, path: str) -> str | None:
+def _check_object_audio(clip: dict, path: str) -> str | None:
     if clip['audio_mode'] == 'stereo' and clip['audio_positions'] is None:
         require_stereo(path)
     return _find_clipping(read_waveform(path, SAMPLE_RATE), path)
@@ -220,7 +213,7 @@ def _check_mixed_sound(clip: dict, path: str) -> str | None:
 def _find_clipping(waveform: np.ndarray, path: str) -> str | None:
     clipped = np.mean(np.abs(waveform) > 0.99)
     if clipped > MAX_CLIPPED:
-        return f'{path}: {clipped:.0%} of the samples are at full scale, the sound is clipped'
+        return f'{path}: {clipped:.0%} of the samples are at full scale, the audio is clipped'
     return None
 
 
@@ -232,7 +225,7 @@ def _check_waveform(clip: dict, path: str) -> str | None:
     seconds = len(waveform) / SAMPLE_RATE
     needed = min_seconds(sum(clip['valid']))
     if seconds < needed:
-        return f"{path}: {seconds:.2f} s of sound, expected {needed:.3f} s for {sum(clip['valid'])} frames"
+        return f"{path}: {seconds:.2f} s of audio, expected {needed:.3f} s for {sum(clip['valid'])} frames"
     return None
 
 

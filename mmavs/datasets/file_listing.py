@@ -1,4 +1,4 @@
-"""List and look up the files of a dataset."""
+"""List the clips of a CSV file and the files of a directory."""
 import csv
 import io
 import os
@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+# Keys of a clip that name audio files; a loading transform names the one that it reads.
+AUDIO_KEYS = ('audio_path', 'log_mel_path', 'audio_paths')
 
-
+# A function from a directory to the names in it: list_directory, or a cached version of it.
 Listing = Callable[[str], frozenset[str]]
-
-
-# The kinds of sound that a clip may have; transforms name the one that they read.
-SOUND_KEYS = ('audio_path', 'log_mel_path', 'audio_paths')
 
 
 def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what is missing') -> list[dict]:
@@ -21,14 +19,14 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
     Args:
         path: The file.
         columns: Columns that it must have.
-        advice: What to do where it lacks one.
+        advice: What to do if it lacks one, for the message.
 
     Returns:
         One dict per row, with the values stripped of blanks.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is no text, a column is missing, or a row has no value in one of ``columns``.
+        ValueError: The file is not text, a column is missing, or a row has no value in one of ``columns``.
     """
     path = Path(path)
     if not path.is_file():
@@ -56,21 +54,21 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
     return rows
 
 
-def sound_files(clip: dict, key: str) -> list[str]:
-    """The files of a clip under one of the ``SOUND_KEYS``, none where the data set has no such sounds."""
-    files = clip.get(key)
-    return [files] if isinstance(files, str) else list(files or ())
-
-
-def list_folder(folder: str) -> frozenset[str]:
-    """The names in a folder; none where there is no such folder."""
+def list_directory(directory: str) -> frozenset[str]:
+    """List the names in a directory; empty if there is no such directory."""
     try:
-        return frozenset(os.listdir(folder))
+        return frozenset(os.listdir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
 
 
 def exists(path: str, listing: Listing) -> bool:
-    """Whether a file is in the listing of its folder: one look at the disk per folder, not per file."""
-    folder, name = os.path.split(path)
-    return name in listing(folder)
+    """Check if a file is in the listing of its directory. The disk is read once per directory, not per file."""
+    directory, name = os.path.split(path)
+    return name in listing(directory)
+
+
+def audio_files(clip: dict, key: str) -> list[str]:
+    """List the files of a clip under one of the ``AUDIO_KEYS``; empty if the dataset has no audio of that kind."""
+    files = clip.get(key)
+    return [files] if isinstance(files, str) else list(files or ())

@@ -1,4 +1,4 @@
-"""Which clip comes next, and with which augmentation."""
+"""Samplers that give each clip of a training run a seed for its random augmentation."""
 from collections.abc import Iterator
 from itertools import islice
 
@@ -9,24 +9,24 @@ from mmavs.utils.randomness import derive_seed
 
 
 class SeededIndex(int):
-    """The index of a clip, with the seed (attribute ``seed``) of the random draws of its pipeline."""
+    """Index of a clip with the ``seed`` of the random draws of its pipeline."""
 
     seed: int
 
     @classmethod
     def draw(cls, index: int, seed: int) -> 'SeededIndex':
-        """The clip ``index``, to be augmented with ``seed``."""
-        drawn = cls(index)
-        drawn.seed = seed
-        return drawn
+        """Make the index of clip ``index``, to be augmented with ``seed``."""
+        seeded = cls(index)
+        seeded.seed = seed
+        return seeded
 
 
 @DATA_SAMPLERS.register_module()
 class SeededInfiniteSampler(InfiniteSampler):
-    """MMEngine's InfiniteSampler, each index with a seed made of the run's seed and its position in the global order.
+    """InfiniteSampler of MMEngine whose indices have a seed, derived from the run's seed and the position in the order.
 
-    Clips and their augmentation then do not depend on the number of processes and workers, nor on whether the run was
-    interrupted and resumed: process r of W draws the positions r, r + W, r + 2W, ... of one common order.
+    Process r of W takes the positions r, r + W, r + 2W, ... of one global order. Clips and their augmentation
+    therefore depend neither on the number of processes and workers nor on whether the run was resumed.
     """
 
     def _indices_of_rank(self) -> Iterator[SeededIndex]:

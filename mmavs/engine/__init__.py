@@ -1,4 +1,4 @@
-"""Training and testing: hooks, optimizer rules, and how the tools start a run."""
+"""Training and testing: hooks, optimizer rules, and the launching of runs."""
 from .hooks import *  # noqa: F403
 from .optimizers import ParamRulesOptimWrapperConstructor
 

@@ -1,4 +1,4 @@
-"""How the tools start a run: one process or several, with or without a GPU."""
+"""Start a run in one process or several, with or without a GPU."""
 import atexit
 import gc
 import logging
@@ -9,31 +9,34 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmavs.utils.terminal import concerns_user
+
 
 def build_runner(config: Config, launcher: str = 'none') -> Runner:
-    """Build the runner of a config, as one of several processes where a launcher has started them.
+    """Build the runner of a config, in this process or in each process that a launcher has started.
 
-    Without a GPU, processes talk through gloo and training is in float32 even where the config asks for mixed
+    Without a GPU, processes communicate through gloo and training is in float32, even if the config asks for mixed
     precision.
 
     Args:
-        config: A config of :func:`mmavs.utils.config.load_config`, changed in place.
+        config: Config of :func:`mmavs.utils.config.load_config`, changed in place.
         launcher: 'none', 'pytorch' (torchrun), 'slurm' or 'mpi'; the last two need a GPU.
     """
     config.launcher = launcher
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
     runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    runner.logger.addFilter(concerns_user)
     if launcher != 'none':
         atexit.register(_leave_process_group)
     return runner
 
 
 def _leave_process_group() -> None:
-    """End the threads of gloo: one that frees the tensors of a finished broadcast as the interpreter goes aborts it."""
+    """End the threads of gloo: one that frees the tensors of a finished broadcast at exit aborts the interpreter."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    # What is left of the model's wrapper still holds the group.
+    # Garbage of the model's wrapper still holds the group.
     gc.collect()
 
 

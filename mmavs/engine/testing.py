@@ -6,6 +6,7 @@ from mmengine.runner import TestLoop
 from torch.utils.data import Dataset
 
 from mmavs.checkpoint.compatibility import load_weights
+from mmavs.utils.model import unwrap_model
 
 from .launch import build_runner
 
@@ -15,18 +16,18 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
     """Test one checkpoint on several data loaders.
 
     Args:
-        config: The model's config.
-        checkpoint: File with its weights.
+        config: Config of the model.
+        checkpoint: File of its weights.
         dataloaders: Name -> config of a data loader.
         evaluator: Config of the metrics.
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
 
     Returns:
-        Name -> the metrics, and the data set that was built.
+        Name -> metrics and dataset.
     """
     runner = build_runner(config, launcher)
-    load_weights(getattr(runner.model, 'module', runner.model), checkpoint, config)
-    # All are built before the first runs: a data set that cannot be built costs no finished test.
+    load_weights(unwrap_model(runner.model), checkpoint, config)
+    # All are built before the first runs: an error in one dataset then does not discard finished tests.
     loops = {name: TestLoop(runner, dataloader, deepcopy(evaluator)) for name, dataloader in dataloaders.items()}
     runner.call_hook('before_run')
     results = {}

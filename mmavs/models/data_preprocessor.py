@@ -1,4 +1,4 @@
-"""From a list of clips to one normalised, padded batch on the device of the model."""
+"""Data preprocessor: batches, normalizes and pads clips on the device of the model."""
 from collections.abc import Sequence
 
 import torch
@@ -11,34 +11,33 @@ from mmavs.registry import MODELS
 
 @MODELS.register_module()
 class AVSDataPreprocessor(BaseDataPreprocessor):
-    """Batch clips: normalise frames, pad frames, waveforms and masks, move everything to the device.
+    """Batch clips: normalize frames, pad frames, waveforms and masks, move everything to the device.
 
     Args:
         mean: Mean of the R, G and B channel in the range [0, 255].
         std: Standard deviation of the R, G and B channel in the range [0, 255].
         pad_size_divisor: Height and width of the batch are padded (bottom, right) to a multiple of this. Padding is 0
-            after normalisation in frames and 255 (unlabelled) in masks.
+            in normalized frames and 255 (unlabelled) in masks.
 
     The batch of B clips is padded to the length T of its longest clip; padding frames are marked in ``valid``.
     :meth:`forward` returns ``dict(inputs=..., data_samples=...)`` with inputs
 
-    - ``frames`` (B, T, 3, H, W) float32, normalised;
-    - ``mask_prior`` (B, T, 3, H, W) float32, normalised alike, where the clips carry one;
+    - ``frames`` (B, T, 3, H, W) float32, normalized;
+    - ``mask_prior`` (B, T, 3, H, W) float32, normalized in the same way, if the clips have one;
     - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
       stereo ``waveform`` (B, 2, L), all of one length;
-    - ``num_samples`` (B,) int64, how much of each waveform is sound, where the clips say so;
+    - ``num_samples`` (B,) int64, the recorded samples of each waveform, if the clips have it;
     - ``valid`` (B, T) bool on the CPU.
 
     The flags of the data samples stay on the CPU as well: they decide what is computed, and reading them from a GPU
-    would wait for it.
+    would block until it has finished.
     """
 
     def __init__(self,
                  mean: Sequence[float] = (123.675, 116.28, 103.53),
                  std: Sequence[float] = (58.395, 57.12, 57.375),
-                 pad_size_divisor: int = 32,
-                 non_blocking: bool = True) -> None:
-        super().__init__(non_blocking=non_blocking)
+                 pad_size_divisor: int = 32) -> None:
+        super().__init__(non_blocking=True)
         self.pad_size_divisor = pad_size_divisor
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
@@ -56,16 +55,15 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
             frames=self._batch_frames([clip['frames'] for clip in clips], num_frames, height, width),
             valid=torch.stack([self._valid(i, length, num_frames, data_samples) for i, length in enumerate(lengths)]))
         if not inputs['valid'].all():
-            # Padding frames of the pipeline have the mean colour only up to rounding, and only without colour jitter.
+            # Padding frames of the pipeline have the mean color only up to rounding, and only without color jitter.
             padding = ~inputs['valid'].to(self.device)
             inputs['frames'].masked_fill_(padding[:, :, None, None, None], 0)
         if 'mask_prior' in clips[0]:
             inputs['mask_prior'] = self._batch_frames([clip['mask_prior'] for clip in clips], num_frames, height, width)
         for key in ('waveform', 'log_mel'):
             if key in clips[0]:
-                sounds = [self.cast_data(clip[key]) for clip in clips]
-                inputs[key] = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
-
+                audio = [self.cast_data(clip[key]) for clip in clips]
+                inputs[key] = torch.nn.utils.rnn.pad_sequence(audio, batch_first=True)
         if 'num_samples' in clips[0]:
             inputs['num_samples'] = torch.tensor([clip['num_samples'] for clip in clips], device=self.device)
 
@@ -82,7 +80,7 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         return -(-size // self.pad_size_divisor) * self.pad_size_divisor
 
     def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
-        """Normalise uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
+        """Normalize uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
         if len({clip.shape for clip in clips}) == 1 and clips[0].shape[-2:] == (height, width):
             frames = self.cast_data(torch.stack(clips)).float()
             return frames.sub_(self.mean).div_(self.std)

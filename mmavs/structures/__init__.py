@@ -1,5 +1,5 @@
 """Data structures that pass between datasets, models and metrics."""
 from .audio_guided_pyramid import AudioGuidedPyramid
-from .avs_data_sample import AVSDataSample, FrameTargets
+from .avs_data_sample import AVSDataSample, FrameTargets, select_frames
 
-__all__ = ['AVSDataSample', 'FrameTargets', 'AudioGuidedPyramid']
+__all__ = ['AVSDataSample', 'FrameTargets', 'AudioGuidedPyramid', 'select_frames']

@@ -1,15 +1,17 @@
-"""The visual pyramid of a backbone that has heard the sound."""
+"""Visual pyramid of an audio-guided backbone."""
 from collections.abc import Iterable
 
 from torch import Tensor
 
 
 class AudioGuidedPyramid(tuple):
-    """Maps (N, C_l, h_l, w_l) of a backbone that hears: a tuple of them to any head, and how each pixel responds.
+    """Tuple of the maps of an audio-guided backbone, with the response of each pixel to the audio.
+
+    Any head can use it as a plain visual pyramid.
 
     Args:
-        maps: The maps, finest first.
-        responses: The response of the pixels of each map to the sound of their frame, (N, h_l, w_l): higher is more.
+        maps: Maps (N, C_l, h_l, w_l), finest first.
+        responses: Response (N, h_l, w_l) of the pixels of each map to the audio of their frame; higher is stronger.
     """
 
     def __new__(cls, maps: Iterable[Tensor], responses: Iterable[Tensor]) -> 'AudioGuidedPyramid':

@@ -1,5 +1,5 @@
-"""Synthetic clips in the on-disk layouts of AVSBench: procedural scenes, and pictures composed with recordings."""
-from .absent_sounds import synthesize_absent_sounds
+"""Synthetic clips in the on-disk layouts of AVSBench and VPO: procedural scenes, and composed photos and recordings."""
+from .absent_audio import synthesize_absent_audio
 from .synthesize import compose_clips, synthesize_clips
 
-__all__ = ['compose_clips', 'synthesize_absent_sounds', 'synthesize_clips']
+__all__ = ['compose_clips', 'synthesize_absent_audio', 'synthesize_clips']

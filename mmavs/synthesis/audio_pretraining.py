@@ -1,4 +1,4 @@
-"""A small audio backbone that knows the drawn sounds, as the published VGGish knows those of AudioSet."""
+"""Pretrain a small audio backbone on the synthetic sounds, in place of VGGish pretrained on AudioSet."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,11 +6,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
-from rich.progress import track
 from torch import Tensor, nn
 
+from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.registry import MODELS
 from mmavs.utils.files import atomic_write
+from mmavs.utils.progress import track_progress
 
 from .scenes import CATEGORIES, SOUND_POOL, sound_instance
 from .sounds import synthesize_sound
@@ -23,57 +24,57 @@ def pretrain_audio_backbone(config: dict,
                             pitches: Sequence[float] = (1., ),
                             seed: int = 0,
                             device: str | torch.device = 'cpu') -> float:
-    """Train a VGGish to name which of the drawn sounds it hears, and at which pitch, and save its weights.
+    """Train a VGGish to classify the synthetic sounds by category and pitch, and save its weights.
 
-    Every example is a second of noise with none, one or two sounds of the training instances in it. The classifier on
-    top of the embedding is thrown away; both outputs get a root mean square of 1.
+    Every example is a second of noise mixed with none, one or two sounds of the training instances. The classifier on
+    top of the embedding is dropped; both outputs are scaled to a root mean square of 1.
 
     Args:
-        config: Config of the backbone, with ``output='embedding'``; its ``frozen`` and ``init_cfg`` do not count.
+        config: Config of the backbone, with ``output='embedding'``; its ``frozen`` and ``init_cfg`` are ignored.
         out: File to write, for ``init_cfg=dict(type='Pretrained', checkpoint=...)`` of both kinds of output.
         steps: Training steps of Adam with a learning rate from 1e-3 to 0.
-        batch_size: Seconds of sound in a step.
-        pitches: Factors on the frequencies of the sounds; a sound at one pitch is another one than at the next.
-        seed: Of weights and sounds.
-        device: Where to train.
+        batch_size: Seconds of audio in a step.
+        pitches: Factors on the frequencies. Each pitch of a category is a class of its own.
+        seed: Seed of weights and sounds.
+        device: Device to train on.
 
     Returns:
-        Share of the sounds of the last tenth of the steps that are judged right (present or not, by category
-        and pitch).
+        Accuracy over the last tenth of the steps: fraction of correct decisions (sound present or not, by category and
+        pitch).
     """
     init_default_scope('mmavs')
     torch.manual_seed(seed)
     kaiming = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')
     backbone = MODELS.build({**config, 'frozen': False, 'init_cfg': kaiming})
     backbone.init_weights()
-    num_sounds = len(CATEGORIES) * len(pitches)
-    model = nn.ModuleDict(dict(backbone=backbone, classifier=nn.Linear(backbone.embed_dims, num_sounds)))
+    num_classes = len(CATEGORIES) * len(pitches)
+    model = nn.ModuleDict(dict(backbone=backbone, classifier=nn.Linear(backbone.embed_dims, num_classes)))
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    rng, right = np.random.default_rng(seed), []
-    for _ in track(range(steps), 'audio backbone'):
-        waveforms, present = (x.to(device) for x in draw_seconds(rng, batch_size, pitches))
+    rng, accuracies = np.random.default_rng(seed), []
+    for _ in track_progress(range(steps), 'audio backbone'):
+        waveforms, present = (x.to(device) for x in sample_seconds(rng, batch_size, pitches))
         logits = model['classifier'](backbone(waveforms, 1).flatten(1))
         loss = F.binary_cross_entropy_with_logits(logits, present)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        right.append(((logits > 0) == (present > 0)).float().mean().item())
+        accuracies.append(((logits > 0) == (present > 0)).float().mean().item())
 
-    scale_outputs(backbone, draw_seconds(rng, batch_size, pitches)[0].to(device))
-    meta = dict(source='drawn sounds', pitches=tuple(pitches), steps=steps, seed=seed)
+    scale_outputs(backbone, sample_seconds(rng, batch_size, pitches)[0].to(device))
+    meta = dict(source='synthetic sounds', pitches=tuple(pitches), steps=steps, seed=seed)
     with atomic_write(out) as partial:
         torch.save(dict(state_dict=backbone.state_dict(), meta=meta), partial)
-    return float(np.mean(right[-max(1, steps // 10):]))
+    return float(np.mean(accuracies[-max(1, steps // 10):]))
 
 
 @torch.no_grad()
 def scale_outputs(backbone: nn.Module, waveforms: Tensor) -> None:
-    """Give the map and the embedding of a VGGish a root mean square of 1 on these sounds (N, 16000).
+    """Scale the map and the embedding of a VGGish to a root mean square of 1 on these waveforms (N, 16000).
 
-    ReLU and pooling let a factor through, so the embedding does not depend on the factor of the map.
+    ReLU and pooling commute with a positive factor, therefore the embedding does not depend on that of the map.
     """
     *_, last_conv = (layer for layer in backbone.features if isinstance(layer, nn.Conv2d))
     first, *_, last = (layer for layer in backbone.embeddings if isinstance(layer, nn.Linear))
@@ -86,9 +87,9 @@ def scale_outputs(backbone: nn.Module, waveforms: Tensor) -> None:
         parameter /= embedding_rms
 
 
-def draw_seconds(rng: np.random.Generator, number: int, pitches: Sequence[float] = (1., )) -> tuple[Tensor, Tensor]:
-    """Seconds of sound (number, 16000) in [-1, 1], and what sounds in them (number, categories * pitches), 0 or 1."""
-    waveforms = 10**(rng.uniform(-75, -52, (number, 1)) / 20) * rng.standard_normal((number, 16000))
+def sample_seconds(rng: np.random.Generator, number: int, pitches: Sequence[float] = (1., )) -> tuple[Tensor, Tensor]:
+    """Sample seconds of audio (number, 16000) in [-1, 1] and their labels (number, categories * pitches), 0 or 1."""
+    waveforms = 10**(rng.uniform(-75, -52, (number, 1)) / 20) * rng.standard_normal((number, SAMPLE_RATE))
     present = np.zeros((number, len(CATEGORIES), len(pitches)), np.float32)
     for waveform, flags in zip(waveforms, present):
         for category in rng.choice(len(CATEGORIES), int(rng.choice(3, p=(0.1, 0.6, 0.3))), replace=False):

@@ -1,17 +1,17 @@
-"""What every source of synthetic clips produces and every layout writes."""
+"""Data classes of a synthetic clip, which scenes and compositions produce and layouts write."""
 from dataclasses import dataclass, field
 
 import numpy as np
 
 
 @dataclass
-class ObjectSound:
-    """The sound of one visible object.
+class ObjectAudio:
+    """The audio of one visible object.
 
     Attributes:
-        category: Of the object.
+        category: Category of the object.
         waveform: (L,) float32, 16 kHz.
-        position: Of the object, 0 at the left edge of the picture and 1 at the right.
+        position: Position of the object, 0 at the left edge of the image and 1 at the right.
     """
 
     category: str
@@ -21,19 +21,19 @@ class ObjectSound:
 
 @dataclass
 class SyntheticClip:
-    """One clip with pixels and samples.
+    """One clip: frames, masks, audio and the classes in it.
 
     Attributes:
-        name: Unique within a data set.
+        name: Name, unique within a dataset.
         split: 'train', 'val' or 'test'.
         frames: (T, H, W, 3) uint8 RGB.
-        masks: (T, H, W) uint8 class index of what sounds, 0 elsewhere.
-        waveform: (L,) float32 in [-1, 1], 16 kHz; the mix of ``sounds`` where there are any.
-        sounding: Categories that sound and are visible at any time, the main one first.
-        description: What was put together; kept in the manifest.
-        sounds: Of single objects, for VPO.
-        heard: Categories that sound, visible or not, as far as they are known.
-        visible: Categories of all that is seen, sounding or not.
+        masks: (T, H, W) uint8, class index of sounding objects, 0 elsewhere.
+        waveform: (L,) float32 in [-1, 1], 16 kHz; the mix of ``object_audio`` if there is any.
+        targets: Categories in the masks: sounding and visible at any time, the main one first.
+        description: Entry of the manifest: the parts of the clip.
+        object_audio: Audio of single objects, for VPO.
+        sounding: Known sounding categories, visible or not.
+        visible: Categories of all visible objects, sounding or not.
     """
 
     name: str
@@ -41,8 +41,8 @@ class SyntheticClip:
     frames: np.ndarray
     masks: np.ndarray
     waveform: np.ndarray
-    sounding: list[str]
+    targets: list[str]
     description: dict = field(default_factory=dict)
-    sounds: list[ObjectSound] = field(default_factory=list)
-    heard: list[str] = field(default_factory=list)
+    object_audio: list[ObjectAudio] = field(default_factory=list)
+    sounding: list[str] = field(default_factory=list)
     visible: list[str] = field(default_factory=list)

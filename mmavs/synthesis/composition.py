@@ -1,7 +1,7 @@
-"""Clips composed of a picture with a mask and recordings of the classes that sound in it, as the VPO benchmark is.
+"""Compose clips from images with masks and recordings of their sounding classes, like the VPO benchmark.
 
-Picture and recordings come from different sources and are matched by class. The picture becomes T frames by a slow
-pan and zoom, or the one frame of a clip of VPO; the ground truth keeps the classes that sound.
+Image and recordings come from different sources and are matched by class. The image becomes T frames by a slow pan and
+zoom, or the one frame of a VPO clip. The ground truth keeps the sounding classes.
 """
 import zlib
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mmavs.audio.io import read_waveform
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.file_listing import read_csv
 
-from .clip import ObjectSound, SyntheticClip
+from .clip import ObjectAudio, SyntheticClip
 from .scenes import SPLITS
 from .stills import SECONDS, keep_below_full_scale
 
@@ -23,15 +23,15 @@ _COMPOSITION_STREAM = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and what sounds in it.
+    """An image with the recordings of its sounding classes.
 
     Attributes:
-        name: Of the clip.
+        name: Name of the clip.
         split: 'train', 'val' or 'test'.
-        image, mask: Picture, and 8-bit class ids of the same size.
-        targets: Class ids that sound; empty where nothing visible sounds.
-        sounds: One recording, or two that are mixed at equal level; of the targets in their order, if they are as
-            many.
+        image, mask: Files of the image, and of 8-bit class ids of the same size.
+        targets: Ids of the sounding classes; empty if no visible object sounds.
+        sounds: One recording, or two that are mixed at equal level. If they are as many as the targets, they belong to
+            the targets in this order.
         kind: Free text, kept in the manifest.
     """
 
@@ -85,20 +85,20 @@ def read_pairs(path: str | Path, classes: dict[int, str]) -> list[Pair]:
         targets = row['target_ids'].split(';') if row['target_ids'] else []
         unknown = [t for t in targets if not t.strip().isdecimal() or int(t) not in classes]
         if unknown:
-            raise ValueError(f"{where}: target_ids {row['target_ids']!r} names {', '.join(unknown)}, which is no class "
-                             f"id; the classes are {', '.join(f'{i} {c}' for i, c in classes.items())}")
+            raise ValueError(f"{where}: target_ids {row['target_ids']!r} names {', '.join(unknown)}, which is not a "
+                             f"class id; the classes are {', '.join(f'{i} {c}' for i, c in classes.items())}")
         files = {key: path.parent / row[key] for key in ('image', 'mask', 'audio_a', 'audio_b') if row[key]}
         for key, file in files.items():
             if not file.is_file():
                 raise FileNotFoundError(f'{where}: the {key} {file} does not exist')
             if split_of.setdefault(file, row['split']) != row['split']:
                 raise ValueError(f"{where}: {file} is used in the splits {split_of[file]} and {row['split']}, but "
-                                 'splits must not share pictures or recordings')
+                                 'splits must not share images or recordings')
         sounds = tuple(files[key] for key in ('audio_a', 'audio_b') if key in files)
         pairs[name] = Pair(name, row['split'], files['image'], files['mask'], tuple(int(t) for t in targets), sounds,
                            row['kind'])
     if not pairs:
-        raise ValueError(f'{path}: no pair at all, expected one per row')
+        raise ValueError(f'{path}: no pair, expected one per row')
     return list(pairs.values())
 
 
@@ -106,60 +106,60 @@ def compose_clip(pair: Pair, classes: dict[int, str], seed: int, size: int, num_
     """Make the clip of a pair.
 
     Args:
-        pair: What to put together.
+        pair: The image and its recordings.
         classes: Class names by id; mask values become 1 + position.
-        seed: The pan and zoom depends on it and on the pair's name only.
+        seed: Seed; pan and zoom depend on it and on the pair's name only.
         size: Side of the frames in pixels; the aspect ratio is not kept, as in AVSBench.
-        num_frames: T, one per second of sound.
+        num_frames: T, one per second of audio.
     """
-    picture, ids = _read_picture(pair, classes)
+    image, ids = _read_image(pair, classes)
     lookup = _target_table(pair, classes)
     rng = np.random.default_rng([seed, _COMPOSITION_STREAM, zlib.crc32(pair.name.encode())])
     windows = _camera_windows(rng, num_frames)
-    frames = np.stack([_crop(picture, window, size, cv2.INTER_LINEAR) for window in windows])
+    frames = np.stack([_crop(image, window, size, cv2.INTER_LINEAR) for window in windows])
     masks = np.stack([_crop(lookup[ids], window, size, cv2.INTER_NEAREST) for window in windows])
-    description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
-    sounding = [classes[target] for target in pair.targets]
+    description = dict(kind=pair.kind, image=pair.image.name, sounds=[recording.name for recording in pair.sounds])
+    targets = [classes[target] for target in pair.targets]
     return SyntheticClip(pair.name, pair.split, frames, masks, mix_recordings(pair.sounds, num_frames),
-                         sounding, description, heard=sounding, visible=_visible(ids, classes))
+                         targets, description, sounding=targets, visible=_visible(ids, classes))
 
 
 def compose_still(pair: Pair, classes: dict[int, str], size: int) -> SyntheticClip:
-    """Make the clip of VPO of a pair that has a recording for each of its targets.
+    """Make the VPO clip of a pair with a recording for each of its targets.
 
     Args:
-        pair: What to put together; the recording of a class comes from the middle of its pixels.
+        pair: The image and its recordings; a recording is placed at the mean position of its class.
         classes: Class names by id; mask values become 1 + position.
-        size: Longest side of the frame in pixels; larger pictures are shrunk.
+        size: Longest side of the frame in pixels; larger images are shrunk.
     """
-    picture, ids = _read_picture(pair, classes)
+    image, ids = _read_image(pair, classes)
     positions = [float((np.flatnonzero(ids.ravel() == t) % ids.shape[1] + 0.5).mean() / ids.shape[1])
                  for t in pair.targets]
     if max(ids.shape) > size:
         height, width = (max(1, round(side * size / max(ids.shape))) for side in ids.shape)
-        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         ids = cv2.resize(ids, (width, height), interpolation=cv2.INTER_NEAREST)
     tracks = equally_loud_recordings(pair.sounds, SECONDS)
-    sounds = [
-        ObjectSound(classes[target], track, round(position, 4))
+    object_audio = [
+        ObjectAudio(classes[target], track, round(position, 4))
         for target, track, position in zip(pair.targets, tracks, positions, strict=True)
     ]
-    keep_below_full_scale(sounds)
-    description = dict(kind=pair.kind, image=pair.image.name, sounds=[sound.name for sound in pair.sounds])
+    keep_below_full_scale(object_audio)
+    description = dict(kind=pair.kind, image=pair.image.name, sounds=[recording.name for recording in pair.sounds])
     masks = _target_table(pair, classes)[ids][None]
-    sounding = [sound.category for sound in sounds]
-    return SyntheticClip(pair.name, pair.split, np.ascontiguousarray(picture)[None], masks,
-                         sum(sound.waveform for sound in sounds), sounding, description, sounds,
-                         heard=sounding, visible=_visible(ids, classes))
+    targets = [audio.category for audio in object_audio]
+    return SyntheticClip(pair.name, pair.split, np.ascontiguousarray(image)[None], masks,
+                         sum(audio.waveform for audio in object_audio), targets, description, object_audio,
+                         sounding=targets, visible=_visible(ids, classes))
 
 
 def _visible(ids: np.ndarray, classes: dict[int, str]) -> list[str]:
-    """Names of the classes in a picture."""
+    """Names of the classes in an image."""
     return [classes[value] for value in np.unique(ids).tolist() if value]
 
 
 def _target_table(pair: Pair, classes: dict[int, str]) -> np.ndarray:
-    """Class index of each class id that sounds, 0 of all others: (256,) uint8."""
+    """Class index of the id of each sounding class, 0 for other ids: (256,) uint8."""
     lookup = np.zeros(256, np.uint8)
     for index, class_id in enumerate(classes, 1):
         if class_id in pair.targets:
@@ -167,31 +167,31 @@ def _target_table(pair: Pair, classes: dict[int, str]) -> np.ndarray:
     return lookup
 
 
-def _read_picture(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
-    """RGB picture and class ids, checked against each other and against the classes."""
-    picture, ids = cv2.imread(str(pair.image), cv2.IMREAD_COLOR), cv2.imread(str(pair.mask), cv2.IMREAD_UNCHANGED)
-    for path, pixels in ((pair.image, picture), (pair.mask, ids)):
+def _read_image(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Read the RGB image and the class ids, and check them against each other and against the classes."""
+    image, ids = cv2.imread(str(pair.image), cv2.IMREAD_COLOR), cv2.imread(str(pair.mask), cv2.IMREAD_UNCHANGED)
+    for path, pixels in ((pair.image, image), (pair.mask, ids)):
         if pixels is None:
-            raise ValueError(f'{path}: not a readable picture')
+            raise ValueError(f'{path}: not a readable image')
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise ValueError(f'{pair.mask}: shape {ids.shape} of {ids.dtype}, expected one channel of 8-bit class ids')
-    if ids.shape != picture.shape[:2]:
+    if ids.shape != image.shape[:2]:
         raise ValueError(f'{pair.mask}: size {ids.shape[1]}x{ids.shape[0]} differs from that of {pair.image}, '
-                         f'{picture.shape[1]}x{picture.shape[0]}')
+                         f'{image.shape[1]}x{image.shape[0]}')
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist()
     unknown = [value for value in present if value and value not in classes]
     if unknown:
-        raise ValueError(f'{pair.mask}: holds the values {unknown}, which are no class ids; the classes are '
+        raise ValueError(f'{pair.mask}: holds the values {unknown}, which are not class ids; the classes are '
                          f'{sorted(classes)}')
     absent = [target for target in pair.targets if target not in present]
     if absent:
-        raise ValueError(f'{pair.mask}: pair {pair.name!r} says that the classes {absent} sound, but the mask holds '
+        raise ValueError(f'{pair.mask}: pair {pair.name!r} states that the classes {absent} sound, but the mask holds '
                          f'only {present}')
-    return picture[..., ::-1], ids
+    return image[..., ::-1], ids
 
 
 def _camera_windows(rng: np.random.Generator, num_frames: int) -> np.ndarray:
-    """Windows (T, 3) of a slow pan and zoom: left, top and side as shares of the picture."""
+    """Windows (T, 3) of a slow pan and zoom: left, top and side as fractions of the image."""
     ends = rng.uniform(0.86, 1, 2)
     side = np.linspace(*ends, num_frames)
     path = np.linspace(*rng.uniform(0, 1, (2, 2)), num_frames)
@@ -199,9 +199,9 @@ def _camera_windows(rng: np.random.Generator, num_frames: int) -> np.ndarray:
 
 
 def _crop(pixels: np.ndarray, window: np.ndarray, size: int, interpolation: int) -> np.ndarray:
-    """Sample the centres of size x size pixels that cover the window."""
+    """Sample a window at the centers of size x size pixels."""
     height, width = pixels.shape[:2]
-    if interpolation != cv2.INTER_NEAREST and min(height, width) > 2 * size:  # bilinear sampling would alias
+    if interpolation != cv2.INTER_NEAREST and min(height, width) > 2 * size:  # Bilinear sampling would alias.
         shrink = 1.5 * size / min(height, width)
         pixels = cv2.resize(pixels, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
         height, width = pixels.shape[:2]
@@ -213,7 +213,7 @@ def _crop(pixels: np.ndarray, window: np.ndarray, size: int, interpolation: int)
 
 
 def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
-    """Mix recordings at equal level (RMS), so that each is heard in every second.
+    """Mix recordings at equal level (RMS); each sounds in every second.
 
     Returns:
         (seconds * 16000,) float32 in [-1, 1].
@@ -226,7 +226,7 @@ def mix_recordings(paths: tuple[Path, ...], seconds: int) -> np.ndarray:
 
 
 def equally_loud_recordings(paths: tuple[Path, ...], seconds: int) -> list[np.ndarray]:
-    """Read recordings and give them the level (RMS) of the first.
+    """Read recordings and scale them to the level (RMS) of the first.
 
     Pauses are shortened (``cut_pauses``); then longer recordings are cropped in the middle, shorter ones repeated.
 
@@ -251,11 +251,11 @@ def equally_loud_recordings(paths: tuple[Path, ...], seconds: int) -> list[np.nd
 def cut_pauses(track: np.ndarray, longest: float = 0.5, threshold: float = 0.02) -> np.ndarray:
     """Shorten the pauses of a recording to at most ``longest`` seconds.
 
-    A mask says that its class sounds in every frame, but many recordings hold one event and then nothing.
+    The classes of a mask sound in every frame, but many recordings hold one event followed by silence.
 
     Args:
         track: (L,) samples at 16 kHz.
-        longest: Seconds, half of which stay on each side of what is cut.
+        longest: Seconds that remain of a longer pause, half of them at each of its ends.
         threshold: RMS of a pause relative to the loudest 50 ms.
     """
     block = SAMPLE_RATE // 20

@@ -1,4 +1,4 @@
-"""The on-disk layouts of AVSBench-object (S4, MS3) and AVSBench-semantic (AVSS)."""
+"""Write clips in the on-disk layouts of AVSBench-object (S4, MS3) and AVSBench-semantic (AVSS)."""
 import csv
 import json
 from pathlib import Path
@@ -12,84 +12,87 @@ from mmavs.utils.palette import voc_palette
 
 from .clip import SyntheticClip
 
-#: Subset -> folder of a data root, as AVSBench names them; VPO is in ``vpo_layouts``. Twins are in the layout of AVSS.
-FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS', twins='Twins')
+#: Subset -> directory, as AVSBench names them. Twins have the layout of AVSS; for VPO see ``vpo_layouts``.
+DIRECTORIES = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS', twins='Twins')
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """Write a picture, (H, W) or (H, W, 3) uint8 RGB, as PNG or JPEG."""
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image, (H, W) or (H, W, 3) uint8 RGB, as PNG or JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if picture.ndim == 3:
-        picture = picture[..., ::-1]
+    if image.ndim == 3:
+        image = image[..., ::-1]
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if path.suffix == '.png' else [cv2.IMWRITE_JPEG_QUALITY, 95]
-    if not cv2.imwrite(str(path), picture, options):
+    if not cv2.imwrite(str(path), image, options):
         raise OSError(f'{path}: could not be written, is the disk full?')
 
 
-def write_sound(path: Path, waveform: np.ndarray) -> None:
+def write_audio(path: Path, waveform: np.ndarray) -> None:
     """Write a waveform, (L,) or (L, channels) in [-1, 1] at 16 kHz, with 16 bit."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.round(waveform * 32767).astype(np.int16), SAMPLE_RATE, subtype='PCM_16')
 
 
-def write_s4(folder: Path, clip: SyntheticClip) -> dict:
+def write_s4(directory: Path, clip: SyntheticClip) -> dict:
     """Write a clip in the layout of S4 (train: mask of the first frame only).
 
     Returns:
         The clip's row of ``s4_meta_data.csv``.
     """
-    category = clip.sounding[0]
+    category = clip.targets[0]
     where = Path(clip.split) / category / clip.name
-    data = folder / 's4_data'
+    data = directory / 's4_data'
     for number, frame in enumerate(clip.frames, 1):
-        write_picture(data / 'visual_frames' / where / f'{clip.name}_{number}.png', frame)
+        write_image(data / 'visual_frames' / where / f'{clip.name}_{number}.png', frame)
     for number, mask in enumerate(clip.masks[:1] if clip.split == 'train' else clip.masks, 1):
-        write_picture(data / 'gt_masks' / where / f'{clip.name}_{number}.png', (mask > 0) * np.uint8(255))
-    write_sound(data / 'audio_wav' / where.with_suffix('.wav'), clip.waveform)
+        write_image(data / 'gt_masks' / where / f'{clip.name}_{number}.png', (mask > 0) * np.uint8(255))
+    write_audio(data / 'audio_wav' / where.with_suffix('.wav'), clip.waveform)
     return dict(name=clip.name, start=0, category=category, split=clip.split, **object_columns(clip))
 
 
-def write_ms3(folder: Path, clip: SyntheticClip) -> dict:
+def write_ms3(directory: Path, clip: SyntheticClip) -> dict:
     """Write a clip in the layout of MS3.
 
     Returns:
         The clip's row of ``ms3_meta_data.csv``.
     """
-    data = folder / 'ms3_data'
+    data = directory / 'ms3_data'
     for number, (frame, mask) in enumerate(zip(clip.frames, clip.masks, strict=True), 1):
-        write_picture(data / 'visual_frames' / clip.name / f'{clip.name}.mp4_{number}.png', frame)
-        write_picture(data / 'gt_masks' / clip.split / clip.name / f'{clip.name}_{number}.png',
+        write_image(data / 'visual_frames' / clip.name / f'{clip.name}.mp4_{number}.png', frame)
+        write_image(data / 'gt_masks' / clip.split / clip.name / f'{clip.name}_{number}.png',
                        (mask > 0) * np.uint8(255))
-    write_sound(data / 'audio_wav' / clip.split / f'{clip.name}.wav', clip.waveform)
+    write_audio(data / 'audio_wav' / clip.split / f'{clip.name}.wav', clip.waveform)
     return dict(video_id=clip.name, split=clip.split, **object_columns(clip))
 
 
-def write_avss(folder: Path, clip: SyntheticClip, label: str, num_classes: int) -> dict:
+def write_avss(directory: Path, clip: SyntheticClip, label: str, num_classes: int) -> dict:
     """Write a clip in the layout of AVSS (v1s train: labels of the first frame only).
 
     Args:
-        folder: Of the data set.
-        clip: Five frames, ten for v2.
+        directory: Data root.
+        clip: Clip of five frames, or of ten for v2.
         label: 'v1s', 'v1m' or 'v2'.
         num_classes: K, background included.
 
     Returns:
         The clip's row of ``metadata.csv``.
     """
-    data, palette = folder / label / clip.name, np.array(voc_palette(num_classes), np.uint8)
+    data, palette = directory / label / clip.name, np.array(voc_palette(num_classes), np.uint8)
     for index, frame in enumerate(clip.frames):
-        write_picture(data / 'frames' / f'{index}.jpg', frame)
+        write_image(data / 'frames' / f'{index}.jpg', frame)
     for index, mask in enumerate(clip.masks[:1] if label == 'v1s' and clip.split == 'train' else clip.masks):
-        write_picture(data / 'labels_rgb' / f'{index}.png', palette[mask])
-        write_picture(data / 'labels_semantic' / f'{index}.png', mask)
-    write_sound(data / 'audio.wav', clip.waveform)
-    return dict(vid=clip.name, uid=clip.name, s_min=0, s_sec=0, a_obj='_'.join(clip.sounding), split=clip.split,
+        write_image(data / 'labels_rgb' / f'{index}.png', palette[mask])
+        write_image(data / 'labels_semantic' / f'{index}.png', mask)
+    write_audio(data / 'audio.wav', clip.waveform)
+    return dict(vid=clip.name, uid=clip.name, s_min=0, s_sec=0, a_obj='_'.join(clip.targets), split=clip.split,
                 label=label, **object_columns(clip))
 
 
 def object_columns(clip: SyntheticClip) -> dict:
-    """Columns of our own: what is heard and what is seen, so that a sound can be chosen that is neither."""
-    return dict(heard='_'.join(clip.heard), visible='_'.join(dict.fromkeys(clip.visible)))
+    """Columns beyond the published ones: sounding and visible classes, from which off-screen audio is chosen.
+
+    The column of the sounding classes is called ``heard``, which is a part of the file format.
+    """
+    return dict(heard='_'.join(clip.sounding), visible='_'.join(dict.fromkeys(clip.visible)))
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:
@@ -100,9 +103,9 @@ def write_rows(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def write_metadata(folder: Path, subset: str, rows: list[dict], classes: list[str]) -> None:
+def write_metadata(directory: Path, subset: str, rows: list[dict], classes: list[str]) -> None:
     """Write the subset's metadata CSV, for AVSS also ``label2idx.json`` (``classes`` begin with the background)."""
     name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv').get(subset, 'metadata.csv')
-    write_rows(folder / name, rows)
+    write_rows(directory / name, rows)
     if name == 'metadata.csv':
-        (folder / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(classes)}))
+        (directory / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(classes)}))

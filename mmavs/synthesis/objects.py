@@ -1,4 +1,4 @@
-"""Drawn objects: eight categories, each a family of outlines with a family of textures."""
+"""Procedural objects: eight categories, each a family of outlines with a family of textures."""
 import colorsys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-#: Pixels of a sprite per pixel of the picture it is drawn into (anti-aliasing).
+#: Pixels of a sprite per pixel of the frame, for anti-aliasing.
 OVERSAMPLING = 2
-#: Half width of a sprite in units of the object's radius: room for the outline.
+#: Half width of a sprite in units of the object's radius, with a margin for the outline.
 _EXTENT = 1.08
 
 
@@ -16,11 +16,11 @@ class Sprite:
     """Canvas of one object in unit coordinates: the object fills the disc x² + y² <= 1, y points down.
 
     Args:
-        diameter: Diameter of that disc in pixels of the final picture.
+        diameter: Diameter of that disc in pixels of the frame.
 
     Attributes:
-        x, y: (S, S) float32 coordinates of the pixel centres.
-        colour: (S, S, 3) float32 RGB in [0, 1].
+        x, y: (S, S) float32 coordinates of the pixel centers.
+        color: (S, S, 3) float32 RGB in [0, 1].
         coverage: (S, S) uint8, 255 inside the object.
     """
 
@@ -28,11 +28,11 @@ class Sprite:
         size = int(np.ceil(diameter * OVERSAMPLING * _EXTENT))
         axis = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1) * _EXTENT
         self.x, self.y = np.meshgrid(axis, axis)
-        self.colour = np.zeros((size, size, 3), np.float32)
+        self.color = np.zeros((size, size, 3), np.float32)
         self.coverage = np.zeros((size, size), np.uint8)
 
     def _pixels(self, points: np.ndarray) -> np.ndarray:
-        """Unit coordinates (n, 2) -> fixed-point pixel coordinates with 4 fractional bits."""
+        """Convert unit coordinates (n, 2) to fixed-point pixel coordinates with 4 fractional bits."""
         size = len(self.coverage)
         return np.round(((np.asarray(points) / _EXTENT + 1) / 2 * size - 0.5) * 16).astype(np.int32)
 
@@ -49,21 +49,21 @@ class Sprite:
         cv2.polylines(mask, [self._pixels(p) for p in polylines], False, 255, pixels, cv2.LINE_AA, shift=4)
         return mask
 
-    def paint(self, where: np.ndarray, colour: np.ndarray, grow: bool = True) -> None:
-        """Blend a colour in.
+    def paint(self, region: np.ndarray, color: np.ndarray, grow: bool = True) -> None:
+        """Blend a color into a region.
 
         Args:
-            where: Coverage (S, S) uint8.
-            colour: RGB (3,) or (S, S, 3).
-            grow: Add the region to the object; otherwise only pixels it already has are visible.
+            region: Coverage (S, S) uint8.
+            color: RGB (3,) or (S, S, 3).
+            grow: Whether to add the region to the object; otherwise only pixels of the object change.
         """
-        alpha = where[..., None] * np.float32(1 / 255)
-        self.colour += alpha * (colour - self.colour)
+        alpha = region[..., None] * np.float32(1 / 255)
+        self.color += alpha * (color - self.color)
         if grow:
-            np.maximum(self.coverage, where, out=self.coverage)
+            np.maximum(self.coverage, region, out=self.coverage)
 
     def finish(self) -> np.ndarray:
-        """Shade the object as a soft relief lit from the upper left, draw its outline.
+        """Shade the object as a soft relief lit from the upper left, and draw its outline.
 
         Returns:
             (S, S, 4) uint8 RGBA.
@@ -72,7 +72,7 @@ class Sprite:
         depth = cv2.distanceTransform((self.coverage > 127).astype(np.uint8), cv2.DIST_L2, 3) / size
         height = cv2.GaussianBlur(1 - np.exp(-depth * 14), (0, 0), size / 90)
         light = -(cv2.Sobel(height, -1, 1, 0, ksize=3) + cv2.Sobel(height, -1, 0, 1, ksize=3)) * (size / 110)
-        shaded = self.colour * (1 - 0.35 * np.clip(light, 0, 1))[..., None]
+        shaded = self.color * (1 - 0.35 * np.clip(light, 0, 1))[..., None]
         shaded += 0.3 * np.clip(-light, 0, 1)[..., None] * (1 - shaded)
         outline = np.clip(1.3 - depth * size / (1.6 * OVERSAMPLING), 0, 1)
         shaded *= (1 - 0.6 * outline)[..., None]
@@ -87,8 +87,8 @@ def _ellipse(cx: float, cy: float, rx: float, ry: float | None = None, start=0.0
     return np.stack([cx + rx * np.cos(angle), cy + (rx if ry is None else ry) * np.sin(angle)], 1)
 
 
-class _Colours:
-    """Colours of an instance around its category's hue (the hues of neighbours on the wheel overlap)."""
+class _Colors:
+    """Colors of an instance around the hue of its category (hues of neighboring categories overlap)."""
 
     def __init__(self, rng: np.random.Generator, hue: float) -> None:
         self.hue = (hue + rng.uniform(-38, 38) / 360) % 1
@@ -105,7 +105,7 @@ class _Colours:
         return np.array(rgb, np.float32)
 
 
-def _bell(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _bell(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Bell with a clapper: a flared profile under horizontal bands and a vertical sheen."""
     shoulder, mouth, flare = rng.uniform(0.36, 0.5), rng.uniform(0.68, 0.84), rng.uniform(2, 4)
     bands = rng.uniform(-0.45, 0.5, rng.integers(2, 4))
@@ -124,7 +124,7 @@ def _bell(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(body, metal)
 
 
-def _drum(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _drum(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Drum: a cylinder with a pale skin and zigzag lacing between two rims."""
     width, half = rng.uniform(0.74, 0.88), rng.uniform(0.4, 0.52)
     tilt, laces = rng.uniform(0.2, 0.3), int(rng.integers(4, 8))
@@ -140,7 +140,7 @@ def _drum(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(s.lines([_ellipse(0, -half, width * 0.96, tilt * 0.94)], 0.05), c.contrast, grow=False)
 
 
-def _cymbal(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _cymbal(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Cymbal: a disc of concentric grooves around a dome, with a bow-tie gloss."""
     squash, rings, gloss = rng.uniform(0.78, 1), rng.uniform(5, 9), rng.uniform(0, np.pi)
     dome = rng.uniform(0.18, 0.28)
@@ -152,7 +152,7 @@ def _cymbal(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(s.region(_ellipse(0, 0, 0.06)), c.dark)
 
 
-def _bird(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _bird(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Bird: round body, head with beak and eye, tail and wing, speckled plumage."""
     fat, tail, speckle = rng.uniform(0.46, 0.58), rng.uniform(0.22, 0.4), rng.uniform(5.5, 8)
     head = rng.uniform(0.27, 0.33)
@@ -171,7 +171,7 @@ def _bird(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(s.region(_ellipse(side * 0.55, -0.48, 0.055)), np.full(3, 0.05, np.float32))
 
 
-def _gear(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _gear(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Cogwheel: trapezoid teeth, an open hub, hatched metal."""
     teeth, depth, hub = int(rng.integers(8, 13)), rng.uniform(0.16, 0.24), rng.uniform(0.24, 0.34)
     angle, hatch = rng.uniform(0, np.pi), rng.uniform(9, 14)
@@ -185,7 +185,7 @@ def _gear(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.coverage[np.hypot(s.x, s.y) < hub] = 0
 
 
-def _horn(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _horn(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Horn: a cone with stripes across and an open mouth."""
     mouth, tip, depth = rng.uniform(0.55, 0.7), rng.uniform(0.08, 0.16), rng.uniform(0.14, 0.22)
     stripes, phase = rng.uniform(2.2, 3.4), rng.uniform(0, 1)
@@ -195,7 +195,7 @@ def _horn(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(s.region(_ellipse(0.64, 0, depth * 0.68, mouth * 0.84)), c.dark * 0.55)
 
 
-def _clock(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _clock(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Clock: a rounded square case, a pale dial with ticks and two hands."""
     corner, dial = rng.uniform(4, 8), rng.uniform(0.54, 0.6)
     hands = rng.uniform(0, 2 * np.pi, 2)
@@ -213,7 +213,7 @@ def _clock(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     s.paint(s.region(_ellipse(0, 0, 0.07)), c.contrast)
 
 
-def _hive(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
+def _hive(s: Sprite, rng: np.random.Generator, c: _Colors) -> None:
     """Hive: a hexagonal comb of cells."""
     cells, wall, stretch = rng.uniform(2.6, 3.8), rng.uniform(0.09, 0.14), rng.uniform(0.88, 1)
     corner = np.arange(6) * np.pi / 3
@@ -227,7 +227,7 @@ def _hive(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
     (u0, v0), (u1, v1) = nearest(0), nearest(0.5)
     closer = (u0**2 + v0**2 < u1**2 + v1**2)
     u, v = np.abs(np.where(closer, u0, u1)), np.abs(np.where(closer, v0, v1))
-    edge = 0.5 - np.maximum(u, u / 2 + v * row / 2)  # distance to the cell's wall
+    edge = 0.5 - np.maximum(u, u / 2 + v * row / 2)  # Distance to the wall of the cell.
     cell = c.dark + (c.base - c.dark) * np.clip(edge * 3.2, 0, 1)[..., None]
     comb = np.where((edge < wall)[..., None], c.light, cell)
     s.paint(s.region(np.stack([0.98 * np.cos(corner), 0.98 * stretch * np.sin(corner)], 1)), comb)
@@ -235,11 +235,11 @@ def _hive(s: Sprite, rng: np.random.Generator, c: _Colours) -> None:
 
 @dataclass(frozen=True)
 class ObjectFamily:
-    """How a category is drawn: hue in [0, 1], largest rotation in degrees, drawing function."""
+    """Appearance of a category: hue in [0, 1], largest rotation in degrees, drawing function."""
 
     hue: float
     rotation: float
-    draw: Callable[[Sprite, np.random.Generator, _Colours], None]
+    draw: Callable[[Sprite, np.random.Generator, _Colors], None]
 
 
 #: Category name -> family. The order fixes class indices (AVSS: 1 + position).
@@ -260,15 +260,14 @@ def draw_object(category: str, instance: np.random.Generator, diameter: float) -
 
     Args:
         category: A key of ``OBJECTS``.
-        instance: Source of the instance's parameters; the same state gives the same object at
-            any diameter.
-        diameter: In pixels of the picture it will be drawn into.
+        instance: Random stream of the instance's parameters; the same state gives the same object at any diameter.
+        diameter: Diameter in pixels of the frame.
 
     Returns:
-        (S, S, 4) uint8 RGBA, S = about 2.2 diameters: ``OVERSAMPLING`` times the final size.
+        (S, S, 4) uint8 RGBA, S = about 2.2 diameters: ``OVERSAMPLING`` times the size in the frame.
     """
     family = OBJECTS[category]
     sprite = Sprite(diameter)
-    colours = _Colours(instance, family.hue)
-    family.draw(sprite, instance, colours)
+    colors = _Colors(instance, family.hue)
+    family.draw(sprite, instance, colors)
     return sprite.finish()

@@ -1,4 +1,4 @@
-"""Procedural scenes: who is visible, who sounds when, how everything moves."""
+"""Sample procedural scenes: visible objects, their motion, and sources with the seconds in which they sound."""
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -7,36 +7,36 @@ from .objects import OBJECTS
 
 CATEGORIES = tuple(OBJECTS)
 SPLITS = ('train', 'val', 'test')
-#: Instances per category that a split draws from. The pools of two splits share no instance: an instance's parameters
-#: come from the random stream (seed, kind, split, category, index).
+#: Instances per category and split. The pools of two splits share no instance: the parameters of an instance come from
+#: the random stream (seed, kind, split, category, index).
 OBJECT_POOL = dict(train=200, val=40, test=60)
 SOUND_POOL = dict(train=200, val=40, test=60)
-#: How often the large twin, the small twin, the other object and nothing take their turn, and the pitch of each. Within
-#: a category pitches differ by a factor of up to 1.6.
-TWIN_TURNS = (0.38, 0.38, 0.1, 0.14)
-NOBODY = 3
+#: Probability that a segment belongs to the large twin, the small twin, the other object or silence.
+TWIN_PROBABILITIES = (0.38, 0.38, 0.1, 0.14)
+SILENCE = 3
+#: Pitch of the large twin, the small twin and the other object. Within a category pitches differ by up to 1.6 times.
 TWIN_PITCHES = (0.6, 1.0, 1.0)
 _OBJECT_STREAM, _SOUND_STREAM, _SCENE_STREAM = 1, 2, 3
 
 
 @dataclass
 class SceneObject:
-    """A visible object; positions in units of the picture's side, angles in degrees, depth = drawing order."""
+    """A visible object; positions in units of the frame's side, angles in degrees."""
 
     category: str
     instance: int
     diameter: float
-    centres: np.ndarray  # (T, 2) x, y
+    centers: np.ndarray  # (T, 2) x, y
     angles: np.ndarray  # (T,)
     scales: np.ndarray  # (T,) relative to diameter
 
 
 @dataclass
-class SceneSound:
+class SoundSource:
     """A sound source; ``sounding`` holds one flag per second, ``level`` is the RMS in dBFS.
 
-    ``pitch`` multiplies all its frequencies and rates. ``emitter`` is the number of the object that it comes from; None
-    for the only object of its category, or for none.
+    ``pitch`` multiplies all its frequencies and rates. ``emitter`` is the number of the object that emits it; None for
+    the only object of its category, or if no object does.
     """
 
     category: str
@@ -48,7 +48,7 @@ class SceneSound:
     emitter: int | None = None
 
     def comes_from(self, number: int, item: SceneObject) -> bool:
-        """Whether it is the sound of object ``number`` of the scene."""
+        """Whether object ``number`` of the scene emits it."""
         return self.category == item.category if self.emitter is None else self.emitter == number
 
 
@@ -58,16 +58,16 @@ class Scene:
 
     split: str
     objects: list[SceneObject]
-    sounds: list[SceneSound]
+    sources: list[SoundSource]
 
 
 def object_instance(seed: int, split: str, category: str, index: int) -> np.random.Generator:
-    """Random stream that gives an object instance its parameters."""
+    """Random stream of the parameters of an object instance."""
     return _instance_stream(seed, _OBJECT_STREAM, split, category, index)
 
 
 def sound_instance(seed: int, split: str, category: str, index: int) -> np.random.Generator:
-    """Random stream that gives a sound instance its parameters."""
+    """Random stream of the parameters of a sound instance."""
     return _instance_stream(seed, _SOUND_STREAM, split, category, index)
 
 
@@ -76,7 +76,7 @@ def _instance_stream(seed: int, stream: int, split: str, category: str, index: i
 
 
 def scene_stream(seed: int, subset_index: int, split: str, index: int) -> np.random.Generator:
-    """Random stream of one clip; independent of how many clips are made."""
+    """Random stream of one clip; independent of the number of clips."""
     return np.random.default_rng([seed, _SCENE_STREAM, subset_index, SPLITS.index(split), index])
 
 
@@ -85,11 +85,11 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
     """Sample a scene.
 
     Args:
-        rng: Stream of the clip.
-        split: Decides the pools of object and sound instances.
-        num_frames: T; one frame per second of sound.
-        single_source: One category sounds, from the first second on, among silent ones. Otherwise one or
-            two of the visible categories sound, others join and leave, some sounds come from off screen.
+        rng: Random stream of the clip.
+        split: Selects the pools of object and sound instances.
+        num_frames: T; one frame per second of audio.
+        single_source: One category sounds, from the first second on, among silent ones. Otherwise one or two of the
+            visible categories sound, others start and stop, and some sources are off screen.
         category: The category that sounds first.
     """
     order = [CATEGORIES[i] for i in rng.permutation(len(CATEGORIES))]
@@ -102,25 +102,25 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
         timeline = {visible[0]: _interrupted(rng, num_frames)}
     else:
         timeline = _changing(rng, num_frames, visible, absent)
-    sounds = [
-        SceneSound(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-25, -21)), flags, name in visible)
+    sources = [
+        SoundSource(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-25, -21)), flags, name in visible)
         for name, flags in timeline.items() if flags.any()
     ]
     objects = place_objects(rng, split, num_frames, [visible[i] for i in rng.permutation(num_visible)])
-    return Scene(split, objects, sounds)
+    return Scene(split, objects, sources)
 
 
 def sample_twins(rng: np.random.Generator, split: str, num_frames: int, category: str) -> Scene:
-    """Sample a scene in which only size and pitch tell who sounds, and that changes every second or two.
+    """Sample a scene whose sounding object changes every second or two and is identified by size and pitch only.
 
-    The same object stands there twice, once large and once small, beside one of another category. Their sounds are one
-    too, but for the pitch: the large one's is deeper than any small one's.
+    The same object is visible twice, once large and once small, beside one of another category. Both emit the same
+    sound at different pitch: that of the large one is lower than that of any small one.
 
     Args:
-        rng: Stream of the clip.
-        split: Decides the pools of object and sound instances.
-        num_frames: T; one frame per second of sound.
-        category: Of the twins.
+        rng: Random stream of the clip.
+        split: Selects the pools of object and sound instances.
+        num_frames: T; one frame per second of audio.
+        category: Category of the twins.
     """
     other = str(rng.choice([name for name in CATEGORIES if name != category]))
     large = rng.uniform(0.36, 0.44)
@@ -128,28 +128,28 @@ def sample_twins(rng: np.random.Generator, split: str, num_frames: int, category
     objects = place_objects(rng, split, num_frames, [category, category, other], diameters)
     objects[1].instance = objects[0].instance
     flags = np.zeros((3, num_frames), bool)
-    second, turn = 0, NOBODY
+    second, speaker = 0, SILENCE
     while second < num_frames:
-        shares = np.where(np.arange(4) == turn, 0, TWIN_TURNS)
-        turn = int(rng.choice(4, p=shares / shares.sum()))
+        probabilities = np.where(np.arange(4) == speaker, 0, TWIN_PROBABILITIES)
+        speaker = int(rng.choice(4, p=probabilities / probabilities.sum()))
         duration = int(rng.integers(1, 3))
-        if turn != NOBODY:
-            flags[turn, second:second + duration] = True
+        if speaker != SILENCE:
+            flags[speaker, second:second + duration] = True
         second += duration
     instances = [int(rng.integers(SOUND_POOL[split]))] * 2 + [int(rng.integers(SOUND_POOL[split]))]
-    sounds = [
-        SceneSound(item.category, instance, float(rng.uniform(-25, -21)), sounding, True, pitch, number)
+    sources = [
+        SoundSource(item.category, instance, float(rng.uniform(-25, -21)), sounding, True, pitch, number)
         for number, (item, instance, sounding, pitch) in enumerate(zip(objects, instances, flags, TWIN_PITCHES))
         if sounding.any()
     ]
     order = rng.permutation(3)
-    for sound in sounds:
-        sound.emitter = int(np.flatnonzero(order == sound.emitter)[0])
-    return Scene(split, [objects[i] for i in order], sounds)
+    for source in sources:
+        source.emitter = int(np.flatnonzero(order == source.emitter)[0])
+    return Scene(split, [objects[i] for i in order], sources)
 
 
 def _interrupted(rng: np.random.Generator, num_frames: int) -> np.ndarray:
-    """Flags of a source that sounds throughout, but for a pause of one second in one clip of five."""
+    """Flags of a source that sounds throughout, except for a pause of one second in one clip of five."""
     flags = np.ones(num_frames, bool)
     if rng.random() < 0.2:
         flags[rng.integers(1, num_frames)] = False
@@ -157,28 +157,28 @@ def _interrupted(rng: np.random.Generator, num_frames: int) -> np.ndarray:
 
 
 def _changing(rng: np.random.Generator, num_frames: int, visible: list, absent: list) -> dict:
-    """Flags per category of a clip cut into one to three spells (per 5 s), each with its own set of sources."""
-    spells = int(rng.choice([1, 2, 3], p=[0.1, 0.5, 0.4])) * max(1, num_frames // 5)
-    cuts = np.sort(rng.permutation(np.arange(1, num_frames))[:spells - 1])
+    """Flags per category of a clip cut into one to three segments (per 5 s), each with its own set of sources."""
+    segments = int(rng.choice([1, 2, 3], p=[0.1, 0.5, 0.4])) * max(1, num_frames // 5)
+    cuts = np.sort(rng.permutation(np.arange(1, num_frames))[:segments - 1])
     timeline = {name: np.zeros(num_frames, bool) for name in [*visible, *absent]}
     chosen = None
     for start, stop in zip([0, *cuts], [*cuts, num_frames], strict=True):
         previous, first = chosen, chosen is None
         while chosen == previous:
             others = rng.permutation(visible[1:] if first else visible).tolist()
-            two = len(visible) > 2 and rng.random() < 0.3
-            chosen = {visible[0], *others[:two]} if first else set(others[:1 + two])
-            if not first and rng.random() < 0.1:  # Now and then nothing visible sounds.
+            count = 2 if len(visible) > 2 and rng.random() < 0.3 else 1
+            chosen = {visible[0], *others[:count - 1]} if first else set(others[:count])
+            if not first and rng.random() < 0.1:  # In some segments no visible object sounds.
                 chosen = set()
-        off_screen = rng.random() < (0.2 if chosen else 0.5)
-        for name in [*chosen, *rng.permutation(absent)[:off_screen]]:
+        num_off_screen = 1 if rng.random() < (0.2 if chosen else 0.5) else 0
+        for name in [*chosen, *rng.permutation(absent)[:num_off_screen]]:
             timeline[name][start:stop] = True
     return timeline
 
 
 def place_objects(rng: np.random.Generator, split: str, num_frames: int, categories: list,
                   diameters: np.ndarray | None = None) -> list[SceneObject]:
-    """Give objects sizes and smooth paths inside the picture; of many draws, keep the one that overlaps least."""
+    """Give objects sizes and smooth paths inside the frame; of many draws, keep the one with the least overlap."""
     n, draws = len(categories), 40
     if diameters is None:
         diameters = rng.uniform(0.25, 0.49 if n < 4 else 0.4, n)
@@ -190,22 +190,22 @@ def place_objects(rng: np.random.Generator, split: str, num_frames: int, categor
     paths = middle + velocity * time + bend * (np.cos(np.pi * time) - 0.5)
     paths = np.clip(paths, 0.9 * radii, 1 - 0.9 * radii)  # (draws, n, T, 2)
     distance = np.linalg.norm(paths[:, :, None] - paths[:, None], axis=-1)  # (draws, n, n, T)
-    # In some scenes objects may come close enough to cover each other in part.
+    # In some scenes objects may partly cover each other.
     wanted = (radii + radii[:, 0]) * rng.choice([0.7, 0.95], p=[0.4, 0.6])
     lacking = np.clip(wanted - distance, 0, None).max(-1).sum((1, 2))
     paths = paths[np.argmin(lacking)]
     objects = []
     for name, diameter, path in zip(categories, diameters, paths, strict=True):
-        turn, tilt = OBJECTS[name].rotation, rng.uniform(-25, 25)
+        rotation, tilt = OBJECTS[name].rotation, rng.uniform(-25, 25)
         grow = rng.uniform(-0.08, 0.08)
         objects.append(
             SceneObject(name, int(rng.integers(OBJECT_POOL[split])), float(diameter), path,
-                        rng.uniform(-turn, turn) + tilt * time[:, 0], 1 + 2 * grow * time[:, 0]))
+                        rng.uniform(-rotation, rotation) + tilt * time[:, 0], 1 + 2 * grow * time[:, 0]))
     return objects
 
 
 def describe_scene(scene: Scene) -> dict:
-    """What the manifest keeps of a scene: instances, and the seconds in which each source sounds."""
+    """Describe a scene for the manifest: instances, and the seconds in which each source sounds."""
     sounds = [dict(asdict(source), sounding=source.sounding.astype(int).tolist(), level=round(source.level, 2))
-              for source in scene.sounds]
+              for source in scene.sources]
     return dict(objects=[dict(category=o.category, instance=o.instance) for o in scene.objects], sounds=sounds)

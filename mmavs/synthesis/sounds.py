@@ -1,11 +1,11 @@
-"""Synthesised timbres, one family per category; each is present throughout every second in which it sounds."""
+"""Synthesize the audio of objects: one family of timbres per category, without pauses within a second."""
 from fractions import Fraction
 from math import ceil
 
 import numpy as np
 from scipy.signal import resample_poly
 
-SAMPLE_RATE = 16000
+from mmavs.audio.log_mel import SAMPLE_RATE
 
 
 def _repeat(grain: np.ndarray, rate: float, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -33,7 +33,7 @@ def _phase(frequency: np.ndarray) -> np.ndarray:
 
 
 def _bell(length: int, instance: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
-    """Struck bell: inharmonic partials that die away, four to six strikes a second."""
+    """Struck bell: decaying inharmonic partials, four to six strikes a second."""
     pitch, rate, decay = instance.uniform(520, 820), instance.uniform(4, 6), instance.uniform(0.2, 0.35)
     ratios = np.array([1, 2, 2.76, 4.07, 5.4]) * instance.uniform(0.99, 1.01, 5)
     strengths = np.array([0.7, 0.8, 1, 0.7, 0.4]) * instance.uniform(0.7, 1.2, 5)
@@ -114,14 +114,14 @@ SOUNDS = dict(bell=_bell, drum=_drum, cymbal=_cymbal, bird=_bird, gear=_gear, ho
 
 def synthesize_sound(category: str, seconds: int, instance: np.random.Generator, rng: np.random.Generator,
                      pitch: float = 1.0) -> np.ndarray:
-    """Synthesise one sound source that sounds without a pause.
+    """Synthesize a sound source without pauses.
 
     Args:
         category: A key of ``SOUNDS``.
         seconds: Duration.
-        instance: Source of the instance's parameters (pitch, rate, ...).
-        rng: Source of what differs from one performance to the next (phase, noise).
-        pitch: Factor on all frequencies and rates, as of a tape that is played slower or faster.
+        instance: Random stream of the instance's parameters (pitch, rate, ...).
+        rng: Random stream of the parameters that vary between clips (phase, noise).
+        pitch: Factor on all frequencies and rates, as for a tape at another speed.
 
     Returns:
         (seconds * 16000,) float32 of RMS 1.

@@ -1,4 +1,4 @@
-"""Write a whole data set of synthetic clips, or find that it is already there."""
+"""Write datasets of synthetic clips; a dataset that is up to date is not written again."""
 import hashlib
 import json
 import shutil
@@ -9,40 +9,40 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.utils import ProgressBar
 
 from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
+from mmavs.utils.progress import track_progress
 
 from .clip import SyntheticClip
 from .composition import Pair, compose_clip, compose_still, read_classes, read_pairs
-from .layouts import FOLDERS, write_avss, write_metadata, write_ms3, write_s4
+from .layouts import DIRECTORIES, write_avss, write_metadata, write_ms3, write_s4
 from .rendering import render_frames, render_scene
 from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, sample_twins, scene_stream
 from .stills import make_still
 from .vpo_layouts import write_cavp, write_clean, write_vpo_metadata
 
-#: To be raised when the same arguments give other files than before.
+#: To be increased when the same arguments give other files than before: users' datasets are then written again.
 VERSION = 7
 MANIFEST = 'synthesis.json'
-# The place of a subset in this list is part of its random streams.
+# The position of a subset in this list is part of its random streams.
 SUBSETS = ('s4', 'ms3', 'avss', *VPO_SUBSETS, 'twins')
-#: AVSS: clip i of a split is of this kind, by turns.
+#: AVSS: parts of the clips of a split, in turn.
 AVSS_LABELS = ('v1s', 'v1m', 'v2')
-#: VPO-MSMI: clip i of a split is of this subset, by turns; those of VPO-MS have the column multi_instance 0.
-MSMI_TURNS = ('vpo-msmi', 'vpo-msmi', 'vpo-ms')
+#: VPO-MSMI: kinds of the clips of a split, in turn; the column multi_instance is 0 for those of VPO-MS.
+MSMI_CYCLE = ('vpo-msmi', 'vpo-msmi', 'vpo-ms')
 #: Mask values of the categories in the layout 'cavp': anything but the class indices.
 CATEGORY_IDS = tuple(10 * index for index in range(len(CATEGORIES) + 1))
 
 
 def make_clip(subset: str, split: str, index: int, seed: int, size: int) -> SyntheticClip:
-    """Make procedural clip ``index`` of a split; it does not depend on how many clips there are.
+    """Make procedural clip ``index`` of a split; it does not depend on the number of clips.
 
     Args:
-        subset: 's4' (one source), 'ms3' (several), 'avss' (by turns v1s, v1m and v2 with ten frames), 'twins' (the same
+        subset: 's4' (one source), 'ms3' (several), 'avss' (v1s, v1m and v2 with ten frames in turn), 'twins' (the same
             object twice; see ``sample_twins``), or 'vpo-ss', 'vpo-ms', 'vpo-msmi' (one frame; see ``make_still``).
         split: 'train', 'val' or 'test'.
         index: Number of the clip in its split.
-        seed: Seed of the data set.
+        seed: Seed of the dataset.
         size: Side of the frames in pixels.
     """
     name = f'{split}_{index:05d}'
@@ -55,29 +55,29 @@ def make_clip(subset: str, split: str, index: int, seed: int, size: int) -> Synt
 
 
 def _vpo_type(subset: str, index: int) -> str:
-    """The subset of VPO whose kind clip ``index`` is of."""
-    return MSMI_TURNS[index % 3] if subset == 'vpo-msmi' else subset
+    """The kind of clip ``index`` of a subset of VPO."""
+    return MSMI_CYCLE[index % 3] if subset == 'vpo-msmi' else subset
 
 
 def visible_objects(subset: str, split: str, index: int, seed: int, size: int) -> np.ndarray:
-    """What is seen at each pixel of the clip that :func:`make_clip` makes of these arguments, sounding or not.
+    """Render the visible objects, sounding or not, of the clip that :func:`make_clip` makes of these arguments.
 
     Returns:
-        (T, size, size) uint8: a number from 1 for each object, 0 for the background.
+        (T, size, size) uint8: number of the visible object from 1, 0 for the background.
     """
     scene, rng = _sample(subset, split, index, seed)
     return render_frames(scene, seed, rng, size)[1]
 
 
 def _sample(subset: str, split: str, index: int, seed: int) -> tuple[Scene, np.random.Generator]:
-    """The scene of a clip, and the stream that goes on to draw it."""
+    """Sample the scene of a clip; the returned random stream continues with its rendering."""
     rng = scene_stream(seed, SUBSETS.index(subset), split, index)
     if subset == 'twins':
         return sample_twins(rng, split, 5, CATEGORIES[index % len(CATEGORIES)]), rng
     label = AVSS_LABELS[index % 3] if subset == 'avss' else None
-    turn = index // 3 if label else index
+    number = index // 3 if label else index
     scene = sample_scene(rng, split, 10 if label == 'v2' else 5, subset == 's4' or label == 'v1s',
-                         CATEGORIES[turn % len(CATEGORIES)])
+                         CATEGORIES[number % len(CATEGORIES)])
     return scene, rng
 
 
@@ -86,21 +86,21 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
     """Write procedural clips in the layout of a subset of AVSBench or VPO.
 
     Args:
-        out: Data root; the subset gets AVSBench's folder name under it, those of VPO their own name.
+        out: Directory for the data root, which is named as in AVSBench, for VPO after the subset.
         subset: 's4', 'ms3', 'avss', 'twins', 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
         num_train: Clips of the training split.
-        num_val: Clips of the validation split, which VPO counts as test.
+        num_val: Clips of the validation split, which is test in VPO.
         num_test: Clips of the test split.
-        seed: Not negative; the same arguments give the same files.
+        seed: Seed, not negative; the same arguments give the same files.
         size: Side of the frames in pixels.
-        workers: Processes.
+        workers: Number of processes.
         layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
 
     Returns:
-        Folder of the subset, a data root.
+        Data root of the subset.
 
     Raises:
-        FileExistsError: The folder holds files that this function did not write.
+        FileExistsError: The data root holds files that this function did not write.
         ValueError: An argument is out of range.
     """
     counts = (num_train, num_val, num_test)
@@ -114,37 +114,38 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
 
 def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str | Path, num_frames: int | None = None,
                   seed: int = 0, size: int = 224, workers: int = 1, layout: str | None = None) -> Path:
-    """Write clips composed of pictures and recordings in the layout of MS3, AVSS, VPO-SS or VPO-MS.
+    """Write clips composed of images and recordings in the layout of MS3, AVSS, VPO-SS or VPO-MS.
 
-    VPO has a recording for each class that sounds: pairs in which nothing visible sounds, or with another number of
-    recordings than of targets, are left out, and from VPO-SS those with several targets.
+    VPO has a recording for each sounding class. Pairs without targets or with another number of recordings than of
+    targets are left out, and from VPO-SS those with several targets.
 
     Args:
-        out: Data root; the subset gets AVSBench's folder name under it, those of VPO their own name.
+        out: Directory for the data root, which is named as in AVSBench, for VPO after the subset.
         subset: 'ms3' (binary masks), 'avss' (class indices), 'vpo-ss' or 'vpo-ms' (one frame).
         pairs: CSV file, see ``read_pairs``.
         classes: CSV file, see ``read_classes``.
-        num_frames: 5 (the default), or 10 for 'avss' (part v2 instead of v1m): what the layouts have. 1 for VPO.
-        seed: Not negative; the same arguments and files give the same files.
-        size: Side of the frames in pixels; for VPO the longest side, larger pictures are shrunk to it.
-        workers: Processes.
-        layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
+        num_frames: Frames of a clip in the layout: 5 (the default), or 10 for 'avss' (part v2 instead of v1m); 1 for
+            VPO.
+        seed: Seed, not negative; the same arguments and inputs give the same files.
+        size: Side of the frames in pixels; for VPO the longest side, to which larger images are shrunk.
+        workers: See :func:`synthesize_clips`.
+        layout: See :func:`synthesize_clips`.
 
     Returns:
-        Folder of the subset, a data root.
+        Data root of the subset.
 
     Raises:
-        FileExistsError: The folder holds files that this function did not write.
-        FileNotFoundError: A picture, mask or recording is missing.
-        ValueError: A CSV file or an argument is wrong, or a file does not fit the others.
+        FileExistsError: The data root holds files that this function did not write.
+        FileNotFoundError: An image, mask or recording is missing.
+        ValueError: A CSV file or an argument is invalid, or a file is inconsistent with the others.
     """
     if subset == 's4':
         raise ValueError("subset is 's4', expected 'ms3' or 'avss': composed clips may have several sources, or none")
     if subset == 'twins':
-        raise ValueError("subset is 'twins', expected 'ms3' or 'avss': twins are drawn, not composed")
+        raise ValueError("subset is 'twins', expected 'ms3' or 'avss': twins are procedural, not composed")
     if subset == 'vpo-msmi':
-        raise ValueError("subset is 'vpo-msmi', expected 'vpo-ss' or 'vpo-ms': masks of classes do not tell the "
-                         'instances of a class apart')
+        raise ValueError("subset is 'vpo-msmi', expected 'vpo-ss' or 'vpo-ms': masks of classes do not "
+                         'distinguish the instances of a class')
     expected = (1, ) if subset in VPO_SUBSETS else (5, 10) if subset == 'avss' else (5, )
     num_frames = expected[0] if num_frames is None else num_frames
     if num_frames not in expected:
@@ -161,12 +162,12 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
 
 
 def _pairs_of_vpo(pairs: list[Pair], subset: str, path: str | Path) -> list[Pair]:
-    """The pairs that have a recording for each target, of which VPO-SS has one."""
-    most = 1 if subset == 'vpo-ss' else len(pairs)
-    chosen = [pair for pair in pairs if 1 <= len(pair.targets) == len(pair.sounds) <= most]
+    """Select the pairs that have a recording for each target; VPO-SS has one target."""
+    max_targets = 1 if subset == 'vpo-ss' else len(pairs)
+    chosen = [pair for pair in pairs if 1 <= len(pair.targets) == len(pair.sounds) <= max_targets]
     if not chosen:
         raise ValueError(f'{path}: none of the {len(pairs)} pairs has a recording for each of its targets'
-                         + (', one in VPO-SS' if most == 1 else ''))
+                         + (', one in VPO-SS' if max_targets == 1 else ''))
     return chosen
 
 
@@ -185,29 +186,29 @@ def _compose_job(job: Pair, subset: str, classes: dict, seed: int, size: int,
     return compose_clip(job, classes, seed, size, num_frames), 'v1m' if num_frames == 5 else 'v2'
 
 
-def _write_job(number: int, job: object, make: Callable, folder: Path, subset: str, layout: str | None,
+def _write_job(number: int, job: object, make: Callable, directory: Path, subset: str, layout: str | None,
                classes: list[str], category_ids: Sequence[int]) -> tuple[list[dict], dict]:
-    """Make a clip and write it; its metadata rows and its entry in the manifest."""
+    """Make a clip and write it; return its metadata rows and its entry in the manifest."""
     cv2.setNumThreads(1)
     clip, label = make(job)
     if subset == 's4':
-        rows = [write_s4(folder, clip)]
+        rows = [write_s4(directory, clip)]
     elif subset == 'ms3':
-        rows = [write_ms3(folder, clip)]
+        rows = [write_ms3(directory, clip)]
     elif subset in ('avss', 'twins'):
-        rows = [write_avss(folder, clip, label, len(classes))]
+        rows = [write_avss(directory, clip, label, len(classes))]
     elif layout == 'cavp':
-        rows = write_cavp(folder, clip, number, subset, label, category_ids, classes)
+        rows = write_cavp(directory, clip, number, subset, label, category_ids, classes)
     else:
-        rows = write_clean(folder, clip, subset, classes)
+        rows = write_clean(directory, clip, subset, classes)
     return rows, dict(name=clip.name, split=clip.split, **clip.description)
 
 
 def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, make: Callable, classes: Iterable[str],
                    category_ids: Sequence[int], workers: int, layout: str | None) -> Path:
-    """Write one clip per job into a folder that appears under its name once it is complete.
+    """Write one clip per job into a directory, which gets its name when it is complete.
 
-    A folder whose manifest tells of the same arguments is left as it is, one that tells of others is replaced.
+    A directory whose manifest holds the same arguments is left as it is; one with other arguments is replaced.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset is {subset!r}, expected one of {', '.join(SUBSETS)}")
@@ -216,63 +217,61 @@ def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, ma
             raise ValueError(f'{name} is {arguments[name]}, expected at least {least}')
     if subset in VPO_SUBSETS:
         arguments['layout'] = layout = layout or 'cavp'
-        folder = Path(out) / (subset if layout == 'cavp' else f'{subset}_{layout}')
+        directory = Path(out) / (subset if layout == 'cavp' else f'{subset}_{layout}')
     else:
-        folder = Path(out) / FOLDERS[subset]
+        directory = Path(out) / DIRECTORIES[subset]
     if layout not in (('cavp', 'clean') if subset in VPO_SUBSETS else (None, )):
         raise ValueError(f"layout is {layout!r}, expected 'cavp' or 'clean' for VPO, none for the subsets of AVSBench")
     classes = ['background', *classes]
     arguments = json.loads(json.dumps(dict(version=VERSION, subset=subset, **arguments)))
-    if _is_current(folder, arguments):
-        return folder
-    partial_folder = folder.with_name(f'.{folder.name}.partial')
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir(parents=True)
-    write = partial(_write_job, make=make, folder=partial_folder, subset=subset, layout=layout, classes=classes,
+    if _is_current(directory, arguments):
+        return directory
+    unfinished = directory.with_name(f'.{directory.name}.partial')
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write = partial(_write_job, make=make, directory=unfinished, subset=subset, layout=layout, classes=classes,
                     category_ids=category_ids)
     numbers = range(1, len(jobs) + 1)
-    results, progress = [], ProgressBar(len(jobs))
     with ProcessPoolExecutor(workers) as pool:
-        for result in pool.map(write, numbers, jobs, chunksize=8) if workers > 1 else map(write, numbers, jobs):
-            results.append(result)
-            progress.update()
-    print()  # ends the progress bar's line
+        writing = pool.map(write, numbers, jobs, chunksize=8) if workers > 1 else map(write, numbers, jobs)
+        results = list(track_progress(writing, f'{subset} clips', len(jobs)))
     rows = [row for rows, _ in results for row in rows]
     if subset in VPO_SUBSETS:
-        write_vpo_metadata(partial_folder, subset, layout, rows)
+        write_vpo_metadata(unfinished, subset, layout, rows)
     else:
-        write_metadata(partial_folder, subset, rows, classes)
-    manifest = dict(arguments=arguments, num_files=_count_files(partial_folder) + 1, classes=classes,
+        write_metadata(unfinished, subset, rows, classes)
+    manifest = dict(arguments=arguments, num_files=_count_files(unfinished) + 1, classes=classes,
                     clips=[description for _, description in results])
-    (partial_folder / MANIFEST).write_text(json.dumps(manifest))
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial_folder.rename(folder)
-    return folder
+    (unfinished / MANIFEST).write_text(json.dumps(manifest))
+    if directory.exists():
+        shutil.rmtree(directory)
+    unfinished.rename(directory)
+    return directory
 
 
-def _is_current(folder: Path, arguments: dict) -> bool:
-    """Whether the folder holds the data set of these arguments; an error if it holds anything foreign."""
-    if not folder.exists() or not any(folder.iterdir()):
+def _is_current(directory: Path, arguments: dict) -> bool:
+    """Check if the directory holds the dataset of these arguments; an error if it holds any other file."""
+    if not directory.exists() or not any(directory.iterdir()):
         return False
-    manifest = folder / MANIFEST
+    manifest = directory / MANIFEST
     if not manifest.is_file():
-        raise FileExistsError(f'{folder} is not empty and has no {MANIFEST}, so it was not written by this tool and is '
-                              'left alone. Choose another folder or move it away.')
+        raise FileExistsError(f'{directory} is not empty and has no {MANIFEST}: it was not written by this tool and is '
+                              'not changed. Choose another directory or move it away.')
     found = json.loads(manifest.read_text())
-    num_files = _count_files(folder)
+    num_files = _count_files(directory)
     if num_files > found['num_files']:
-        raise FileExistsError(f"{folder} has {num_files} files, but this tool wrote only {found['num_files']} of them. "
-                              'It is left alone. Choose another folder or move it away.')
+        raise FileExistsError(f"{directory} has {num_files} files, but this tool wrote only {found['num_files']} of "
+                              'them. It is not changed. Choose another directory or move it away.')
     return found['arguments'] == arguments and num_files == found['num_files']
 
 
-def _count_files(folder: Path) -> int:
-    return sum(path.is_file() for path in folder.rglob('*'))
+def _count_files(directory: Path) -> int:
+    return sum(path.is_file() for path in directory.rglob('*'))
 
 
 def _fingerprint(pairs: list[Pair]) -> str:
     """Digest of the pairs and of the sizes and times of their files."""
+    # The repr of a pair holds the names of its fields: renaming a field makes users' datasets be written again.
     digest = hashlib.sha256()
     for pair in pairs:
         stats = [path.stat() for path in (pair.image, pair.mask, *pair.sounds)]

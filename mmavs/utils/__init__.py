@@ -1,1 +1,1 @@
-
+"""Shared by all rooms: configs, model zoo, files, random numbers, errors."""

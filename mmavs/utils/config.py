@@ -1,4 +1,4 @@
-"""Reading configs, with mistakes found before anything is built."""
+"""Read configs, and find mistakes in them before anything is built."""
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
@@ -18,7 +18,7 @@ from .zoo import config_path
 CHECKED_PACKAGES = ('mmavs.', 'mmcv.transforms.', 'mmengine.', 'mmpretrain.', 'mmseg.', 'torch.optim.')
 # Keys that are read before the constructor is called: two by the constructor of the optimizer, one of schedulers.
 CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
-# What the runner reads of a data loader beside the arguments of torch's DataLoader.
+# Keys of a data loader that the runner reads beside the arguments of torch's DataLoader.
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATALOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
 RUNNER_KEYS = (
@@ -29,7 +29,7 @@ RUNNER_KEYS = (
 
 
 class ConfigError(ValueError):
-    """A config that cannot be read or names what does not exist; the message names the file and the key."""
+    """Config that cannot be read, or has unknown components or keys; the message names the file and the key."""
 
 
 def load_config(filename: str, options: dict | None = None) -> Config:
@@ -40,8 +40,8 @@ def load_config(filename: str, options: dict | None = None) -> Config:
         options: Values that replace those of the file, keyed by dotted names ('train_cfg.max_iters').
 
     Raises:
-        ConfigError: There is no such model, the file or one of its ``_base_`` files is missing or is not valid Python,
-            or :func:`check_config` finds a mistake.
+        ConfigError: The model is not in the zoo, the file or one of its ``_base_`` files is missing or is not valid
+            Python, or :func:`check_config` finds a mistake.
     """
     try:
         filename = config_path(filename)
@@ -70,7 +70,7 @@ def _renamed_base(error: Exception) -> str:
 
 
 def check_config(config: Config) -> Iterator[str]:
-    """Mistakes in a config, one message each: unknown components, arguments they do not take, misspelt sections."""
+    """Yield a message for each mistake in a config: unknown components, unknown arguments, misspelt sections."""
     for key, value in config.items():
         if key not in RUNNER_KEYS:
             for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85):
@@ -110,7 +110,7 @@ def _check_arguments(component: Any, node: dict, path: str) -> Iterator[str]:
 
 
 def _parameters(component: Any) -> set[str] | None:
-    """The arguments of a constructor and, as far as it passes on ``**kwargs``, of those it inherits; None: any."""
+    """List the arguments of a constructor and, if it takes ``**kwargs``, of those it inherits; None if it takes any."""
     if not inspect.isclass(component):
         constructors = [component]
     else:
@@ -132,7 +132,7 @@ def _suggest(name: str, known: Iterable[str]) -> str:
 
 @cache
 def _registries() -> list[Registry]:
-    """MMEngine's root registries, through which those of mmavs, mmseg and mmpretrain are reached."""
+    """List MMEngine's root registries, through which those of mmavs, mmseg and mmpretrain are found."""
     return [value for value in vars(root).values() if isinstance(value, Registry)]
 
 
@@ -146,7 +146,7 @@ def _find_component(name: str) -> Any:
 
 
 def _known_names() -> list[str]:
-    """What configs of mmavs name without a prefix."""
+    """List the names that configs of mmavs may use without a prefix."""
     names = set()
     for registry in _registries():
         with registry.switch_scope_and_registry(None) as scoped:
@@ -154,17 +154,23 @@ def _known_names() -> list[str]:
     return sorted(names)
 
 
-def dataset_key(config: Config, split: str) -> str:
-    """Dotted name of the data set of clips of a data loader, inside its wrappers: 'train_dataloader.dataset'."""
-    key, dataset = f'{split}_dataloader.dataset', config[f'{split}_dataloader'].dataset
-    while 'pipeline' not in dataset and 'dataset' in dataset:
-        key, dataset = f'{key}.dataset', dataset.dataset
-    return key
+def find_clip_dataset(config: Config, split: str) -> tuple[str, Mapping]:
+    """Find the config of the clip dataset of a data loader inside its wrappers.
 
+    Args:
+        config: The config.
+        split: 'train', 'val' or 'test'.
 
-def _dataset(config: Config, split: str) -> Mapping:
-    """Config of the data set of clips inside its wrappers, empty where there is none."""
-    dataset = (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset and ('dataset' in dataset or dataset.get('datasets')):
-        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
-    return dataset
+    Returns:
+        Its dotted name, such as 'train_dataloader.dataset', and its config; the config is empty without such a data
+        loader. Of several concatenated datasets the first.
+    """
+    key, dataset = f'{split}_dataloader.dataset', (config.get(f'{split}_dataloader') or {}).get('dataset') or {}
+    while 'pipeline' not in dataset:
+        if 'dataset' in dataset:
+            key, dataset = f'{key}.dataset', dataset['dataset']
+        elif dataset.get('datasets'):
+            key, dataset = f'{key}.datasets.0', dataset['datasets'][0]
+        else:
+            break
+    return key, dataset

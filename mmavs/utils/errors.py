@@ -1,52 +1,69 @@
-"""A mistake of the user ends in one line, a mistake of the program in a traceback."""
+"""Print user errors as one line; let programming errors raise a traceback."""
+import functools
 import pickle
-import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch.utils.data import get_worker_info
+
 PACKAGE = str(Path(__file__).parents[1])
-# What mmavs raises, with a message for the user, where data and configs enter.
-MISTAKES = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingError)
-# A file name and its line of code in a traceback; how the message behind a traceback begins.
-FRAME = re.compile(r'^\s*File "(.+)", line \d+, in .+\n\s*(.*)', re.MULTILINE)
-LAST = re.compile(r'^[\w.]+: ', re.MULTILINE)
+# Classes of the errors that mmavs raises, with a message for the user, where data and configs enter.
+USER_ERRORS = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingError)
+
+
+class DataError(ValueError):
+    """User error in a worker of a data loader, for example a damaged file; carries the message of the original error.
+
+    PyTorch raises it again in the main process from its class and its formatted traceback only. The traceback ends with
+    the class and the message, of which the message is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f'{__name__}.{type(self).__qualname__}: ')[2].rstrip())
 
 
 @contextmanager
 def cli_errors() -> Iterator[None]:
-    """Exit with ``error: MESSAGE`` for a mistake (one of ``MISTAKES``) that mmavs itself raised.
+    """Exit with ``error: MESSAGE`` for a user error, see :func:`user_message`; other errors keep their traceback.
 
-    Its messages name the file, key or library, what was found and what is expected; the traceback would bury them,
-    above all that of a worker of a data loader. So do the system's messages about files. All other errors keep their
-    traceback.
+    The messages name the file, key or library, what was found and what is expected; a traceback would bury them.
     """
     try:
         yield
-    except MISTAKES as error:
-        message = _message(error)
+    except USER_ERRORS as error:
+        message = user_message(error)
         if message is None:
             raise
         sys.exit(f'error: {message}')
 
 
-def _message(error: Exception) -> str | None:
-    """What mmavs has to say about a mistake, None for errors that it did not raise."""
-    text = str(error)
-    if not re.match(r'Caught \w+ in \w+ worker process', text):
-        innermost = traceback.extract_tb(error.__traceback__)[-1]
-        ours = _is_raised_by_us(innermost.filename, innermost.line)
-        # The system's own messages (no permission, disk full) name the file.
-        return text if ours or getattr(error, 'filename', None) else None
-    # The data loader passes on the traceback of its worker as a text.
-    frames = list(FRAME.finditer(text))
-    last = LAST.search(text, frames[-1].end()) if frames else None
-    if last and _is_raised_by_us(frames[-1][1], frames[-1][2]):
-        return text[last.end():].strip()
-    return None
+def worker_errors(load: Callable) -> Callable:
+    """Decorate a function that loads a clip: user errors leave a worker of a data loader as a :class:`DataError`."""
+
+    @functools.wraps(load)
+    def load_in_worker(*args, **kwargs):
+        try:
+            return load(*args, **kwargs)
+        except USER_ERRORS as error:
+            message = user_message(error)
+            if get_worker_info() is None or message is None or isinstance(error, DataError):
+                raise
+            raise DataError(message) from error
+
+    return load_in_worker
 
 
-def _is_raised_by_us(filename: str, line: str) -> bool:
-    return filename.startswith(PACKAGE) and line.startswith('raise ')
+def user_message(error: Exception) -> str | None:
+    """Return the message of a user error, None for an error of the program.
+
+    User errors are those that a ``raise`` statement of mmavs raised, and the system's errors about a file (no
+    permission, disk full), whose messages name it.
+    """
+    if isinstance(error, DataError) or getattr(error, 'filename', None):
+        return str(error)
+    innermost = traceback.extract_tb(error.__traceback__)[-1]
+    is_ours = innermost.filename.startswith(PACKAGE) and innermost.line.startswith('raise ')
+    return str(error) if is_ours else None

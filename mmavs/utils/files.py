@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are complete."""
+"""Write files atomically."""
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ PARTIAL = '.partial'
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file so that under its name lies the old content or the new one at any moment.
+    """Write a file atomically: readers see either the old or the new content.
 
     Yields:
-        Where to write: beside ``path``, whose folder is made. What is there moves to ``path`` at the end, unless an
-        error came.
+        Path to write to, beside ``path``, whose directory is made. The file moves to ``path`` at the end, unless an
+        error is raised.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

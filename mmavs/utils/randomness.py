@@ -1,4 +1,4 @@
-"""Random streams that depend on what is computed, not on which process computes it or when it was started."""
+"""Random numbers that do not depend on the process that draws them, nor on earlier draws."""
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ import torch
 
 
 def derive_seed(*keys: int) -> int:
-    """A seed in [0, 2**32) from non-negative integers; other keys, or another order, give an unrelated one."""
+    """Derive a seed in [0, 2**32) from non-negative integers; other keys, or another order, give an unrelated seed."""
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Seed Python, NumPy and PyTorch (CPU) within the block and put their states back after it; None does nothing."""
+    """Seed Python, NumPy and PyTorch (CPU) within the block and restore their states after it; None does nothing."""
     if seed is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Read tensors out of pickles that came from elsewhere, without executing anything in them."""
+"""Read tensors from untrusted pickles without executing anything in them."""
 import collections
 import io
 import pickle
@@ -24,8 +24,8 @@ def load_tensor(path: str | Path) -> torch.Tensor:
     """Read the tensor (or numpy array) that a pickle file holds.
 
     Reads plain pickles of tensors, parameters and arrays, such as the ``audio_log_mel/*.pkl`` of AVSBench, and files
-    of ``torch.save``, old and new. Only the functions that rebuild tensors and arrays may be called by the file.
-    Tensors saved from a GPU arrive on the CPU, none requires a gradient.
+    of ``torch.save``, old and new. The file may only call the functions that rebuild tensors and arrays. Tensors saved
+    from a GPU are moved to the CPU, and none requires a gradient.
 
     Args:
         path: The file.
@@ -34,7 +34,7 @@ def load_tensor(path: str | Path) -> torch.Tensor:
         The tensor, on the CPU.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         pickle.UnpicklingError: The file asks for a global that is not needed to rebuild a tensor; it is not executed.
         ValueError: The file is truncated or damaged, or holds something other than a tensor or an array.
     """
@@ -59,7 +59,7 @@ def load_tensor(path: str | Path) -> torch.Tensor:
 
 
 class RefusedGlobalError(Exception):
-    """The name of a global that a pickle must not reach."""
+    """A pickle asks for a global that it must not reach; the message is the name of the global."""
 
 
 def _load_torch_save(data: bytes) -> Any:
@@ -75,12 +75,12 @@ def _load_torch_save(data: bytes) -> Any:
 
 
 def unpickle_tensors(data: bytes) -> Any:
-    """Plain pickle of tensors, arrays and built-in containers; a :class:`RefusedGlobalError` names anything else."""
+    """Read a plain pickle of tensors, arrays and built-in containers; :class:`RefusedGlobalError` names others."""
     return _TensorUnpickler(io.BytesIO(data)).load()
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
-    """What numpy's arrays need of ``_codecs.encode`` in old pickle protocols."""
+    """Stand in for ``_codecs.encode``, of which arrays in old pickle protocols need latin1 only."""
     if encoding != 'latin1':
         raise ValueError(f'encoding {encoding!r} in an array, expected latin1')
     return text.encode('latin1')

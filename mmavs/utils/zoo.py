@@ -1,4 +1,4 @@
-"""The model zoo: what ``model-index.yml`` and the metafiles that it imports say of each config."""
+"""Model zoo: entries of the configs in ``model-index.yml`` and the metafiles that it imports."""
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def zoo_root() -> Path:
-    """The folder of ``model-index.yml``, ``configs`` and ``tools``: the checkout, or ``.mim`` in an installed wheel.
+    """Find the directory of ``model-index.yml``, ``configs`` and ``tools``: the checkout, or ``.mim`` in a wheel.
 
     Raises:
-        FileNotFoundError: There is neither.
+        FileNotFoundError: The package has neither.
     """
     for root in (PACKAGE / '.mim', PACKAGE.parent):
         if (root / 'model-index.yml').is_file():
@@ -29,13 +29,13 @@ def zoo_root() -> Path:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """Numbers of the authors.
+    """Results that the authors published.
 
     Attributes:
-        dataset: Name of the data set, with its subset.
+        dataset: Name of the dataset, with its subset.
         metrics: Name -> value in percent.
-        protocol: How they are computed, 'avsbench' or 'dataset'.
-        source: Where they were published.
+        protocol: 'avsbench' or 'dataset'.
+        source: Publication.
     """
     dataset: str
     metrics: dict[str, float]
@@ -45,13 +45,13 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class PublishedWeights:
-    """A file of weights that somebody published.
+    """Published file of weights.
 
     Attributes:
-        where: Where it is, or that there is none.
-        file: Its name, None where that is not known.
-        sha256: What its publisher states, None where nothing is stated.
-        converter: The source that ``tools/model_converters/convert.py --from`` calls it, None for weights of mmavs.
+        where: Its location, or the statement that none is published.
+        file: Its name, None if unknown.
+        sha256: SHA-256 that the publisher states, None if not stated.
+        converter: Its source as ``tools/model_converters/convert.py --from`` names it, None for weights of mmavs.
     """
     where: str
     file: str | None = None
@@ -61,15 +61,15 @@ class PublishedWeights:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """An entry of the zoo.
+    """Entry of the zoo.
 
     Attributes:
         name: Name of the model, that of its config without suffix.
-        method: The collection that it belongs to.
-        config: The config file.
-        training_data: The data set of the config.
-        parameters: Number of parameters, None where the metafile does not say.
-        flops: FLOPs of a prediction of 5 frames, 2 for each multiply-add, None where the metafile does not say.
+        method: Its collection.
+        config: Config file.
+        training_data: Dataset of the config.
+        parameters: Number of parameters, None if the metafile does not state it.
+        flops: FLOPs of a prediction of 5 frames, 2 for each multiply-add, None if the metafile does not state them.
         results: Published numbers.
         weights: Published weights.
     """
@@ -85,10 +85,11 @@ class ModelInfo:
 
 @cache
 def read_zoo() -> dict[str, ModelInfo]:
-    """All models by name, in the order of ``model-index.yml``.
+    """Read all models by name, in the order of ``model-index.yml``.
 
     Raises:
-        ValueError: A metafile cannot be read, lacks a key, or names a model that there is already.
+        FileNotFoundError: The package was installed without the zoo.
+        ValueError: A metafile cannot be read, lacks a key, or repeats the name of a model.
     """
     root, models = zoo_root(), {}
     for metafile in read_yaml(root / 'model-index.yml')['Import']:
@@ -105,7 +106,7 @@ def read_zoo() -> dict[str, ModelInfo]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML file; a ValueError names it where it is none."""
+    """Read a YAML file; if that fails, a ValueError names it."""
     try:
         return yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, yaml.YAMLError) as error:
@@ -133,10 +134,10 @@ def _model_info(entry: Mapping, root: Path) -> ModelInfo:
 
 
 def find_model(name: str) -> ModelInfo:
-    """The entry of a model.
+    """Find the entry of a model.
 
     Raises:
-        ValueError: There is none of that name; close matches are listed.
+        ValueError: No model has this name; close matches are listed.
     """
     zoo, name = read_zoo(), current_name(name)
     if name not in zoo:
@@ -161,10 +162,10 @@ def current_name(config: str) -> str:
 
 
 def config_path(config: str) -> str:
-    """The file of a config that is named by its path or by the name of its model.
+    """Find the file of a config that is named by its path or by the name of its model.
 
     Raises:
-        ValueError: There is no such model.
+        ValueError: No model has this name.
     """
     config = current_name(config)
     path = Path(config)
@@ -172,6 +173,13 @@ def config_path(config: str) -> str:
 
 
 def stated_sha256(file: str | Path) -> set[str]:
-    """The SHA-256 that metafiles state for published files of this name, in lower case; empty where none does."""
-    weights = (x for info in read_zoo().values() for x in info.weights)
+    """List the SHA-256 that metafiles state for published files of this name, in lower case.
+
+    The set is empty if no metafile states one, or if the package was installed without the model zoo.
+    """
+    try:
+        zoo = read_zoo()
+    except FileNotFoundError:
+        return set()
+    weights = (x for info in zoo.values() for x in info.weights)
     return {x.sha256.lower() for x in weights if x.sha256 and x.file == Path(file).name}

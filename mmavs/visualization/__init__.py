@@ -1,4 +1,4 @@
-"""Pictures and videos of clips."""
+"""Figures and videos of clips."""
 from .avs_visualizer import AVSVisualizer
 from .figures import draw_contact_sheet, draw_video_stills
 from .overlay import overlay_masks

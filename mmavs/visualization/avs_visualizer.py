@@ -1,4 +1,4 @@
-"""The visualizer of clips."""
+"""Visualizer of clips."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from mmavs.audio.log_mel import log_mel_image
+from mmavs.audio.log_mel import SAMPLE_RATE, log_mel_image
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.registry import VISUALIZERS
 from mmavs.structures import AVSDataSample
@@ -19,25 +19,24 @@ from .figures import LOG_OFFSET, draw_contact_sheet, draw_video_stills
 from .overlay import UNLABELLED, overlay_masks
 from .video import play_stills, write_video
 
-SAMPLE_RATE = 16000
-PICTURE_SUFFIXES, VIDEO_SUFFIXES = ('.png', '.jpg', '.jpeg'), ('.mp4', )
+IMAGE_SUFFIXES, VIDEO_SUFFIXES = ('.png', '.jpg', '.jpeg'), ('.mp4', )
 
 
 @VISUALIZERS.register_module()
 class AVSVisualizer(Visualizer):
-    """Draw clips: contact sheets (PNG) and overlay videos with sound (MP4).
+    """Draw clips: contact sheets (PNG) and overlay videos with audio (MP4).
 
     Args:
         name: Name of the instance.
         vis_backends: Configs of the backends that record sheets and scalars.
-        save_dir: Folder of the backends.
+        save_dir: Directory of the backends.
         alpha: Opacity of the masks in [0, 1].
-        foreground_color: Colour [R, G, B] of the masks in data sets with one foreground class.
+        foreground_color: Color [R, G, B] of the masks in datasets with one foreground class.
         seconds_per_frame: Time between two frames of a clip.
-        fps: Pictures per second of the videos.
+        fps: Frames per second of the videos.
 
-    Class names and colours are those of the data set (``dataset_meta``, set by MMEngine's Runner), else of
-    AVSBench-semantic's colour map.
+    Class names and colors are those of the dataset (``dataset_meta``, set by MMEngine's Runner). Without a palette, the
+    color map of AVSBench-semantic is used.
     """
 
     def __init__(self,
@@ -63,16 +62,16 @@ class AVSVisualizer(Visualizer):
                        log_mel: np.ndarray | Tensor | None = None,
                        out_file: str | Path | None = None,
                        step: int = 0) -> None:
-        """Draw a clip with whatever masks its data sample holds (``gt_sem_seg``, ``pred_sem_seg``).
+        """Draw a clip with the masks of its data sample (``gt_sem_seg``, ``pred_sem_seg``).
 
-        Frames that do not exist (``valid``) are left out; frames without ground truth are shown without it.
+        Padding frames (not ``valid``) are left out; unlabelled frames are shown without ground truth.
 
         Args:
             name: Title, usually the clip id.
             frames: T frames (H, W, 3) uint8, RGB, of any size: masks are resized to it.
             data_sample: Annotations and predictions of the clip.
             waveform: (L,) float in [-1, 1] at 16 kHz, cut or padded with silence to the duration of the frames.
-            log_mel: VGGish examples (n, 1, 96, 64) of the sound, drawn where there is no waveform.
+            log_mel: VGGish examples (n, 1, 96, 64) of the audio, drawn if there is no waveform.
             out_file: A ``.png`` or ``.jpg`` file for the contact sheet, or an ``.mp4`` file for the video. None sends
                 the contact sheet to the backends.
             step: Step under which the backends record the sheet.
@@ -88,12 +87,12 @@ class AVSVisualizer(Visualizer):
             self.add_image(name.replace('/', '_'), sheet, step)
             return
         out_file = Path(out_file)
-        if out_file.suffix.lower() not in PICTURE_SUFFIXES:
+        if out_file.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(f'{out_file}: expected a file name that ends with '
-                             f'{", ".join(PICTURE_SUFFIXES + VIDEO_SUFFIXES)}')
+                             f'{", ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}')
         out_file.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(out_file), sheet[..., ::-1]):
-            raise OSError(f'{out_file}: the picture could not be written')
+            raise OSError(f'{out_file}: the image could not be written')
 
     def draw_contact_sheet(self,
                            title: str,
@@ -101,7 +100,7 @@ class AVSVisualizer(Visualizer):
                            data_sample: AVSDataSample,
                            waveform: np.ndarray | Tensor | None = None,
                            log_mel: np.ndarray | Tensor | None = None) -> np.ndarray:
-        """Frames, ground truth, prediction and spectrogram as one picture (height, width, 3) uint8, RGB.
+        """Draw frames, ground truth, prediction and spectrogram as one image (height, width, 3) uint8, RGB.
 
         Arguments as in :meth:`add_datasample`. With both masks, each prediction is captioned with the IoU of its
         foreground.
@@ -114,8 +113,8 @@ class AVSVisualizer(Visualizer):
             rows.append(('prediction', self._overlay(frames, pred)))
         captions = None if gt is None or pred is None else _iou_captions(pred, gt)
         seconds = len(frames) * self.seconds_per_frame
-        picture = _sound_picture(waveform, log_mel, seconds, len(frames))
-        return draw_contact_sheet(title, rows, picture, captions, self._legend(gt, pred), seconds)
+        spectrogram = _spectrogram(waveform, log_mel, seconds, len(frames))
+        return draw_contact_sheet(title, rows, spectrogram, captions, self._legend(gt, pred), seconds)
 
     @master_only
     def write_clip_video(self,
@@ -125,7 +124,7 @@ class AVSVisualizer(Visualizer):
                          data_sample: AVSDataSample,
                          waveform: np.ndarray | Tensor | None = None,
                          log_mel: np.ndarray | Tensor | None = None) -> None:
-        """Write the clip as MP4: ground truth and prediction side by side over the spectrogram, with the sound.
+        """Write the clip as MP4: ground truth and prediction side by side over the spectrogram, with the audio.
 
         Arguments as in :meth:`add_datasample`; every frame is held for ``seconds_per_frame``.
         """
@@ -133,19 +132,20 @@ class AVSVisualizer(Visualizer):
         panels = [(label, self._overlay(frames, masks))
                   for label, masks in (('ground truth', gt), ('prediction', pred)) if masks is not None]
         seconds = len(frames) * self.seconds_per_frame
-        picture = _sound_picture(waveform, log_mel, seconds, len(frames))
-        stills, box = draw_video_stills(title, panels or [('frame', frames)], picture, self._legend(gt, pred), seconds)
-        sound = None if waveform is None else _fit_waveform(waveform, seconds)
-        write_video(out_file, play_stills(stills, seconds, self.fps, box), self.fps, sound, SAMPLE_RATE)
+        spectrogram = _spectrogram(waveform, log_mel, seconds, len(frames))
+        stills, box = draw_video_stills(
+            title, panels or [('frame', frames)], spectrogram, self._legend(gt, pred), seconds)
+        audio = None if waveform is None else _fit_waveform(waveform, seconds)
+        write_video(out_file, play_stills(stills, seconds, self.fps, box), self.fps, audio, SAMPLE_RATE)
 
     @property
     def classes(self) -> Sequence[str]:
-        """Class names, background first; empty where the data set is unknown."""
+        """Class names, background first; empty if the dataset is unknown."""
         return (self.dataset_meta or {}).get('classes', ())
 
     @property
     def palette(self) -> Sequence[Sequence[int]]:
-        """Colour [R, G, B] of each class, background first."""
+        """Color [R, G, B] of each class, background first."""
         if len(self.classes) == 2:
             return ((0, 0, 0), self.foreground_color)
         return (self.dataset_meta or {}).get('palette') or voc_palette(UNLABELLED)
@@ -154,16 +154,16 @@ class AVSVisualizer(Visualizer):
         return overlay_masks(frames, masks, self.palette, self.alpha)
 
     def _legend(self, *masks: np.ndarray | None) -> list[tuple[str, Sequence[int]]]:
-        """Names and colours of the classes to be seen; one foreground class explains itself."""
+        """Return names and colors of the classes in the masks; a single foreground class needs no legend."""
         if len(self.classes) <= 2:
             return []
-        seen = np.unique(np.concatenate([m.ravel() for m in masks if m is not None] or [np.zeros(0, np.uint8)]))
-        return [(self.classes[c], self.palette[c]) for c in seen if c not in (0, UNLABELLED)]
+        present = np.unique(np.concatenate([m.ravel() for m in masks if m is not None] or [np.zeros(0, np.uint8)]))
+        return [(self.classes[c], self.palette[c]) for c in present if c not in (0, UNLABELLED)]
 
     @staticmethod
     def _existing_frames(frames: np.ndarray | Tensor | Sequence[np.ndarray],
                          data_sample: AVSDataSample) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Frames, ground truth and prediction without padding frames; 255 where there is no ground truth."""
+        """Return frames, ground truth and prediction without padding frames; unlabelled frames are 255."""
         frames = np.stack([np.asarray(frame, np.uint8) for frame in frames])
         if frames.ndim != 4 or frames.shape[-1] != 3:
             raise ValueError(f'frames have shape {frames.shape}, expected (T, H, W, 3)')
@@ -194,21 +194,21 @@ def _iou_captions(pred: np.ndarray, gt: np.ndarray) -> list[str]:
     return captions
 
 
-def _sound_picture(waveform: np.ndarray | Tensor | None, log_mel: np.ndarray | Tensor | None, seconds: float,
+def _spectrogram(waveform: np.ndarray | Tensor | None, log_mel: np.ndarray | Tensor | None, seconds: float,
                    num_frames: int) -> np.ndarray | None:
     if waveform is not None:
         return log_mel_image(_fit_waveform(waveform, seconds))
     if log_mel is not None:
         # An example lasts 0.96 s, a column 10 ms.
-        picture = _to_numpy(log_mel)[:num_frames].reshape(-1, 64).T
+        image = _to_numpy(log_mel)[:num_frames].reshape(-1, 64).T
         columns = round(100 * seconds)
-        return np.pad(picture[:, :columns], ((0, 0), (0, max(0, columns - picture.shape[1]))),
+        return np.pad(image[:, :columns], ((0, 0), (0, max(0, columns - image.shape[1]))),
                       constant_values=np.log(LOG_OFFSET))
     return None
 
 
 def _fit_waveform(waveform: np.ndarray | Tensor, seconds: float) -> np.ndarray:
-    """Cut the waveform, or pad it with silence, to a duration."""
+    """Cut the waveform to a duration, or pad it with silence."""
     waveform = _to_numpy(waveform).astype(np.float32)
     if waveform.ndim != 1:
         raise ValueError(f'the waveform has shape {waveform.shape}, expected (L,): one channel')

@@ -1,4 +1,4 @@
-"""Robustness to wrong sounds as a figure: kinds of sound from top to bottom, models side by side by colour."""
+"""Figure of the robustness test: one row for each audio condition, one color for each model."""
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -11,11 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from .figures import DPI, FAINT, INK
 
-# A panel: heading, what it says, and how a result is read off a run.
+# Title and explanation of each panel, and the function that reads its value from a run.
 PANELS = (
-    ('M_J', 'IoU with what the own sound\nwould mark', lambda run, kind: run['scores'][kind]['M_J']),
-    ('FPR', 'share of the frame that is marked\n', lambda run, kind: run['scores'][kind]['foreground_share']),
-    ('G-mIoU', 'own sound right and wrong sound\nnot marked: 1 is best',
+    ('M_J', 'IoU with the ground truth\nof the original audio', lambda run, kind: run['scores'][kind]['M_J']),
+    ('FPR', 'fraction of the frame\nthat is predicted as foreground',
+     lambda run, kind: run['scores'][kind]['foreground_share']),
+    ('G-mIoU', 'correct with original audio, empty\nwith negative audio: 1 is best',
      lambda run, kind: run['g_scores'].get('per_kind', {}).get(kind, {}).get('G-mIoU')),
 )
 MARKERS = 'osD^vP*X'
@@ -26,8 +27,8 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
 
     Args:
         groups: Name of a model -> its runs, each :class:`mmavs.analysis.robustness.RobustnessResult` as a dict. Several
-            runs of a name are small marks, their mean a large one. Models may have been tested with different
-            kinds of sound.
+            runs of a name are small marks, their mean a large one. Models may have been tested under different
+            audio conditions.
 
     Returns:
         The figure; ``figure.savefig(path)`` writes it.
@@ -35,7 +36,7 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     runs = [run for group in groups.values() for run in group]
     kinds = list(dict.fromkeys(kind for run in runs for kind in run['scores']))
     rows = [*kinds, 'mean'] if any(run['g_scores'] for run in runs) else kinds
-    colours = [matplotlib.colormaps['tab10' if len(groups) <= 10 else 'tab20'](i) for i in range(len(groups))]
+    colors = [matplotlib.colormaps['tab10' if len(groups) <= 10 else 'tab20'](i) for i in range(len(groups))]
     row_height = max(0.34, 0.105 * len(groups) + 0.12)
     legend_rows = -(-len(groups) // 4)
     height = 1.2 + 0.2 * legend_rows + row_height * len(rows)
@@ -43,15 +44,15 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(PANELS), sharey=True)
     for axes, (title, explanation, read) in zip(panels, PANELS):
-        _draw_panel(axes, groups, rows, colours, read)
+        _draw_panel(axes, groups, rows, colors, read)
         axes.set_title(title, size=11, weight='bold', color=INK, loc='left')
         axes.set_xlabel(explanation, size=8.5, color=FAINT)
     panels[0].set_yticks(range(len(rows)), [_label(row, runs) for row in rows])
-    panels[0].set_ylabel('sound', size=9, color=INK)
+    panels[0].set_ylabel('audio', size=9, color=INK)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle='', markersize=7, label=name)
-        for name, colour, marker in zip(groups, colours, MARKERS * len(groups))
+        Line2D([], [], color=color, marker=marker, linestyle='', markersize=7, label=name)
+        for name, color, marker in zip(groups, colors, MARKERS * len(groups))
     ]
     figure.subplots_adjust(
         left=0.14, right=0.985, wspace=0.08, bottom=0.62 / height, top=1 - (0.42 + 0.2 * legend_rows) / height)
@@ -61,20 +62,20 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     return figure
 
 
-def _draw_panel(axes, groups: Mapping, rows: list[str], colours: list, read) -> None:
+def _draw_panel(axes, groups: Mapping, rows: list[str], colors: list, read) -> None:
     # The models of a row share four fifths of its height.
     offsets = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.8 / max(len(groups), 2)
     for y in range(0, len(rows), 2):
         axes.axhspan(y - 0.5, y + 0.5, color='#f4f5f7', zorder=0)
-    for group, colour, offset, marker in zip(groups.values(), colours, offsets, MARKERS * len(groups)):
+    for group, color, offset, marker in zip(groups.values(), colors, offsets, MARKERS * len(groups)):
         for y, row in enumerate(rows):
             values = [value for value in (_value(run, row, read) for run in group) if value is not None]
             if not values:
                 continue
             if len(values) > 1:
-                axes.plot(values, [y + offset] * len(values), marker, color=colour, markersize=3, alpha=0.55, zorder=2)
-            axes.plot([fmean(values)], [y + offset], marker, color=colour, markersize=6.5, zorder=3)
-    # Shares of a frame are small, scores are compared over their whole range.
+                axes.plot(values, [y + offset] * len(values), marker, color=color, markersize=3, alpha=0.55, zorder=2)
+            axes.plot([fmean(values)], [y + offset], marker, color=color, markersize=6.5, zorder=3)
+    # Fractions of a frame are small; scores are compared over their whole range.
     end = 1 if read is not PANELS[1][2] else max(0.2, *(read(run, kind) for group in groups.values() for run in group
                                                         for kind in run['scores']))
     axes.set_xlim(-0.03 * end, 1.03 * end)
@@ -93,12 +94,12 @@ def _value(run: Mapping, row: str, read) -> float | None:
 
 
 def _label(row: str, runs: Sequence[Mapping]) -> str:
-    """A kind of sound in words; its number of clips where some had to be left out."""
+    """Describe an audio condition; add its number of clips if some had to be left out."""
     name, _, level = row.partition(':')
     if name == 'mean':
         return 'mean of kinds'
     units = dict(noise='dBFS', mixture='dB SNR')
-    text = {'noise': 'noise, own RMS'}.get(row, f'{name} {level} {units[name]}' if level else name)
+    text = {'noise': 'noise, original RMS'}.get(row, f'{name} {level} {units[name]}' if level else name)
     counts = {run['clips'][row] for run in runs if row in run['clips']}
-    everyone = {run['clips']['own'] for run in runs}
-    return text if counts == everyone else f"{text}\n({', '.join(map(str, sorted(counts)))} clips)"
+    all_clips = {run['clips']['original'] for run in runs}
+    return text if counts == all_clips else f"{text}\n({', '.join(map(str, sorted(counts)))} clips)"

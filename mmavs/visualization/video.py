@@ -1,6 +1,7 @@
-"""Videos with sound."""
+"""Videos with audio."""
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -10,62 +11,62 @@ PLAYHEAD = (255, 255, 255)
 
 
 def write_video(path: str | Path,
-                pictures: Iterable[np.ndarray],
+                frames: Iterable[np.ndarray],
                 fps: int,
                 waveform: np.ndarray | None = None,
                 sample_rate: int = 16000) -> None:
-    """Write an MP4 file: H.264 (yuv420p) pictures and AAC sound, which browsers play.
+    """Write an MP4 file that browsers play: H.264 (yuv420p) video and AAC audio.
 
     Args:
-        path: The file; its folder is made.
-        pictures: (H, W, 3) uint8 RGB, H and W even, one for each video frame.
+        path: The file; its directory is created.
+        frames: Video frames (H, W, 3) uint8 RGB, H and W even.
         fps: Video frames per second.
-        waveform: (L,) float in [-1, 1], beginning with the first picture; None for a silent film.
+        waveform: (L,) float in [-1, 1] that starts with the first frame; None for a video without audio.
         sample_rate: Samples of the waveform per second.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), 'w', options={'movflags': '+faststart'}) as container:
-        pictures = iter(pictures)
-        first = next(pictures)
+        frames = iter(frames)
+        first = next(frames)
         video = container.add_stream('libx264', rate=fps, options={'crf': '20', 'preset': 'veryfast'})
         video.height, video.width = first.shape[:2]
         video.pix_fmt = 'yuv420p'
-        sound = None if waveform is None else container.add_stream('aac', rate=sample_rate, layout='mono')
+        audio = None if waveform is None else container.add_stream('aac', rate=sample_rate, layout='mono')
 
-        for picture in _chain(first, pictures):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format='rgb24')))
+        for frame in chain([first], frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')))
         container.mux(video.encode())
-        if sound is not None:
-            for packet_samples in _audio_frames(waveform, sample_rate):
-                container.mux(sound.encode(packet_samples))
-            container.mux(sound.encode())
+        if audio is not None:
+            for audio_frame in _audio_frames(waveform, sample_rate):
+                container.mux(audio.encode(audio_frame))
+            container.mux(audio.encode())
 
 
 def play_stills(stills: np.ndarray,
                 seconds: float,
                 fps: int,
                 playhead_box: tuple[int, int, int, int] | None = None) -> Iterator[np.ndarray]:
-    """Hold T stills over a duration, with a line that runs through a box as time passes.
+    """Show T stills over a duration, with a playhead that moves through a box.
 
     Args:
-        stills: (T, H, W, 3) uint8; still t is seen from t / T to (t + 1) / T of the duration.
+        stills: (T, H, W, 3) uint8; still t is shown from t / T to (t + 1) / T of the duration.
         seconds: The duration.
-        fps: Pictures per second.
-        playhead_box: (left, top, right, bottom) in pixels, or None for no line.
+        fps: Video frames per second.
+        playhead_box: (left, top, right, bottom) in pixels, or None for no playhead.
 
     Yields:
-        ``round(seconds * fps)`` pictures (H, W, 3).
+        ``round(seconds * fps)`` video frames (H, W, 3).
     """
     count = round(seconds * fps)
     for i in range(count):
-        picture = stills[i * len(stills) // count]
+        frame = stills[i * len(stills) // count]
         if playhead_box is not None:
             left, top, right, bottom = playhead_box
-            picture = picture.copy()
+            frame = frame.copy()
             x = left + round((right - left - 2) * i / count)
-            picture[top:bottom, x:x + 2] = PLAYHEAD
-        yield picture
+            frame[top:bottom, x:x + 2] = PLAYHEAD
+        yield frame
 
 
 def _audio_frames(waveform: np.ndarray, sample_rate: int, length: int = 1024) -> Iterator[av.AudioFrame]:
@@ -76,8 +77,3 @@ def _audio_frames(waveform: np.ndarray, sample_rate: int, length: int = 1024) ->
         frame.pts = start
         frame.time_base = Fraction(1, sample_rate)
         yield frame
-
-
-def _chain(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from rest

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_avsegformer
+from mmavs.checkpoint.converters.avsegformer import convert_avsegformer
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -27,12 +27,12 @@ TOLERANCE = 1e-4
 GRADIENT_TOLERANCE = 5e-4
 
 
-def check(folder, case, seeded):
-    expected = seeded.expected(folder.name, folder.parent)
+def check(directory, case, seeded):
+    expected = seeded.expected(directory.name, directory.parent)
     gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
-    conversion = convert_avsegformer(seeded.state_dict(folder.name, folder.parent))
+    conversion = convert_avsegformer(seeded.state_dict(directory.name, directory.parent))
     model = build_model(case, conversion.state_dict)
-    batch = make_batch(model, case, seeded, (folder / 'README.md').read_text())
+    batch = make_batch(model, case, seeded, (directory / 'README.md').read_text())
 
     found = {**outputs(model, batch, case), **losses(model, batch, {conversion.used[name] for name in gradients})}
     assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
@@ -45,8 +45,8 @@ def check(folder, case, seeded):
     of_norms = {name: abs(norms[name] / norm - 1) for name, norm in gradients.items()}
     total, expected_total = (np.linalg.norm(list(x.values())) for x in (norms, gradients))
     errors['norm of all gradients'] = abs(total / expected_total - 1)
-    print(f"{folder.name}: largest errors relative to the array's largest magnitude:", _largest(errors))
-    print(f'{folder.name}: largest errors of gradient norms relative to their own value:', _largest(of_norms))
+    print(f"{directory.name}: largest errors relative to the array's largest magnitude:", _largest(errors))
+    print(f'{directory.name}: largest errors of gradient norms relative to their own value:', _largest(of_norms))
     assert max(errors.values()) <= TOLERANCE, errors
     assert max(of_norms.values()) <= GRADIENT_TOLERANCE, of_norms
 
@@ -65,13 +65,13 @@ def build_model(case, weights):
 
 
 def make_batch(model, case, seeded, readme):
-    """The preprocessed clips of a case with their ground truth; which frames of AVSS are padding, its README says."""
+    """The preprocessed clips of a case with their ground truth; its README says which frames of AVSS are padding."""
     subset, seed, size, num_clips = case['subset'], case['seed'], tuple(case['size']), case['clips']
     num = case['frames']
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
     log_mel = seeded.log_mel(seed, num).unflatten(0, (num_clips, -1))
-    drawn = seeded.frames(seed + 500, num, *size, cell=32)[:, 0]
-    masks = (drawn % 71 if subset == 'avss' else (drawn > 150).byte()).unflatten(0, (num_clips, -1))
+    values = seeded.frames(seed + 500, num, *size, cell=32)[:, 0]
+    masks = (values % 71 if subset == 'avss' else (values > 150).byte()).unflatten(0, (num_clips, -1))
     valid, labelled = torch.ones(2, frames.shape[1], dtype=torch.bool)
     if subset == 'avss':
         valid, labelled = _flags(readme, r'\(valid video frames\) ='), _flags(readme, 'supervised flag')

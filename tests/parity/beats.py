@@ -8,15 +8,15 @@ from mmavs.registry import MODELS
 from . import DEVICE
 
 
-def check(folder, case, seeded):
-    weights = seeded.state_dict(folder.name, folder.parent)
+def check(directory, case, seeded):
+    weights = seeded.state_dict(directory.name, directory.parent)
     conversion = CONVERTERS['beats'].convert(weights)
     assert conversion.used.keys() | conversion.dropped.keys() == weights.keys()
     model = MODELS.build(CONVERTERS['beats'].target(conversion.state_dict)).eval()
     model.load_state_dict(conversion.state_dict, strict=True)
     model.to(DEVICE)
 
-    expected = seeded.expected(folder.name, folder.parent)
+    expected = seeded.expected(directory.name, directory.parent)
     for seconds in case['seconds']:
         samples = seeded.waveform(case['seed'], seconds)[:, 0].astype(np.float32) / 32768
         waveform = torch.from_numpy(samples)[None].to(DEVICE)

@@ -70,7 +70,7 @@ def _binary(prob, gt, batch_sizes):
 
 
 def _semantic(pred, label, num_classes):
-    # Frames 10 to 14 are padding: their masks hold no class, as the data sets of mmavs give them.
+    # Frames 10 to 14 are padding: their masks hold no class, as the datasets of mmavs give them.
     valid = torch.ones(len(label), dtype=torch.bool)
     valid[10:15] = False
     gt = label.clone()

@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_tpavi
+from mmavs.checkpoint.converters.tpavi import convert_tpavi
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
@@ -18,13 +18,13 @@ TOLERANCE = 1e-4
 GROUP_SIZE = 5
 
 
-def check(folder, case, seeded):
+def check(directory, case, seeded):
     if case['backbone'] not in BACKBONES:
-        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected one of "
+        raise NotImplementedError(f"{directory}/case.json: backbone is {case['backbone']!r}, expected one of "
                                   f'{", ".join(BACKBONES)}')
-    expected = seeded.expected(folder.name, folder.parent)
-    model = build_model(folder, case, seeded)
-    # The projected sound of a padding frame is 0: on AVSS it has no bias.
+    expected = seeded.expected(directory.name, directory.parent)
+    model = build_model(directory, case, seeded)
+    # The projected audio of a padding frame is 0: on AVSS it has no bias.
     exists = torch.from_numpy((expected['a_fea0'] != 0).any(2)).view(case['clips'], -1)
     found = outputs(model, case, seeded, exists)
     assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
@@ -32,17 +32,17 @@ def check(folder, case, seeded):
     for key, values in expected.items():
         assert found[key].shape == values.shape, (key, found[key].shape, values.shape)
         errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
-    print(f"{folder.name}: largest error relative to the array's largest magnitude:", errors)
+    print(f"{directory.name}: largest error relative to the array's largest magnitude:", errors)
     assert max(errors.values()) <= TOLERANCE, errors
 
 
-def build_model(folder, case, seeded):
-    """Without the audio backbone: the cases give its embedding, as AVSBench's models get it."""
+def build_model(directory, case, seeded):
+    """Model without the audio backbone: the cases give its embedding, like the input of AVSBench's models."""
     init_default_scope('mmavs')
     config = load_config(str(CONFIGS / f"tpavi/tpavi_{BACKBONES[case['backbone']]}_{case['subset']}.py")).model
     config.audio_backbone = dict(type='VGGish', output='conv', channels=(1, ) * 6)
     model = MODELS.build(config)
-    weights = convert_tpavi(seeded.state_dict(folder.name, folder.parent)).state_dict
+    weights = convert_tpavi(seeded.state_dict(directory.name, directory.parent)).state_dict
     loaded = model.load_state_dict(weights, strict=False)
     assert loaded.unexpected_keys == []
     assert all(key.startswith('audio_backbone.') for key in loaded.missing_keys), loaded.missing_keys
@@ -51,7 +51,7 @@ def build_model(folder, case, seeded):
 
 @torch.no_grad()
 def outputs(model, case, seeded, valid):
-    """What the case holds, of clips whose frames exist as ``valid`` (B, T) says."""
+    """Outputs that the case holds, of clips whose frames exist as ``valid`` (B, T) says."""
     seed, size, num_clips = case['seed'], tuple(case['size']), case['clips']
     num = case['frames']
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
@@ -68,6 +68,6 @@ def outputs(model, case, seeded, valid):
     for i, visual_map in enumerate(head['visual_maps']):
         stride = max(1, visual_map.shape[-2] // 14)
         found[f'v_map{i}'] = visual_map[0, ::32, ::stride, ::stride]
-    for i, sound in zip(model.decode_head.stages, head['sounds']):
-        found[f'a_fea{i}'] = (sound * valid.flatten()[:, None].to(DEVICE)).unflatten(0, (-1, GROUP_SIZE))
+    for i, projected in zip(model.decode_head.stages, head['projected_audio']):
+        found[f'a_fea{i}'] = (projected * valid.flatten()[:, None].to(DEVICE)).unflatten(0, (-1, GROUP_SIZE))
     return {key: value.cpu().numpy() for key, value in found.items()}

@@ -1,4 +1,4 @@
-"""Tiny trees in AVSBench's layouts, against what AVSegFormer's data sets return."""
+"""Compare clips of tiny AVSBench trees with the output of AVSegFormer's datasets."""
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,11 @@ from mmavs.datasets.avss import supervised_frames
 from mmavs.datasets.transforms import ClipBroadcaster, LoadAudio, LoadClipFrames, LoadClipMasks, PackClipInputs
 
 MEAN, STD = (np.array(x, np.float32).reshape(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-FOLDERS = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
+DIRECTORIES = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
 
 
 def check(case_dir: Path, case: dict, seeded) -> None:
-    """Load every clip that the case has expected arrays of, and compare."""
+    """Load every clip with expected arrays in the case and compare them."""
     expected = np.load(case_dir / 'expected.npz')
     clips = {}
     for key in expected.files:
@@ -24,7 +24,7 @@ def check(case_dir: Path, case: dict, seeded) -> None:
     for name, arrays in clips.items():
         subset, split, *index = name.split('_')
         width, height = case['frame_sizes'][subset]
-        root = str(case_dir / 'data' / FOLDERS[subset])
+        root = str(case_dir / 'data' / DIRECTORIES[subset])
         if subset == 'avss':
             _check_avss(root, split, int(index[0]), (width, height), arrays, name)
         else:
@@ -50,7 +50,7 @@ def _check_avss(root: str, split: str, index: int, size: tuple[int, int], arrays
     width, height = size
     results = Compose([LoadClipFrames(), LoadClipMasks(off_palette='background')])(results)
     if split == 'train':
-        # short side to the crop size, long side cut to an integer; centre crop
+        # Short side to the crop size, long side cut to an integer; center crop.
         ori_height, ori_width = results['ori_shape']
         wide = ori_width > ori_height
         scale = (int(ori_width * height / ori_height), height) if wide else (width, int(ori_height * width / ori_width))
@@ -79,7 +79,7 @@ def _check_avss(root: str, split: str, index: int, size: tuple[int, int], arrays
     assert (masks[~used] == 255).all() and not arrays['labels'][~used].any()
 
 
-def _compare_frames(frames: np.ndarray, normalised: np.ndarray, name: str) -> None:
-    stride = frames.shape[-1] // normalised.shape[-1]
-    expected = (normalised * STD + MEAN) * 255
+def _compare_frames(frames: np.ndarray, normalized: np.ndarray, name: str) -> None:
+    stride = frames.shape[-1] // normalized.shape[-1]
+    expected = (normalized * STD + MEAN) * 255
     np.testing.assert_allclose(frames[:, :, ::stride, ::stride], expected, rtol=0, atol=2, err_msg=name)

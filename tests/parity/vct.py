@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters import convert_vct
+from mmavs.checkpoint.converters.vct import convert_vct
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -21,13 +21,13 @@ TOLERANCE = 1e-4
 OUT_SHAPE = (224, 224)
 
 
-def check(folder, case, seeded):
+def check(directory, case, seeded):
     if case['backbone'] not in BACKBONES:
-        raise NotImplementedError(f"{folder}/case.json: backbone is {case['backbone']!r}, expected one of "
+        raise NotImplementedError(f"{directory}/case.json: backbone is {case['backbone']!r}, expected one of "
                                   f'{", ".join(BACKBONES)}')
-    expected = seeded.expected(folder.name, folder.parent)
+    expected = seeded.expected(directory.name, directory.parent)
     num_frames, num_examples = len(expected['argmax']), len(expected['vggish'])
-    found = outputs(build_model(folder, case, seeded), case, seeded, num_frames, num_examples)
+    found = outputs(build_model(directory, case, seeded), case, seeded, num_frames, num_examples)
     assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
     scores = found.pop('scores')
     errors = {}
@@ -35,20 +35,20 @@ def check(folder, case, seeded):
         assert found[key].shape == values.shape, key
         if key != 'argmax':
             errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
-    print(f"{folder.name}: largest error relative to the array's largest magnitude:", errors)
+    print(f"{directory.name}: largest error relative to the array's largest magnitude:", errors)
     assert max(errors.values()) <= TOLERANCE, errors
 
     # Labels may differ only where the two classes are tied within the tolerance of the scores.
     different = found['argmax'] != expected['argmax']
     labels = np.stack((found['argmax'], expected['argmax']), axis=1).astype(np.int64)
     ours, theirs = np.moveaxis(np.take_along_axis(scores, labels, axis=1), 1, 0)
-    print(f'{folder.name}: {different.sum()} of {different.size} labels differ')
+    print(f'{directory.name}: {different.sum()} of {different.size} labels differ')
     assert (ours - theirs)[different].max(initial=0) <= TOLERANCE * np.abs(scores).max()
 
 
-def build_model(folder, case, seeded):
+def build_model(directory, case, seeded):
     init_default_scope('mmavs')
-    weights = convert_vct(seeded.state_dict(folder.name, folder.parent))
+    weights = convert_vct(seeded.state_dict(directory.name, directory.parent)).state_dict
     has_prior = any(key.startswith('mask_prior.') for key in weights)
     name = f"{BACKBONES[case['backbone']]}_{case['subset']}{'_mask-prior' * has_prior}"
     config = Config.fromfile(CONFIGS / f'vct/{name}.py').model
@@ -65,7 +65,7 @@ def build_model(folder, case, seeded):
 
 @torch.no_grad()
 def outputs(model, case, seeded, num, num_examples):
-    """What the case holds, for ``num`` frames and ``num_examples`` log-mel examples in all its clips."""
+    """Outputs that the case holds, for ``num`` frames and ``num_examples`` log-mel examples in all its clips."""
     seed, size, num_clips = case['seed'], tuple(case['size']), case['clips']
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
     mask_prior = seeded.frames(seed + 1000, num, *size, cell=48).unflatten(0, (num_clips, -1))

@@ -8,13 +8,13 @@ from mmavs.models import VGGish
 from . import DEVICE
 
 
-def check(folder, case, seeded):
+def check(directory, case, seeded):
     model = VGGish(output='conv', channels=(1, ) * 6).to(DEVICE)
     for seconds, rate, channels in case['audio']:
         samples = seeded.waveform(case['seed'], seconds, rate, channels).astype(np.float32) / 32768
         waveform = resample(samples.mean(1), rate, 16000)
         examples = model.log_mel_examples(torch.from_numpy(waveform)[None].to(DEVICE))[0, :, 0].cpu().numpy()
-        expected = seeded.expected(folder.name, folder.parent)[f'{seconds}s_{rate}_{channels}ch']
+        expected = seeded.expected(directory.name, directory.parent)[f'{seconds}s_{rate}_{channels}ch']
         if len(examples) > 5:
             examples = examples[::2]
         assert examples.shape == expected.shape, (seconds, rate, channels)

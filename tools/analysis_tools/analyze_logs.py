@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Summarise and plot the logs of trainings: ``python tools/analysis_tools/analyze_logs.py WORK_DIR ...``.
+"""Summarize and plot the logs of trainings: ``python tools/analysis_tools/analyze_logs.py WORK_DIR ...``.
 
-Reads the ``vis_data/scalars.json`` that MMEngine writes. A resumed training goes on in a further log: all logs of a
-work dir are put together, and steps that were repeated count as in the last one. Tests are left out.
+Reads the ``vis_data/scalars.json`` of MMEngine. A resumed training continues in another log: all logs of a work
+directory are merged, and the last log counts for repeated steps. Tests are left out.
 """
 import argparse
 import json
@@ -16,25 +16,25 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-# What a line says of the training itself.
+# Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
 Curves = dict[str, dict[int, float]]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Summarise and plot the logs of trainings')
-    parser.add_argument('logs', nargs='+', help='work dirs or scalars.json files')
-    parser.add_argument('--keys', nargs='+', metavar='KEY', help='what to show, loss or avsbench/M_J for example '
+    parser = argparse.ArgumentParser(description='Summarize and plot the logs of trainings')
+    parser.add_argument('logs', nargs='+', help='work directories or scalars.json files')
+    parser.add_argument('--keys', nargs='+', metavar='KEY', help='keys to show, for example loss or avsbench/M_J '
                         '(default: all)')
-    parser.add_argument('--out', metavar='FILE', help='picture (.png, .pdf, .svg) with a panel for each key')
+    parser.add_argument('--out', metavar='FILE', help='figure (.png, .pdf, .svg) with a panel for each key')
     return parser.parse_args()
 
 
 def read_curves(log: str) -> Curves:
-    """{key: {step: value}} of a log file, or of all logs of a work dir."""
+    """Read {key: {step: value}} from a log file, or from all logs of a work directory."""
     files = [Path(log)] if Path(log).is_file() else sorted(Path(log).glob('*/vis_data/scalars.json'))
     if not files:
-        sys.exit(f'error: {log}: neither a scalars.json nor a work dir with */vis_data/scalars.json')
+        sys.exit(f'error: {log}: neither a scalars.json nor a work directory with */vis_data/scalars.json')
     curves = defaultdict(dict)
     for file in files:
         lines = file.read_text().splitlines()
@@ -44,8 +44,8 @@ def read_curves(log: str) -> Curves:
                 step = scalars['step']
             except (ValueError, KeyError, TypeError):
                 if number == len(lines):
-                    continue  # the training was killed while it wrote the line
-                sys.exit(f'error: {file}: line {number} is no record of MMEngine with a step: {line[:60]!r}')
+                    continue  # the training was killed while writing the line
+                sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')
             is_evaluation = 'loss' not in scalars
             if is_evaluation and step == 0:
                 continue  # a test
@@ -56,7 +56,7 @@ def read_curves(log: str) -> Curves:
 
 
 def summary(curves: Curves, keys: list[str], title: str) -> Table:
-    """First, last, smallest and largest value of each key, with the steps of the last two."""
+    """Make a table of the first, last, smallest and largest value of each key, with the steps of the last two."""
     table = Table(title=title)
     table.add_column('key', no_wrap=True)
     for heading in ('values', 'first', 'last', 'min', 'step', 'max', 'step'):
@@ -93,12 +93,12 @@ def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
 def main() -> None:
     args = parse_args()
     logs = {log: read_curves(log) for log in args.logs}
-    known = list(dict.fromkeys(key for curves in logs.values() for key in curves if key not in BOOKKEEPING))
-    keys = args.keys or known
+    available = list(dict.fromkeys(key for curves in logs.values() for key in curves if key not in BOOKKEEPING))
+    keys = args.keys or available
     for key in keys:
         if not any(key in curves for curves in logs.values()):
-            sys.exit(f"error: {key} is in none of the logs, which have {', '.join(known)}")
-    console = Console(width=200)  # a narrower one would cut digits off
+            sys.exit(f"error: {key} is in none of the logs, which hold {', '.join(available)}")
+    console = Console(width=200)  # a narrower console would cut digits off
     for log, curves in logs.items():
         console.print(summary(curves, [key for key in keys if key in curves], log))
     if args.out:

@@ -1,41 +1,43 @@
 #!/usr/bin/env python
-"""Draw what the model gets of the clips of a config: ``python tools/analysis_tools/browse_dataset.py CONFIG``.
+"""Draw the clips of a config after its pipeline: ``python tools/analysis_tools/browse_dataset.py CONFIG``.
 
-One contact sheet for each clip, as the pipeline leaves it: frames, masks (and mask priors), spectrogram of the sound.
+Writes a contact sheet for each clip: frames, masks (and mask priors), and the spectrogram of the audio.
 """
 import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
+from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
 
 SPLITS = ('train', 'val', 'test')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Draw the clips of a config as its pipeline leaves them')
-    parser.add_argument('config', help='config file, or name of a model of the zoo')
-    parser.add_argument('--split', choices=SPLITS, default='train', help='the data loader whose clips are drawn')
-    parser.add_argument('--out-dir', metavar='DIR', help='folder of the pictures (default: work_dirs/browse/...)')
-    parser.add_argument('--first', type=int, default=0, metavar='I', help='number of the first clip')
+    parser = argparse.ArgumentParser(description='Draw the clips of a config after its pipeline')
+    add_config(parser)
+    parser.add_argument('--split', choices=SPLITS, default='train', help='data loader of the clips (default: train)')
+    parser.add_argument('--out-dir', metavar='DIR',
+                        help='directory of the contact sheets (default: work_dirs/browse/NAME_OF_CONFIG/SPLIT)')
+    parser.add_argument('--first', type=int, default=0, metavar='I', help='index of the first clip')
     parser.add_argument('--number', type=int, default=8, metavar='N', help='clips to draw')
     parser.add_argument('--seed', type=int, default=0, help='seed of the augmentation')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    add_cfg_options(parser, example='train_dataloader.dataset.data_root=data/street')
     return parser.parse_args()
 
 
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     config = load_config(args.config, args.cfg_options)
     init_default_scope('mmavs')
     dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
@@ -47,15 +49,15 @@ def main() -> None:
     for index in range(args.first, min(args.first + args.number, len(dataset))):
         clip = dataset[SeededIndex.draw(index, derive_seed(args.seed, index))]
         inputs, sample = clip['inputs'], clip['data_samples']
-        pictures = {key: inputs[key].permute(0, 2, 3, 1) for key in ('frames', 'mask_prior') if key in inputs}
-        sounds = {key: inputs[key] for key in ('waveform', 'log_mel') if key in inputs}
-        if 'waveform' in sounds and sounds['waveform'].ndim == 2:
-            sounds['waveform'] = sounds['waveform'].mean(0)  # both ears of a stereo sound
+        images = {key: inputs[key].permute(0, 2, 3, 1) for key in ('frames', 'mask_prior') if key in inputs}
+        audio = {key: inputs[key] for key in ('waveform', 'log_mel') if key in inputs}
+        if 'waveform' in audio and audio['waveform'].ndim == 2:
+            audio['waveform'] = audio['waveform'].mean(0)  # both channels of stereo
         title = f'{sample.clip_id}  {args.split}  {"x".join(map(str, sample.img_shape))}'
-        for name, frames in pictures.items():
+        for name, frames in images.items():
             suffix = '' if name == 'frames' else f'_{name}'
             file = out_dir / f"{index:05d}_{sample.clip_id.replace('/', '_')}{suffix}.png"
-            visualizer.add_datasample(title, frames, sample, **sounds, out_file=file)
+            visualizer.add_datasample(title, frames, sample, **audio, out_file=file)
             print(file, flush=True)
 
 

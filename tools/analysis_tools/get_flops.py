@@ -1,37 +1,37 @@
 #!/usr/bin/env python
-"""Parameters and FLOPs of the model of a config, by branch: ``python tools/analysis_tools/get_flops.py CONFIG``.
+"""Count parameters and FLOPs of a model by branch: ``python tools/analysis_tools/get_flops.py CONFIG``.
 
-Counted from shapes alone, so that a model of any size takes a second or two and no memory. A multiply-add is 2 FLOPs.
-With ``--metafile`` the figures of all models of a metafile are written into it.
+Both are counted from shapes alone: a model of any size takes a second or two and no memory. A multiply-add is 2 FLOPs.
+``--metafile`` writes the numbers of all models of a metafile into it.
 """
 import argparse
 import re
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
 import mmavs.models  # noqa: F401
 from mmavs.analysis.complexity import Complexity, model_complexity
+from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.terminal import quiet_libraries
 from mmavs.utils.zoo import read_yaml, zoo_root
 
-# Branches that comparisons between methods leave out, because some methods have none or run them once and for all.
+# Branches that comparisons of methods leave out, because some methods lack them or compute them only once per dataset.
 BRANCHES = dict(audio_backbone='the audio encoder', mask_prior='the mask prior')
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Parameters and FLOPs of a model, by branch')
-    parser.add_argument('config', nargs='?', help='config file, or name of a model of the zoo')
+    parser = argparse.ArgumentParser(description='Count parameters and FLOPs of a model by branch')
+    add_config(parser, nargs='?')
     parser.add_argument('--frames', type=int, default=5, help='frames of the clip')
     parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
     parser.add_argument(
         '--metafile', nargs='+', metavar='FILE', help='write Parameters and FLOPs of all its models into the metafile')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    add_cfg_options(parser, example='model.decode_head.num_queries=50')
     args = parser.parse_args()
     if (args.config is None) == (args.metafile is None):
         parser.error('give a config or --metafile FILE')
@@ -60,31 +60,32 @@ def report(complexity: Complexity, title: str) -> Table:
 
 
 def fill_metafile(path: Path) -> None:
-    """Write the figures into a metafile and leave the rest of its text as it is."""
+    """Write the numbers into a metafile and leave the rest of its text unchanged."""
     for entry in read_yaml(path)['Models']:
         complexity = model_complexity(load_config(str(zoo_root() / entry['Config'])))
         parameters, flops = complexity.parameters[''], complexity.flops['']
-        path.write_text(with_figures(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops), 'utf-8')
+        path.write_text(with_numbers(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops), 'utf-8')
         print(f"{entry['Name']}: {parameters} parameters, {flops} FLOPs", flush=True)
 
 
-def with_figures(text: str, name: str, parameters: int, flops: int) -> str:
-    """The text of a metafile with the figures in the ``Metadata`` of a model."""
+def with_numbers(text: str, name: str, parameters: int, flops: int) -> str:
+    """Return the text of a metafile with the numbers in the ``Metadata`` of a model."""
     start = re.search(rf'^  - Name: {re.escape(name)}$', text, re.MULTILINE)
     if start is None:
-        sys.exit(f'error: {name}: found no line "  - Name: {name}" in the metafile; write entries as the others are')
+        sys.exit(f'error: {name}: found no line "  - Name: {name}" in the metafile; format the entry like the others')
     end = re.compile(r'^  - Name: ', re.MULTILINE).search(text, start.end())
     end = end.start() if end else len(text)
     entry = re.sub(r'^      (Parameters|FLOPs): .*\n', '', text[start.start():end], flags=re.MULTILINE)
     if '\n    Metadata:\n' not in entry:
         sys.exit(f'error: {name}: its entry in the metafile has no line "    Metadata:"')
-    figures = f'      Parameters: {parameters}\n      FLOPs: {flops}\n'
-    return text[:start.start()] + entry.replace('\n    Metadata:\n', f'\n    Metadata:\n{figures}', 1) + text[end:]
+    numbers = f'      Parameters: {parameters}\n      FLOPs: {flops}\n'
+    return text[:start.start()] + entry.replace('\n    Metadata:\n', f'\n    Metadata:\n{numbers}', 1) + text[end:]
 
 
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     if args.metafile:
         for metafile in args.metafile:
             fill_metafile(Path(metafile))

@@ -1,19 +1,19 @@
 #!/usr/bin/env python
-"""Score predictors that know every outline of procedural clips but hear nothing: what a listening model must beat."""
+"""Score predictors that use the outlines of all objects of procedural clips but no audio: visual-only baselines."""
 import argparse
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.synthesis.synthesize import make_clip, visible_objects
+from mmavs.utils.progress import track_progress
 
 
 def largest(objects: np.ndarray) -> np.ndarray:
-    """The pixels of the object that covers most of its frame, (T, H, W) bool; none where nothing is visible."""
+    """Return the pixels of the largest object of each frame, (T, H, W) bool; empty if none is visible."""
     areas = np.stack([(objects == number).sum((1, 2)) for number in range(1, max(objects.max(), 1) + 1)])
     return (objects == areas.argmax(0)[:, None, None] + 1) & (objects > 0)
 
@@ -38,7 +38,7 @@ def main() -> None:
     args = parse_args()
     ious = {(subset, name): [] for name in PREDICTORS for subset in args.subsets}
     for subset in args.subsets:
-        for index in track(range(args.clips), subset):
+        for index in track_progress(range(args.clips), subset):
             clip = subset, 'test', index, args.seed, args.size
             sounding = torch.from_numpy(make_clip(*clip).masks > 0)
             objects = visible_objects(*clip)

@@ -16,7 +16,6 @@ from pathlib import Path
 import mmcv
 import mmengine
 import torch
-from mmengine.config import DictAction
 from mmengine.model import BaseModel
 from rich.console import Console
 from rich.table import Table
@@ -27,15 +26,17 @@ from mmavs.analysis.random_clips import random_clips
 from mmavs.analysis.timing import Measurement, Meter, hardware_name, measure_model
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
+from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.terminal import quiet_libraries
 
 PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Measure time, memory and FLOPs of the model of a config')
-    parser.add_argument('config', help='config file, or name of a model of the zoo')
+    add_config(parser)
     parser.add_argument('--clips', type=int, default=1, help='clips in the batch')
     parser.add_argument('--frames', type=int, default=5, help='frames of a clip')
     parser.add_argument('--labelled', type=int, help='labelled frames of a clip in training (default: all of them)')
@@ -51,14 +52,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels-last', action='store_true', help='convolutions with channels last in memory')
     parser.add_argument('--mode', choices=['predict', 'train', 'both'], default='both', help='what is measured')
     parser.add_argument('--out', metavar='FILE', help='CSV file to which a row for each mode is added')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='values that replace the config\'s')
+    add_cfg_options(parser, example='model.decode_head.num_queries=50')
     return parser.parse_args()
 
 
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     allow_tf32(args.tf32)

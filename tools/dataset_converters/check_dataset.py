@@ -1,4 +1,4 @@
-"""Check a data root: one line for everything missing, unreadable or inconsistent, exit code 1 if there is any."""
+"""Check a data root: print one line per missing, unreadable or inconsistent file; exit with code 1 if there is any."""
 import argparse
 import sys
 
@@ -9,24 +9,24 @@ from mmavs.utils.errors import cli_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('data_root', help='folder with the CSV file, such as data/AVSBench/Single-source')
+    parser.add_argument('data_root', help='directory with the CSV file, such as data/AVSBench/Single-source')
     parser.add_argument('--subset', choices=list(DATASET_TYPES), required=True)
     parser.add_argument(
         '--layout',
         choices=['object', '384', 'cavp', 'clean'],
         help='tree of S4 and MS3 (object or 384; default: object) or of VPO (cavp or clean; default: cavp)')
-    parser.add_argument('--audio-mode', choices=['mono', 'stereo'], default='mono', help='of VPO: what is to be heard')
-    parser.add_argument('--mask-prior', help='folder of mask priors below data_root, to check them too')
-    parser.add_argument('--classes', nargs='+', help='class names, background first, of an AVSS or VPO set with others')
-    parser.add_argument('--events', nargs='+', help='categories of S4, of a set with others')
-    parser.add_argument('--any-size', action='store_true', help='do not compare the splits with the published sizes')
-    parser.add_argument('--threads', type=int, default=4, help='clips decoded at a time')
+    parser.add_argument('--audio-mode', choices=['mono', 'stereo'], default='mono', help='audio of VPO')
+    parser.add_argument('--mask-prior', help='directory of mask priors below data_root, to check them too')
+    parser.add_argument('--classes', nargs='+', help='other class names of AVSS or VPO, background first')
+    parser.add_argument('--events', nargs='+', help='other categories of S4')
+    parser.add_argument('--any-size', action='store_true', help='do not check the splits for their published sizes')
+    parser.add_argument('--threads', type=int, default=4, help='clips decoded in parallel')
     return parser.parse_args()
 
 
 @cli_errors()
 def main() -> None:
-    """Print the problems."""
+    """Print the problems, one per line."""
     args = parse_args()
     metainfo = {key: value for key, value in (('classes', args.classes), ('events', args.events)) if value}
     problems = check_dataset(

@@ -1,4 +1,4 @@
-"""Write the log-mel files of AVSBench from its wav files, one line for every sound that cannot be used."""
+"""Write the log-mel files of AVSBench from its wav files; print one line per wav file that cannot be used."""
 import argparse
 import sys
 
@@ -9,24 +9,24 @@ from mmavs.utils.errors import cli_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('data_root', help='folder with the CSV file, such as data/AVSBench/Single-source')
+    parser.add_argument('data_root', help='directory with the CSV file, such as data/AVSBench/Single-source')
     parser.add_argument('--subset', choices=list(NUM_EXAMPLES), required=True)
     parser.add_argument('--overwrite', action='store_true', help='replace files that exist (default: leave them)')
-    parser.add_argument('--classes', nargs='+', help='class names, background first, of an AVSS set with others')
-    parser.add_argument('--events', nargs='+', help='categories of S4, of a set with others')
+    parser.add_argument('--classes', nargs='+', help='other class names of AVSS, background first')
+    parser.add_argument('--events', nargs='+', help='other categories of S4')
     return parser.parse_args()
 
 
 @cli_errors()
 def main() -> None:
-    """Write the files, print the problems."""
+    """Write the files and print the problems."""
     args = parse_args()
     metainfo = {key: value for key, value in (('classes', args.classes), ('events', args.events)) if value}
     done = extract_log_mel(args.data_root, args.subset, metainfo or None, args.overwrite)
     for problem in done.problems:
         print(problem)
     print(f'{done.written} log-mel file(s) written in {args.data_root}, {done.kept} kept as they were, '
-          f'{done.without_sound} clip(s) without a wav file, {len(done.problems)} sound(s) that cannot be used',
+          f'{done.without_audio} clip(s) without a wav file, {len(done.problems)} wav file(s) that cannot be used',
           file=sys.stderr)
     sys.exit(1 if done.problems or not done.written + done.kept else 0)
 

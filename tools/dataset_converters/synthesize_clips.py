@@ -1,8 +1,8 @@
-"""Make clips in the on-disk layout of AVSBench or VPO: procedural ones, or with --pairs composed ones."""
+"""Write synthetic clips in the on-disk layout of AVSBench or VPO: procedural ones, or composed ones with --pairs."""
 import argparse
 from pathlib import Path
 
-from mmavs.synthesis import compose_clips, synthesize_absent_sounds, synthesize_clips
+from mmavs.synthesis import compose_clips, synthesize_absent_audio, synthesize_clips
 from mmavs.synthesis.synthesize import SUBSETS
 from mmavs.utils.errors import cli_errors
 
@@ -10,36 +10,36 @@ from mmavs.utils.errors import cli_errors
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='data root; the subset becomes a folder of it')
+    parser.add_argument('out', help='directory; the subset becomes a directory in it')
     parser.add_argument('--subset', choices=SUBSETS, default='ms3')
     parser.add_argument('--layout', choices=['cavp', 'clean'], help='of VPO (default: cavp)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
     parser.add_argument('--workers', type=int, default=1, help='processes')
-    parser.add_argument('--absent-sounds', type=int, metavar='N',
-                        help='write N sounds of classes that no procedural clip has to OUT, instead of clips')
+    parser.add_argument('--absent-audio', '--absent-sounds', type=int, metavar='N',
+                        help='write N audio files of classes that no procedural clip has to OUT, instead of clips')
     procedural = parser.add_argument_group('procedural clips')
     procedural.add_argument('--num-train', type=int, help='clips (default: 400)')
     procedural.add_argument('--num-val', type=int, help='clips (default: 40)')
     procedural.add_argument('--num-test', type=int, help='clips (default: 60)')
     composed = parser.add_argument_group('composed clips')
-    composed.add_argument('--pairs', help='CSV file of pictures, masks and recordings, one clip per row')
+    composed.add_argument('--pairs', help='CSV file of images, masks and recordings, one clip per row')
     composed.add_argument('--classes', help='CSV file of class ids and names (default: classes.csv beside PAIRS)')
     composed.add_argument('--frames', type=int, choices=[5, 10], help='frames per clip of AVSBench (default: 5)')
     args = parser.parse_args()
-    wrong = ('num_train', 'num_val', 'num_test') if args.pairs else ('classes', 'frames')
-    for name in wrong:
+    excluded = ('num_train', 'num_val', 'num_test') if args.pairs else ('classes', 'frames')
+    for name in excluded:
         if getattr(args, name) is not None:
-            parser.error(f"--{name.replace('_', '-')} does not go {'with' if args.pairs else 'without'} --pairs")
+            parser.error(f"--{name.replace('_', '-')} cannot be used {'with' if args.pairs else 'without'} --pairs")
     return args
 
 
 @cli_errors()
 def main() -> None:
-    """Write the clips, print where they are."""
+    """Write the clips and print their directory."""
     args = parse_args()
-    if args.absent_sounds is not None:
-        print(synthesize_absent_sounds(args.out, args.absent_sounds, args.seed))
+    if args.absent_audio is not None:
+        print(synthesize_absent_audio(args.out, args.absent_audio, args.seed))
         return
     common = dict(seed=args.seed, size=args.size, workers=args.workers, layout=args.layout)
     if args.pairs:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Convert a published checkpoint, or one of mmavs back to the names of the authors.
+"""Convert a published checkpoint to mmavs, or one of mmavs to the names of the authors.
 
 ``python tools/model_converters/convert.py --from vct SRC DST``, ``... --to vct SRC DST``
 """
@@ -13,15 +13,16 @@ from rich.table import Column, Table
 from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.checkpoint.converters import CONVERTERS, Conversion
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.terminal import quiet_libraries
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Convert a published checkpoint, or one of mmavs back to the names '
-                                     'of the authors; every key is used, or dropped with a reason')
+    parser = argparse.ArgumentParser(description='Convert a published checkpoint to mmavs, or one of mmavs to the '
+                                     'names of the authors; every key is used, or dropped with a reason')
     direction = parser.add_mutually_exclusive_group(required=True)
-    direction.add_argument('--from', dest='source', choices=sorted(CONVERTERS), help='what SRC is')
-    direction.add_argument('--to', dest='target', choices=sorted(CONVERTERS), help='whose names DST gets, '
-                           'for SRC of mmavs. What --from drops is not in DST: load it with strict=False')
+    direction.add_argument('--from', dest='source', choices=sorted(CONVERTERS), help='source of SRC')
+    direction.add_argument('--to', dest='target', choices=sorted(CONVERTERS), help='source whose names DST '
+                           'gets; SRC is of mmavs. DST lacks the weights that --from drops: load it with strict=False')
     parser.add_argument('--config', help='for --from: config that SRC was trained with (default: found by the weights)')
     parser.add_argument('src', metavar='SRC', help='published file, or with --to one of mmavs')
     parser.add_argument('dst', metavar='DST', help='file to write')
@@ -32,7 +33,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def summary(conversion: Conversion, source: str, target: str) -> Table:
-    """A row for each group of keys that share a destination or a reason; numbers within names become ``*``."""
+    """Make a row for each group of keys with the same destination or reason; numbers within names become ``*``."""
     groups = defaultdict(int)
     for key, name in conversion.used.items():
         groups[_parent(key), _parent(name)] += 1
@@ -55,6 +56,7 @@ def _parent(key: str) -> str:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    quiet_libraries()
     if args.target:
         conversion = export_checkpoint(args.target, args.src, args.dst)
     else:

@@ -9,7 +9,7 @@ model = dict(
         audio_channels=128,
         num_groups=(49, 49, 25, 9),  # inferred
         num_heads=8,  # inferred
-        num_neighbours=5,  # inferred: that of DPC-KNN in TCFormer
+        num_neighbors=5,  # inferred: that of DPC-KNN in TCFormer
         num_updates=2),  # inferred
     # The audio backbone is inferred; DDESeg has HTSAT.
     decode_head=dict(
@@ -22,7 +22,7 @@ model = dict(
         contrast_loss=dict(
             type='ResponseContrastLoss',
             embed_dims=256,  # inferred
-            share=0.2,  # inferred
+            fraction=0.2,  # inferred
             temperature=0.1,  # inferred
             loss_weight=0.1),  # lambda, inferred
         uncertainty_loss=dict(

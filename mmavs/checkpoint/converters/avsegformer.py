@@ -1,9 +1,10 @@
-"""AVSegFormer: names of the authors' model (both versions) -> ``AudioVisualSegmentor`` with ``AVSegFormerHead``."""
+"""Convert AVSegFormer: the authors' model (both versions) -> ``AudioVisualSegmentor`` with ``AVSegFormerHead``."""
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from .pvt_v2 import pvt_v2_rules
+from .registry import Converter, OptionalPart, Traits, register
 from .resnet import resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
 
@@ -43,7 +44,7 @@ RULES = [
     *(Rename(rf'head\.fpn\.up{i + 1}\.1\.(\w+)', rf'decode_head.intermediate_head.convs.{i}.\1') for i in range(3)),
     Rename(r'head\.attn_fc\.([024])\.(\w+)', r'decode_head.intermediate_head.mask_head.\1.\2'),
 ]
-# In the second version the weights of intermediate masks are there, but nothing uses them.
+# The files of the second version hold the weights of intermediate masks too, but nothing uses them.
 UNUSED_RULES = [
     Drop(r'head\.fpn\.up[123]\.1\.\w+', 'pyramid of intermediate masks, which only the first public version uses'),
     Drop(r'head\.attn_fc\.[024]\.\w+', 'head of intermediate masks, which only the first public version uses'),
@@ -51,13 +52,13 @@ UNUSED_RULES = [
 
 
 def convert_avsegformer(weights: Mapping[str, Tensor]) -> Conversion:
-    """State dict of the authors' model (either version and backbone) -> state dict of the model of its config."""
+    """Convert the state dict of the authors' model, of either version and backbone, to that of its config's model."""
     unused = UNUSED_RULES if GENERATOR in weights else []
     return apply_rules(weights, [*unused, *RULES], 'avsegformer')
 
 
 def target_config(weights: Mapping[str, Tensor]) -> str:
-    """The config, relative to ``configs/``, that converted weights belong to.
+    """Find the config, relative to ``configs/``, that converted weights belong to.
 
     Raises:
         ValueError: The weights fit several configs (S4 and MS3 share their architecture), or none.
@@ -73,5 +74,20 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
                          '(AVSS): name the config that it was trained with')
     candidates = [f'configs/{name}{size}_{subset}.py'
                   for size in (('', ) if version else ('-512', '')) for subset in ('s4', 'ms3')]
-    raise ValueError('avsegformer: S4 and MS3 have the same model, so the weights do not say which of them, nor which '
-                     f"input size, the checkpoint was trained on: name its config, --config {' or '.join(candidates)}")
+    raise ValueError('avsegformer: S4 and MS3 have the same model, and the weights tell neither the subset nor the '
+                     f"input size of the training: name its config, --config {' or '.join(candidates)}")
+
+
+register(
+    'avsegformer',
+    Converter(convert_avsegformer, RULES, target_config),
+    Traits(
+        published=r'head\.(transformer\.|level_embed)',
+        classifier=r'(?<!intermediate_head\.)mask_head\.\d\.weight$',
+        optional_parts=[
+            OptionalPart(
+                'decode_head.query_generator.query.',
+                'a query generator',
+                only_in_checkpoint='it is of the second version of AVSegFormer, use a config avsegformer_*',
+                only_in_config='it is of the first version of AVSegFormer, use a config avsegformer-v1_*')
+        ]))

@@ -1,9 +1,10 @@
-"""BEATs: names of the authors, which mmavs keeps; and the ``cfg`` that their files hold beside the weights."""
+"""Convert BEATs, whose names mmavs keeps, with the ``cfg`` that the authors' files hold beside the weights."""
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from .registry import Converter, register
 from .rules import Conversion, Drop, Rename, apply_rules
 
 TENSORS = r'weight|bias'
@@ -14,7 +15,7 @@ RULES = [
     Rename(rf'(post_extract_proj\.(?:{TENSORS}))', r'\1'),
     Rename(r'(encoder\.pos_conv\.0\.(?:bias|weight_g|weight_v))', r'\1'),
     Rename(r'(encoder\.layers\.0\.self_attn\.relative_attention_bias\.weight)', r'\1'),
-    Drop(LAYER + r'self_attn\.relative_attention_bias\.weight', 'the table of the first layer, which all share'),
+    Drop(LAYER + r'self_attn\.relative_attention_bias\.weight', 'the table of the first layer, which all layers share'),
     Rename(rf'({LAYER}self_attn\.(?:(?:[qkv]_proj|out_proj|grep_linear)\.(?:{TENSORS})|grep_a))', r'\1'),
     Rename(rf'({LAYER}(?:self_attn_layer_norm|fc1|fc2|final_layer_norm)\.(?:{TENSORS}))', r'\1'),
     Drop(rf'predictor\.(?:{TENSORS})', 'classifier of AudioSet'),
@@ -31,7 +32,7 @@ ARGUMENTS = dict(
     max_distance='max_distance',
     conv_pos='conv_size',
     conv_pos_groups='conv_groups')
-# Entries of cfg that BEATs takes for granted; the others are about training.
+# Entries of cfg with the one value that BEATs supports; all others concern training.
 FIXED = dict(
     input_patch_size=16,
     conv_bias=False,
@@ -40,17 +41,21 @@ FIXED = dict(
     deep_norm=True,
     relative_position_embedding=True,
     gru_rel_pos=True)
-# That of all published files; weights do not show it.
+# Value in all published files; the weights do not show it.
 MAX_DISTANCE = 800
 
 
 def convert_beats(weights: Mapping[str, Tensor]) -> Conversion:
-    """Weights of a pretrained or fine-tuned model -> ``BEATs``."""
+    """Convert the weights of a pretrained or fine-tuned model for ``BEATs``."""
     return apply_rules(weights, RULES, 'beats')
 
 
 def target_config(weights: Mapping[str, Tensor]) -> dict:
-    """Config of the backbone that converted weights belong to, as far as they show it."""
+    """Derive the config of the backbone from converted weights; they do not show ``max_distance``.
+
+    Raises:
+        ValueError: The weights are those of an older BEATs, without gated relative positions.
+    """
     first = 'encoder.layers.0.self_attn.'
     missing = [key for key in (first + 'grep_a', first + 'relative_attention_bias.weight') if key not in weights]
     if missing:
@@ -70,28 +75,31 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
 
 
 def published_file(weights: Mapping[str, Tensor]) -> dict[str, dict]:
-    """What the authors' code reads: exported weights as ``model``, with the ``cfg`` that they belong to."""
+    """Make the content of a file for the authors' code: exported weights as ``model``, and their ``cfg``."""
     arguments = dict(target_config(weights), max_distance=MAX_DISTANCE)
     return dict(cfg=FIXED | {key: arguments[name] for key, name in ARGUMENTS.items()}, model=dict(weights))
 
 
 def file_arguments(checkpoint: Any, name: str) -> dict[str, int]:
-    """Arguments of ``BEATs`` that a file asks for, none where it holds weights only; see :func:`beats_arguments`."""
+    """Read the arguments of ``BEATs`` from a file, none if it holds weights only; see :func:`beats_arguments`."""
     return beats_arguments(checkpoint['cfg'], name) if 'cfg' in checkpoint else {}
 
 
 def beats_arguments(cfg: Mapping[str, Any], name: str) -> dict[str, int]:
-    """Arguments of ``BEATs`` that the cfg of a published file asks for.
+    """Translate the cfg of a published file to arguments of ``BEATs``.
 
     Args:
         cfg: The cfg.
         name: Name of the file, for the error.
 
     Raises:
-        ValueError: The cfg describes a model that ``BEATs`` cannot be.
+        ValueError: The cfg describes a model that ``BEATs`` does not support.
     """
     for key, value in FIXED.items():
         if cfg.get(key, value) != value:
-            raise ValueError(f'{name}: its cfg says {key}={cfg[key]!r}, and BEATs is written for {key}={value!r}: use '
+            raise ValueError(f'{name}: its cfg says {key}={cfg[key]!r}, BEATs supports only {key}={value!r}: use '
                              'a checkpoint of iter3 or later')
     return {argument: cfg[key] for key, argument in ARGUMENTS.items() if key in cfg}
+
+
+register('beats', Converter(convert_beats, RULES, target_config, file=published_file, arguments=file_arguments))

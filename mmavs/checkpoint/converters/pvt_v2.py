@@ -1,14 +1,15 @@
-"""PVTv2: names of the authors, which AVSBench, AVSegFormer and mmavs keep -> ``PVTv2``."""
+"""Convert PVTv2: names of the authors, which AVSBench, AVSegFormer and mmavs keep -> ``PVTv2``."""
 import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from .registry import Converter, Traits, register
 from .rules import Conversion, Drop, Rename, apply_rules
 
 
 def pvt_v2_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
-    """Rules for a PVTv2 whose keys begin with ``source``, for one whose keys begin with ``target``."""
+    """Make the rules for a PVTv2 whose keys begin with ``source`` and shall begin with ``target``."""
     source = re.escape(source)
     block, ours = source + r'block([1-4])\.(\d+)\.', target + r'block\1.\2.'
     return [
@@ -20,7 +21,7 @@ def pvt_v2_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
     ]
 
 
-# A segmentation checkpoint has the backbone under one of these names.
+# Names of the backbone in a segmentation checkpoint.
 SEGMENTATION = r'(encoder_backbone|backbone)\.'
 RULES = [
     *pvt_v2_rules(),
@@ -29,7 +30,7 @@ RULES = [
 
 
 def convert_pvt_v2(weights: Mapping[str, Tensor]) -> Conversion:
-    """Weights of the authors' classification model, or those inside a segmentation checkpoint -> ``PVTv2``."""
+    """Convert the weights of the authors' classification model, or of a segmentation checkpoint, for ``PVTv2``."""
     prefix = next((match[0] for key in weights if (match := re.match(SEGMENTATION + r'patch_embed1\.', key))), None)
     if prefix is None:
         return apply_rules(weights, RULES, 'pvtv2')
@@ -39,7 +40,7 @@ def convert_pvt_v2(weights: Mapping[str, Tensor]) -> Conversion:
 
 
 def target_config(weights: Mapping[str, Tensor]) -> dict:
-    """Config of the backbone that converted weights belong to.
+    """Derive the config of the backbone from converted weights.
 
     Raises:
         ValueError: The weights lack a whole stage.
@@ -55,3 +56,6 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
         arch['depths'].append(max(numbers) + 1)
         arch['mlp_ratios'].append(fc1.shape[0] // fc1.shape[1])
     return dict(type='PVTv2', arch=arch)
+
+
+register('pvtv2', Converter(convert_pvt_v2, RULES, target_config), Traits(backbone=('PVTv2', 'backbone.block1.')))

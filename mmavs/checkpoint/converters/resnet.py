@@ -1,17 +1,18 @@
-"""ResNet, in the names of AVSBench and AVSegFormer, or of detectron2 -> ``mmseg.ResNet``."""
+"""Rules for ResNet within other checkpoints: names of AVSBench and AVSegFormer, or detectron2 -> ``mmseg.ResNet``."""
 import re
 
 import torch
 
+from .registry import Traits, register
 from .rules import Conversion, Drop, Rename
 
 TENSORS = r'weight|bias|running_mean|running_var|num_batches_tracked'
 
 
 def resnet_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
-    """Rules for a ResNet whose keys begin with ``source``, for ``mmseg.ResNet`` whose keys begin with ``target``.
+    """Make the rules for a ResNet whose keys begin with ``source`` and shall begin with ``target``.
 
-    The names are those of torchvision, with a second branch that nothing uses.
+    The names are those of torchvision, and those of a second branch that nothing uses.
     """
     source = re.escape(source)
     names = rf'\d+\.(?:(?:conv|bn)\d|downsample\.[01])\.(?:{TENSORS})'
@@ -24,7 +25,7 @@ def resnet_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
 
 
 def detectron2_resnet_rules(source: str = '', target: str = '') -> list[Rename]:
-    """The like for a ResNet of detectron2: stem and res2 to res5, the norm of a convolution inside of it."""
+    """Make the rules for a ResNet of detectron2: stem and res2 to res5, each norm inside its convolution."""
     source = re.escape(source)
     rules = [
         Rename(source + r'stem\.conv1\.weight', target + 'conv1.weight'),
@@ -42,10 +43,13 @@ def detectron2_resnet_rules(source: str = '', target: str = '') -> list[Rename]:
 
 
 def add_batch_counts(conversion: Conversion) -> None:
-    """Add the number of batches that a BatchNorm has seen, which detectron2's frozen ones do not keep."""
+    """Add ``num_batches_tracked`` of each BatchNorm, which the frozen ones of detectron2 do not have."""
     for key in list(conversion.state_dict):
         if key.endswith('.running_var'):
             count = key.removesuffix('running_var') + 'num_batches_tracked'
             if count not in conversion.state_dict:
                 conversion.state_dict[count] = torch.tensor(0)
                 conversion.added[count] = '0; nothing reads it while the statistics are frozen'
+
+
+register('resnet', traits=Traits(backbone=('ResNet', 'backbone.layer1.')))

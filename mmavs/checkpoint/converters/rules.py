@@ -1,4 +1,4 @@
-"""Tables that say where each weight of a published checkpoint goes; read backwards, where it came from."""
+"""Rules that map each weight of a published checkpoint to its name in mmavs, and back."""
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ GROUP = re.compile(r'\((?!\?)(?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)')
 
 @dataclass(frozen=True)
 class Rename:
-    r"""Weights that are used.
+    r"""Rule for weights that are used.
 
     Attributes:
         pattern: Regular expression for a whole key of the source; outside of its groups literal text.
         target: Key in mmavs, with all groups of the pattern in their order, as ``\1``, ``\2``, ...
-        convert: What is done to the tensor, where its layout differs.
-        restore: The inverse of ``convert``.
+        convert: Function of the tensor, if its layout differs.
+        restore: Inverse of ``convert``.
     """
     pattern: str
     target: str
@@ -26,7 +26,7 @@ class Rename:
     restore: Callable[[Tensor], Tensor] | None = None
 
     def reversed(self) -> 'Rename':
-        """The rule that leads from the key in mmavs back to that of the source."""
+        """Return the rule from the key in mmavs back to that of the source."""
         groups, numbers = GROUP.findall(self.pattern), count(1)
         pattern = re.sub(r'\\\\(\d)', lambda match: groups[int(match[1]) - 1], re.escape(self.target))
         target = GROUP.sub(lambda match: rf'\g<{next(numbers)}>', self.pattern).replace(r'\.', '.')
@@ -35,20 +35,20 @@ class Rename:
 
 @dataclass(frozen=True)
 class Drop:
-    """Weights that are left out, with the reason."""
+    """Rule for weights that are left out, with the reason."""
     pattern: str
     reason: str
 
 
 @dataclass
 class Conversion:
-    """A converted state dict and the account of every key, from a source to mmavs or back.
+    """Converted state dict with the account of every key, from a source to mmavs or back.
 
     Attributes:
         state_dict: Weights under their new names.
         used: Old key -> new key.
         dropped: Old key -> reason.
-        added: New key that the old state dict does not have -> where its value comes from.
+        added: New key that the old state dict does not have -> source of its value.
     """
     state_dict: dict[str, Tensor] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Conversion:
 
 
 def apply_rules(weights: Mapping[str, Tensor], rules: Sequence[Rename | Drop], source: str) -> Conversion:
-    """Send every key through the first rule whose pattern it matches.
+    """Rename or drop every key by the first rule whose pattern matches.
 
     Args:
         weights: State dict.

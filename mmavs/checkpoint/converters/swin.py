@@ -1,4 +1,4 @@
-"""Swin Transformer: names of the authors, which detectron2 projects share -> ``mmseg.SwinTransformer``."""
+"""Convert Swin Transformer: names of the authors, which detectron2 shares -> ``mmseg.SwinTransformer``."""
 import re
 from collections.abc import Mapping
 from math import isqrt
@@ -6,37 +6,38 @@ from math import isqrt
 import torch
 from torch import Tensor
 
+from .registry import Converter, Traits, register
 from .rules import Conversion, Drop, Rename, apply_rules
 
-# What an ImageNet checkpoint lacks: the norms of the four outputs, and indices that the model computes.
+# Missing from an ImageNet checkpoint: the norms of the four outputs, and indices that the model computes.
 ABSENT = r'norm\d\.(weight|bias)|.*\.relative_position_index'
 POSITION_INDICES = Drop(r'.*\.relative_position_index', 'constant, computed from the window size')
 
 
 def merge_reduction(weight: Tensor) -> Tensor:
-    """Weight (out, 4C) of a patch merging: blocks (0,0), (1,0), (0,1), (1,1) of C channels -> the order of unfold."""
+    """Reorder the weight (out, 4C) of a patch merging: blocks (0,0), (1,0), (0,1), (1,1) -> the order of unfold."""
     out, channels = weight.shape
     return weight.view(out, 4, channels // 4)[:, [0, 2, 1, 3]].transpose(1, 2).reshape(out, channels)
 
 
 def merge_norm(vector: Tensor) -> Tensor:
-    """The like for the norm (4C,) before it."""
+    """Reorder the norm (4C,) before it in the same way."""
     return merge_reduction(vector[None])[0]
 
 
 def split_reduction(weight: Tensor) -> Tensor:
-    """The inverse of :func:`merge_reduction`."""
+    """Invert :func:`merge_reduction`."""
     out, channels = weight.shape
     return weight.view(out, channels // 4, 4).transpose(1, 2)[:, [0, 2, 1, 3]].reshape(out, channels)
 
 
 def split_norm(vector: Tensor) -> Tensor:
-    """The inverse of :func:`merge_norm`."""
+    """Invert :func:`merge_norm`."""
     return split_reduction(vector[None])[0]
 
 
 def swin_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
-    """Rules for a Swin Transformer whose keys begin with ``source``, for one whose keys begin with ``target``."""
+    """Make the rules for a Swin Transformer whose keys begin with ``source`` and shall begin with ``target``."""
     source = re.escape(source)
     block, ours = source + r'layers\.(\d)\.blocks\.(\d+)\.', target + r'stages.\1.blocks.\2.'
     downsample = source + r'layers\.(\d)\.downsample\.'
@@ -64,12 +65,12 @@ RULES = [
 
 
 def convert_swin(weights: Mapping[str, Tensor]) -> Conversion:
-    """Weights of the authors' classification model -> ``mmseg.SwinTransformer``."""
+    """Convert the weights of the authors' classification model for ``mmseg.SwinTransformer``."""
     return apply_rules(weights, RULES, 'swin')
 
 
 def target_config(weights: Mapping[str, Tensor]) -> dict:
-    """Config of the backbone that converted weights belong to."""
+    """Derive the config of the backbone from converted weights."""
     depths = [0] * 4
     for key in weights:
         match = re.match(r'stages\.(\d)\.blocks\.(\d+)\.', key)
@@ -85,7 +86,7 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
 
 
 def add_position_indices(conversion: Conversion) -> None:
-    """Add the indices that every attention of ``mmseg.SwinTransformer`` keeps in its state dict."""
+    """Add the indices that each attention layer of ``mmseg.SwinTransformer`` keeps in its state dict."""
     for key in list(conversion.state_dict):
         if key.endswith('.relative_position_bias_table'):
             index = key.removesuffix('bias_table') + 'index'
@@ -94,13 +95,17 @@ def add_position_indices(conversion: Conversion) -> None:
 
 
 def _window_size(table: Tensor) -> int:
-    """Edge of the window that a bias table (rows, heads) with one row for each offset is for."""
+    """Derive the edge of the window from a bias table (rows, heads), which has one row for each offset."""
     return (isqrt(len(table)) + 1) // 2
 
 
 def _position_index(window: int) -> Tensor:
-    """Row of the bias table for each pair of pixels in a window: int64 (window^2, window^2)."""
+    """Compute the row of the bias table for each pair of pixels in a window: int64 (window^2, window^2)."""
     y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing='ij')
     y, x = y.flatten(), x.flatten()
     dy, dx = (offset[:, None] - offset + window - 1 for offset in (y, x))
     return dy * (2 * window - 1) + dx
+
+
+register('swin', Converter(convert_swin, RULES, target_config, ABSENT, [POSITION_INDICES]),
+         Traits(published=r'(backbone\.)?layers\.\d\.blocks\.', backbone=('Swin Transformer', 'backbone.stages.')))

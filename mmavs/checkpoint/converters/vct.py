@@ -1,4 +1,4 @@
-"""VCT (CVPR 2025): names of the authors' detectron2 model -> ``AudioVisualSegmentor`` with ``VCTHead``."""
+"""Convert VCT (CVPR 2025): the authors' detectron2 model -> ``AudioVisualSegmentor`` with ``VCTHead``."""
 from collections import OrderedDict
 from collections.abc import Mapping
 from math import isqrt
@@ -6,6 +6,7 @@ from math import isqrt
 from torch import Tensor
 
 from .pvt_v2 import pvt_v2_rules
+from .registry import Converter, OptionalPart, Traits, register
 from .resnet import add_batch_counts, detectron2_resnet_rules
 from .rules import Conversion, Drop, Rename, apply_rules
 from .swin import POSITION_INDICES, add_position_indices, swin_rules
@@ -15,8 +16,8 @@ PIXEL_DECODER, PREDICTOR = HEAD + r'pixel_decoder\.', HEAD + r'predictor\.'
 QUERY_BLOCK = PREDICTOR + r'visual_query_block\.'
 ENCODER_LAYER = PIXEL_DECODER + r'transformer\.encoder\.layers\.(\d)\.'
 
-# The published Swin-B, and the two other backbones of the released code. A key is known to one of them, but for the
-# norms of the outputs of Swin and PVTv2, which have the same names here too.
+# The published Swin-B and the two other backbones of the released code. Each key matches the rules of one of them,
+# except the norms of the outputs: Swin and PVTv2 give them the same names, in mmavs too.
 BACKBONES = (swin_rules, pvt_v2_rules, detectron2_resnet_rules)
 
 RULES = [
@@ -73,13 +74,8 @@ LEFT_OUT = [
 ]
 
 
-def convert_vct(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of the authors' model (S4, MS3 or AVSS) -> state dict of the model of the matching config."""
-    return vct_conversion(weights).state_dict
-
-
-def vct_conversion(weights: Mapping[str, Tensor]) -> Conversion:
-    """:func:`convert_vct` with the account of every key."""
+def convert_vct(weights: Mapping[str, Tensor]) -> Conversion:
+    """Convert the state dict of the authors' model (S4, MS3 or AVSS) to that of the matching config's model."""
     conversion = apply_rules(weights, RULES, 'vct')
     add_position_indices(conversion)
     add_batch_counts(conversion)
@@ -87,10 +83,10 @@ def vct_conversion(weights: Mapping[str, Tensor]) -> Conversion:
 
 
 def detectron2_file(weights: Mapping[str, Tensor]) -> dict[str, OrderedDict]:
-    """What detectron2 reads: exported weights as ``model``, with the versions of their modules.
+    """Make the content of a file for detectron2: exported weights as ``model``, with the versions of their modules.
 
-    Without versions the authors' head takes the file for one of an early MaskFormer, and loads nothing of the head but
-    its predictor.
+    Without versions the authors' code treats the file as one of an early MaskFormer, and loads only the predictor of
+    the head.
     """
     model = OrderedDict(weights)
     model._metadata = OrderedDict((name, dict(version=2)) for name in ('sem_seg_head', 'sem_seg_head.predictor'))
@@ -98,10 +94,10 @@ def detectron2_file(weights: Mapping[str, Tensor]) -> dict[str, OrderedDict]:
 
 
 def target_config(weights: Mapping[str, Tensor]) -> str:
-    """The config, relative to ``configs/``, that converted weights belong to.
+    """Find the config, relative to ``configs/``, that converted weights belong to.
 
     Raises:
-        ValueError: No published subset has as many prototypes.
+        ValueError: No published subset has this number of prototypes.
     """
     prototypes = weights.get('decode_head.query_generator.prototypes.weight', ())
     subset = {0: 'ms3', 23: 's4', 71: 'avss'}.get(len(prototypes))
@@ -118,3 +114,24 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
     size = '' if edge == 384 else f'-{edge}'
     branch = '_mask-prior' if 'mask_prior.gates.0.fc1.weight' in weights else ''
     return f'vct/vct_{backbone}{size}_{subset}{branch}.py'
+
+
+register(
+    'vct', Converter(convert_vct, RULES, target_config, left_out=LEFT_OUT, file=detectron2_file),
+    Traits(
+        published=r'sem_seg_head\.',
+        classifier=r'class_embed\.weight$',
+        extra_rows=1,
+        pixels=r'query_mixer\.layers\.0\.weight$',
+        optional_parts=[
+            OptionalPart(
+                'mask_prior.',
+                'a mask-prior branch',
+                only_in_checkpoint='use the config of the same name with mask-prior in it',
+                only_in_config='use the config of the same name without mask-prior in it'),
+            OptionalPart(
+                'decode_head.query_generator.pre_proj.',
+                'queries made of pixels',
+                only_in_checkpoint='it is a VCT, use a config vct_*',
+                only_in_config='it is an ACT, use a config act_*'),
+        ]))

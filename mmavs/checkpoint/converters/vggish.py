@@ -1,8 +1,9 @@
-"""VGGish: names of torchvggish, which mmavs keeps."""
+"""Convert VGGish: names of torchvggish, which mmavs keeps."""
 from collections.abc import Mapping
 
 from torch import Tensor
 
+from .registry import Converter, register
 from .rules import Conversion, Drop, Rename, apply_rules
 
 RULES = [
@@ -13,10 +14,13 @@ RULES = [
 
 
 def convert_vggish(weights: Mapping[str, Tensor]) -> Conversion:
-    """Weights of torchvggish -> ``VGGish``."""
+    """Convert the weights of torchvggish for ``VGGish``."""
     return apply_rules(weights, RULES, 'vggish')
 
 
 def target_config(weights: Mapping[str, Tensor]) -> dict:
-    """Config of the backbone that converted weights belong to."""
+    """Derive the config of the backbone, which has one size only."""
     return dict(type='VGGish')
+
+
+register('vggish', Converter(convert_vggish, RULES, target_config))

@@ -1,4 +1,4 @@
-"""Loading, sound and packing of clips; what they need to run image transforms over a clip."""
+"""Transforms that load clips, apply image transforms to all frames, and pack clips for the model."""
 from .audio import FlipAudio, LoadAudio, LoadMixedAudio, MuteAudio
 from .caching import CachedTransforms
 from .formatting import GenerateEventLabels, PackClipInputs

@@ -1,41 +1,38 @@
-"""Read the sound of a clip."""
+"""Load, mix, flip and mute the audio of a clip."""
 import math
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmavs.audio.io import read_stereo_waveform, read_waveform, require_stereo, sound_seconds
-from mmavs.audio.log_mel import MIN_SAMPLES, min_seconds
+from mmavs.audio.io import audio_seconds, read_stereo_waveform, read_waveform, require_stereo
+from mmavs.audio.log_mel import EXAMPLE_SHAPE, LOG_OFFSET, MIN_SAMPLES, SAMPLE_RATE, min_seconds
 from mmavs.registry import TRANSFORMS
 from mmavs.utils.safe_pickle import load_tensor
-
-SAMPLE_RATE = 16000
-
 
 
 @TRANSFORMS.register_module()
 class LoadAudio(BaseTransform):
-    """Read the sound of a clip, as a waveform or as the log-mel examples that AVSBench ships.
+    """Read the audio of a clip, as a waveform or as the log-mel examples that AVSBench ships.
 
-    The sound is cut or padded to a fixed length, so that clips batch. Silence is legal. So is clipped sound (samples
-    at the full scale): it cannot be told from loud sound and is passed on as it is.
+    The audio is cut or padded to a fixed length for batching. Silence is valid. Clipped audio (samples at full scale)
+    is passed on unchanged, because it cannot be distinguished from loud audio.
 
     Args:
         source: 'waveform': read the wav file, of any rate and number of channels. 'log_mel': read the pickled
             examples of VGGish, without executing anything in the file.
         num_seconds: Length of the waveform; None: one second for each of the clip's T frames.
-        short_log_mel: How to fill up fewer log-mel examples than frames: 'repeat' the last (S4, MS3) or 'zeros' (AVSS).
-        mark_end: Tell the audio backbone where a waveform that is too short ends: what follows is then missing, not
-            silence. BEATs masks it; VGGish gives frames that have no complete second of sound examples of zeros, which
-            is what the released code of AVSBench, AVSegFormer and VCT does on AVSS.
+        short_log_mel: Padding of fewer log-mel examples than frames: 'repeat' the last (S4, MS3) or 'zeros' (AVSS).
+        mark_end: Whether to tell the audio backbone where the file ends in a padded waveform. The padding is then
+            missing audio instead of silence. BEATs masks it; VGGish gives frames without a complete second of audio
+            examples of zeros, as the released code of AVSBench, AVSegFormer and VCT does on AVSS.
 
     Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``. Added keys: ``waveform``, (L,) float32 in
-    [-1, 1], mono, 16 kHz, too short ones followed by zeros, with ``mark_end`` also ``num_samples``, how many of the L
-    are sound; or ``log_mel``, (T, 1, 96, 64) float32.
+    [-1, 1], mono, 16 kHz, padded with zeros, and with ``mark_end`` ``num_samples``, the number of samples before the
+    padding; or ``log_mel``, (T, 1, 96, 64) float32.
 
     Raises:
-        FileNotFoundError: There is no such file, or the clip has no sound of that source.
-        ValueError: The file is truncated, holds NaN, less than 0.975 s of sound, or log-mel of another shape.
+        FileNotFoundError: There is no such file, or the clip has no audio of that source.
+        ValueError: The file is truncated, holds NaN, less than 0.975 s of audio, or log-mel of another shape.
     """
 
     def __init__(self,
@@ -54,7 +51,7 @@ class LoadAudio(BaseTransform):
         self.path_key = 'audio_path' if source == 'waveform' else 'log_mel_path'
 
     def transform(self, results: dict) -> dict:
-        """Read the sound."""
+        """Read the audio."""
         path, num_frames = results[self.path_key], len(results['frame_paths'])
         if path is None:
             raise FileNotFoundError(f"clip {results['clip_id']}: no file for LoadAudio(source={self.source!r})")
@@ -72,27 +69,27 @@ class LoadAudio(BaseTransform):
         return results
 
     def check_files(self, clip: dict) -> str | None:
-        """Raise an error where the sound of a clip cannot be used; say so where it is shorter than the frames."""
+        """Raise an error if the audio of a clip cannot be used; return a message if it is shorter than the frames."""
         path, num_frames = clip[self.path_key], sum(clip['valid'])
         if self.source == 'log_mel':
             found, needed, unit = len(read_log_mel(path)), num_frames, 'log-mel examples'
         else:
-            found, needed, unit = sound_seconds(path), min_seconds(num_frames), 's of sound'
+            found, needed, unit = audio_seconds(path), min_seconds(num_frames), 's of audio'
             _require_one_example(found, path)
         return f'{path}: {found:.4g} {unit} for {num_frames} frames' if found < needed else None
 
 
 @TRANSFORMS.register_module()
 class LoadMixedAudio(BaseTransform):
-    """Read the sounds of a clip, one for each object, and mix them as CAVP does for VPO.
+    """Read the audio of each object of a clip and mix it as CAVP does for VPO.
 
-    Of each sound the centre is used; a sound that is too short is repeated from its beginning (CAVP's code repeats its
-    last fraction of a second instead, a slip). The mix is the plain sum, neither averaged nor clipped: several loud
-    sounds may leave [-1, 1].
+    The center of each waveform is used; one that is too short is repeated from its beginning (CAVP's code repeats its
+    last fraction of a second instead, a bug). The mix is the plain sum, neither averaged nor clipped: several loud
+    waveforms may leave [-1, 1].
 
-    The clip says whether the mix is mono or stereo (``audio_mode``). For stereo a sound w at position p in [0, 1]
-    (``audio_positions``) goes to the left channel as w (1 - p) and to the right as w p, so that the mono mix is the sum
-    of the channels; without positions, the file has two channels that are used as they are.
+    ``audio_mode`` of the clip states whether the mix is mono or stereo. For stereo, a waveform w at position p in
+    [0, 1] (``audio_positions``) is added to the left channel as w (1 - p) and to the right as w p; the mono mix is the
+    sum of the channels. Without positions, the two channels of the file are used unchanged.
 
     Args:
         num_seconds: Length of the waveform.
@@ -101,8 +98,8 @@ class LoadMixedAudio(BaseTransform):
     ``waveform``, (L,) or (2, L) float32, 16 kHz.
 
     Raises:
-        FileNotFoundError: A sound is missing.
-        ValueError: A file is truncated, holds NaN, or has one channel where two are needed.
+        FileNotFoundError: A file is missing.
+        ValueError: A file is truncated, holds NaN, or has one channel although two are needed.
     """
 
     path_key = 'audio_paths'
@@ -111,42 +108,42 @@ class LoadMixedAudio(BaseTransform):
         self.num_samples = round(num_seconds * SAMPLE_RATE)
 
     def transform(self, results: dict) -> dict:
-        """Read and mix the sounds."""
+        """Read and mix the audio."""
         stereo, positions = results['audio_mode'] == 'stereo', results['audio_positions']
         mix = np.zeros((2, self.num_samples) if stereo else self.num_samples, np.float32)
         for i, path in enumerate(results['audio_paths']):
             read = read_stereo_waveform if stereo and positions is None else read_waveform
-            sound = central_or_repeated(read(path, SAMPLE_RATE), self.num_samples)
+            waveform = central_or_repeated(read(path, SAMPLE_RATE), self.num_samples)
             if stereo and positions is not None:
-                sound = sound * np.array([[1 - positions[i]], [positions[i]]], np.float32)
-            mix += sound
+                waveform = waveform * np.array([[1 - positions[i]], [positions[i]]], np.float32)
+            mix += waveform
         results['waveform'] = mix
         return results
 
     def check_files(self, clip: dict) -> None:
-        """Raise an error where a sound of a clip cannot be used."""
+        """Raise an error if an audio file of a clip cannot be used."""
         for path in clip['audio_paths']:
-            sound_seconds(path)
+            audio_seconds(path)
             if clip['audio_mode'] == 'stereo' and clip['audio_positions'] is None:
                 require_stereo(path)
 
 
 @TRANSFORMS.register_module()
 class FlipAudio(BaseTransform):
-    """Exchange left and right of a stereo sound where the pictures have been flipped horizontally.
+    """Exchange the channels of stereo audio if the frames have been flipped horizontally.
 
-    It follows :class:`LoadMixedAudio` and the :class:`ClipBroadcaster` whose RandomFlip flips the clip, and leaves mono
-    sound alone. Exchanging the channels is the same as mirroring the positions of all sounds.
+    Place it after :class:`LoadMixedAudio` and the :class:`ClipBroadcaster` whose RandomFlip flips the clip. Mono audio
+    is not changed. Exchanging the channels is equivalent to mirroring the positions of all objects.
 
-    Modified keys: ``waveform``, ``audio_positions`` (p becomes 1 - p). Removed keys: ``flip`` and ``flip_direction``,
-    so that no flip counts twice.
+    Modified keys: ``waveform``, ``audio_positions`` (p becomes 1 - p). Removed keys: ``flip`` and ``flip_direction``;
+    a second FlipAudio therefore does not flip again.
 
     Raises:
         ValueError: There is no waveform yet.
     """
 
     def transform(self, results: dict) -> dict:
-        """Flip the sound."""
+        """Flip the audio."""
         if 'waveform' not in results:
             raise ValueError('FlipAudio found no waveform to flip: put it after LoadMixedAudio in the pipeline')
         flip, direction = results.pop('flip', False), results.pop('flip_direction', None)
@@ -161,22 +158,22 @@ class FlipAudio(BaseTransform):
 
 @TRANSFORMS.register_module()
 class MuteAudio(BaseTransform):
-    """Replace the sound of a clip by silence of the same length, to test whether a model listens.
+    """Replace the audio of a clip by silence of the same length, for the audio ablation.
 
-    Modified keys: ``waveform`` (zeros), ``log_mel`` (ln 0.01, which is VGGish's log-mel of silence).
+    Modified keys: ``waveform`` (zeros), ``log_mel`` (ln 0.01, VGGish's log-mel of silence).
     """
 
     def transform(self, results: dict) -> dict:
-        """Mute the sound."""
+        """Mute the audio."""
         if 'waveform' in results:
             results['waveform'] = np.zeros_like(results['waveform'])
         if 'log_mel' in results:
-            results['log_mel'] = np.full_like(results['log_mel'], math.log(0.01))
+            results['log_mel'] = np.full_like(results['log_mel'], math.log(LOG_OFFSET))
         return results
 
 
 def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """The central ``num_samples`` of a waveform (..., L); a shorter one is repeated from its beginning."""
+    """Take the central ``num_samples`` of a waveform (..., L); repeat a shorter one from its beginning."""
     length = waveform.shape[-1]
     if length >= num_samples:
         start = (length - num_samples) // 2
@@ -185,17 +182,16 @@ def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 
-
 def _require_one_example(seconds: float, path: str) -> None:
     if seconds < MIN_SAMPLES / SAMPLE_RATE:
-        raise ValueError(f'{path}: {seconds:.3f} s of sound is too short, expected at least '
+        raise ValueError(f'{path}: {seconds:.3f} s of audio is too short, expected at least '
                          f'{MIN_SAMPLES / SAMPLE_RATE} s')
 
 
 def read_log_mel(path: str, num_examples: int | None = None, short: str = 'repeat') -> np.ndarray:
-    """Read pickled log-mel examples, (n, 1, 96, 64) float32, cut or filled up to ``num_examples`` where given."""
+    """Read pickled log-mel examples, (n, 1, 96, 64) float32, cut or padded to ``num_examples`` unless it is None."""
     log_mel = load_tensor(path).float().numpy()
-    if log_mel.ndim != 4 or log_mel.shape[1:] != (1, 96, 64) or not len(log_mel):
+    if log_mel.ndim != 4 or log_mel.shape[1:] != EXAMPLE_SHAPE or not len(log_mel):
         raise ValueError(f'{path}: log-mel of shape {log_mel.shape}, expected (n, 1, 96, 64) with n >= 1')
     if not np.isfinite(log_mel).all():
         raise ValueError(f'{path}: the log-mel has NaN or infinite values')
@@ -203,6 +199,5 @@ def read_log_mel(path: str, num_examples: int | None = None, short: str = 'repea
         return log_mel
     if len(log_mel) > num_examples:
         return log_mel[:num_examples]
-    missing = num_examples - len(log_mel)
-    filling = np.repeat(log_mel[-1:], missing, 0) if short == 'repeat' else np.zeros((missing, 1, 96, 64), np.float32)
-    return np.concatenate([log_mel, filling])
+    last = log_mel[-1:] if short == 'repeat' else np.zeros((1, *EXAMPLE_SHAPE), np.float32)
+    return np.concatenate([log_mel, np.repeat(last, num_examples - len(log_mel), 0)])

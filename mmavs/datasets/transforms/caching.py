@@ -1,4 +1,4 @@
-"""Do deterministic work once per clip."""
+"""Cache the results of deterministic transforms."""
 from collections.abc import Callable
 
 from mmcv.transforms import BaseTransform, Compose
@@ -8,24 +8,24 @@ from mmavs.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CachedTransforms(BaseTransform):
-    """Run transforms the first time a clip is asked for, and keep what they made in memory.
+    """Run transforms once per clip and keep the results in memory.
 
-    For data sets that fit into memory: reading and resizing then cost nothing from the second epoch on. Each worker of
-    the data loader keeps its own copy, for as long as it lives (``persistent_workers=True``).
+    Suits datasets that fit into memory: reading and resizing cost nothing from the second epoch on. Each worker of the
+    data loader keeps its own copy until it ends (set ``persistent_workers=True``).
 
     Args:
-        transforms: Configs of the transforms. They must not draw random numbers, and what follows must not write into
-            their arrays; the transforms of mmcv and mmseg do not.
+        transforms: Configs of the transforms. They must not draw random numbers, and later transforms must not write
+            into their arrays; those of mmcv and mmseg do not.
     """
 
     def __init__(self, transforms: list[dict | Callable]) -> None:
         self.transforms = Compose([TRANSFORMS.build(step) if isinstance(step, dict) else step for step in transforms])
-        self._made: dict[tuple, dict] = {}
+        self._results: dict[tuple, dict] = {}
 
     def transform(self, results: dict) -> dict:
-        """Transform a clip, or recall how it was transformed."""
-        sounds = results['audio_path'], results['log_mel_path'], *results.get('audio_paths', ())
-        clip = results['split'], results['clip_id'], sounds
-        if clip not in self._made:
-            self._made[clip] = self.transforms(dict(results))
-        return dict(self._made[clip])
+        """Transform a clip, or return the cached result."""
+        audio = results['audio_path'], results['log_mel_path'], *results.get('audio_paths', ())
+        key = results['split'], results['clip_id'], audio
+        if key not in self._results:
+            self._results[key] = self.transforms(dict(results))
+        return dict(self._results[key])

@@ -1,4 +1,4 @@
-"""The end of every pipeline: what the model gets of a clip."""
+"""Generate event labels and pack clips as model inputs."""
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -12,14 +12,14 @@ from .loading import UNLABELLED
 
 @TRANSFORMS.register_module()
 class GenerateEventLabels(BaseTransform):
-    """Say which audio events each frame has, for prototype losses (PAC of VCT).
+    """Label the audio events of each frame, for prototype losses (PAC of VCT).
 
     Args:
         num_events: Number of events M.
-        source: 'category': the one event of the clip's category (S4). 'masks': the classes in the frame's mask as it
-            is at this point of the pipeline, background (0) included, unlabelled pixels not (AVSS).
+        source: 'category': the one event of the clip's category (S4). 'masks': the classes in the frame's mask at this
+            point of the pipeline, with background (0) and without unlabelled pixels (AVSS).
 
-    Added keys: ``gt_events``, (T, M) float32 of 0 and 1; 0 for frames without ground truth where the source is masks.
+    Added keys: ``gt_events``, (T, M) float32 of 0 and 1; with the source 'masks', 0 for frames without ground truth.
 
     Raises:
         ValueError: The clip has no category, or an event or class is not below M.
@@ -32,7 +32,7 @@ class GenerateEventLabels(BaseTransform):
         self.source = source
 
     def transform(self, results: dict) -> dict:
-        """Add the events."""
+        """Add the event labels."""
         if self.source == 'category':
             events = [[results['event_id']]] * len(results['frame_paths'])
         else:
@@ -48,10 +48,10 @@ class GenerateEventLabels(BaseTransform):
         return results
 
     def silent(self, events: Tensor) -> Tensor:
-        """The events (T, M) that the frames of ``events`` would have if nothing sounded in them."""
+        """The event labels (T, M) of the frames of ``events`` if no object in them were sounding."""
         silent = torch.zeros_like(events)
         if self.source == 'masks':
-            # Frames that have a class have labelled pixels, which would all be background.
+            # Frames with an event have labelled pixels, which would all be background.
             silent[:, 0] = events.any(1)
         return silent
 
@@ -63,8 +63,8 @@ class PackClipInputs(BaseTransform):
     Returns a dict of
 
     - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or (2, L), or ``log_mel`` (T, 1, 96, 64) float32;
-      and, where loaded, ``num_samples`` (int, how much of the waveform is sound) and ``mask_prior`` (T, 3, H, W) uint8;
-    - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, where loaded, ``gt_sem_seg`` and
+      if loaded, ``num_samples`` (int, length of the waveform before padding) and ``mask_prior`` (T, 3, H, W) uint8;
+    - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, if loaded, ``gt_sem_seg`` and
       ``gt_events``; its metainfo holds ``clip_id``, ``subset``, ``category``, ``ori_shape``, ``img_shape`` and
       ``out_shape`` (the size of the masks, or ``ori_shape`` without masks).
     """
@@ -99,5 +99,5 @@ class PackClipInputs(BaseTransform):
 
 
 def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
-    """T pictures (H, W, 3) as one tensor (T, 3, H, W)."""
+    """Stack T images (H, W, 3) to one tensor (T, 3, H, W)."""
     return torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images]))

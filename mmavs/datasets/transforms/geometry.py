@@ -1,4 +1,4 @@
-"""Run image transforms over a clip."""
+"""Apply image transforms to the frames, masks and mask priors of a clip."""
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
@@ -12,19 +12,19 @@ from mmavs.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class ClipBroadcaster(TransformBroadcaster):
-    """Run image transforms of mmcv and mmseg over the frames, masks and mask priors of a clip.
+    """Apply image transforms of mmcv and mmseg to the frames, masks and mask priors of a clip.
 
-    It is mmcv's ``TransformBroadcaster`` with the mapping of a clip filled in: to the transforms inside, each frame
-    with its mask is one sample (``img``, ``gt_seg_map``), and each mask prior is one (``img``). What a clip does not
-    have is left out, so one pipeline serves clips with and without ground truth or mask priors.
+    Specializes mmcv's ``TransformBroadcaster``: for the nested transforms, each frame with its mask is one sample
+    (``img``, ``gt_seg_map``), and each mask prior is one (``img``). Absent keys are skipped: one pipeline serves clips
+    with and without ground truth or mask priors.
 
     Args:
         transforms: Configs of the transforms.
-        keys: What to transform, of 'frames', 'masks' and 'mask_prior'.
-        share_random_params: Draw random numbers once and use them for the whole clip (geometry); otherwise every
-            frame and every mask prior draws its own (colour jitter).
+        keys: Keys to transform, of 'frames', 'masks' and 'mask_prior'.
+        share_random_params: Whether to draw random numbers once for the whole clip (geometry) instead of once for
+            every frame and every mask prior (color jitter).
 
-    Added keys: with shared random numbers ``flip`` and ``flip_direction``, where a RandomFlip is among the transforms.
+    Added keys: with shared random numbers and a RandomFlip among the transforms, ``flip`` and ``flip_direction``.
 
     Raises:
         ValueError: Frames, masks and mask priors that share their geometry differ in size.
@@ -51,7 +51,7 @@ class ClipBroadcaster(TransformBroadcaster):
         return results
 
     def scatter_sequence(self, data: dict) -> list[dict]:
-        """One sample for each frame with its mask, then one for each mask prior."""
+        """Make one sample for each frame with its mask, then one for each mask prior."""
         paired = {'img': 'frames', 'gt_seg_map': 'masks'}
         paired = {inner: data[key] for inner, key in paired.items() if key in self.keys and key in data}
         samples = [dict(zip(paired, values)) for values in zip(*paired.values())]
@@ -73,16 +73,16 @@ class ClipBroadcaster(TransformBroadcaster):
         sizes = {key: results[key][0].shape[:2] for key in self.keys if key in results}
         if len(set(sizes.values())) > 1:
             found = ', '.join(f'{key} {height}x{width}' for key, (height, width) in sizes.items())
-            raise ValueError(f"clip {results['clip_id']}: shared geometry needs pictures of one size, found {found} "
-                             '(height x width); put ResizeToSquare before, or choose folders of one size')
+            raise ValueError(f"clip {results['clip_id']}: shared geometry needs images of one size, found {found} "
+                             '(height x width); put ResizeToSquare before, or choose directories of one size')
 
 
 @TRANSFORMS.register_module()
 class ResizeToSquare(BaseTransform):
-    """Resize a clip to squares, the side of which is the short side of the frames; aspect ratio is not kept.
+    """Resize a clip to squares with the length of the frames' short side; the aspect ratio is not kept.
 
-    Frames are resized bilinearly, masks and mask priors to the nearest pixel, all with Pillow. It is the first step of
-    VCT's training (AVSBench-semantic); clips that are square and of one size are left alone.
+    Frames are resized bilinearly, masks and mask priors by nearest neighbor, all with Pillow. It is the first step of
+    VCT's training (AVSBench-semantic). Square clips of one size are returned unchanged.
 
     Modified keys: ``frames``, ``masks``, ``mask_prior``.
     """
@@ -98,11 +98,11 @@ class ResizeToSquare(BaseTransform):
 
 @TRANSFORMS.register_module()
 class ResizeShortSide(BaseTransform):
-    """Resize a clip so that the short side of its pictures is of a given length; the long side is rounded down.
+    """Resize a clip to a given length of the short side; the long side is rounded down.
 
-    Frames are resized bilinearly, masks to the nearest pixel, with Pillow. With mmcv's ``CenterCrop`` after it, it is
-    the training geometry of AVSBench's and AVSegFormer's code on AVSBench-semantic. (mmcv's ``Resize`` rounds the long
-    side to the nearest pixel.)
+    Frames are resized bilinearly, masks by nearest neighbor, with Pillow. Followed by mmcv's ``CenterCrop``, it is the
+    training geometry of AVSBench's and AVSegFormer's code on AVSBench-semantic. (mmcv's ``Resize`` rounds the long side
+    to the nearest pixel.)
 
     Args:
         size: Length of the short side in pixels.

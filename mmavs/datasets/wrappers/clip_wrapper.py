@@ -1,15 +1,16 @@
-"""What the data sets share that change the sound of the clips of another."""
+"""Base class of the dataset wrappers that replace audio."""
 from torch.utils.data import Dataset
 
 from mmavs.datasets.clip_dataset import ClipDataset
 from mmavs.registry import DATASETS
+from mmavs.utils.errors import worker_errors
 
 
 class ClipWrapper(Dataset):
-    """A data set of the clips of another one.
+    """Dataset that serves the clips of another dataset.
 
     Args:
-        dataset: Config of a data set of clips, or the data set.
+        dataset: Config of a clip dataset, or the dataset.
         lazy_init: Leave the listing to ``full_init``.
     """
 
@@ -21,25 +22,26 @@ class ClipWrapper(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """The meta information of the wrapped data set."""
+        """The meta information of the wrapped dataset."""
         return self.dataset.metainfo
 
     def full_init(self) -> None:
-        """List the clips and choose what is to be changed."""
+        """List the clips and prepare the replacement of their audio."""
         if self._is_listed:
             return
         self.dataset.full_init()
-        self.choose([self.dataset.get_data_info(i) for i in range(len(self.dataset))])
+        self.prepare([self.dataset.get_data_info(i) for i in range(len(self.dataset))])
         self._is_listed = True
 
-    def choose(self, clips: list[dict]) -> None:
-        """Prepare for the clips of the wrapped data set, which is listed by now."""
+    def prepare(self, clips: list[dict]) -> None:
+        """Prepare the replacement of audio for the clips of the wrapped dataset, which is listed."""
 
     def get_data_info(self, idx: int) -> dict:
-        """The dict of a clip."""
+        """Get the dict of a clip."""
         self.full_init()
         return self.dataset.get_data_info(idx)
 
+    @worker_errors
     def __getitem__(self, idx: int) -> dict:
         return self.dataset.pipeline(self.get_data_info(idx))
 

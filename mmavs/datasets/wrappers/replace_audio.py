@@ -1,4 +1,4 @@
-"""The same clips with one kind of wrong sound, for tests."""
+"""Dataset wrapper that replaces the audio of all clips by one audio condition, for tests."""
 import csv
 import logging
 from pathlib import Path
@@ -8,38 +8,39 @@ from mmengine.logging import print_log
 
 from mmavs.datasets.clip_dataset import ClipDataset
 from mmavs.registry import DATASETS
+from mmavs.utils.errors import worker_errors
 
 from .audio_replacement import AudioCondition, AudioReplacer
 from .clip_wrapper import ClipWrapper
 
-MANIFEST_COLUMNS = ('clip', 'kind', 'source', 'seed', 'level', 'labels')
+MANIFEST_COLUMNS = ('clip', 'kind', 'source', 'seed', 'level', 'class_overlap')
 
 
 @DATASETS.register_module()
 class ReplaceAudio(ClipWrapper):
-    """Give each clip a wrong sound of one kind, always the same one.
+    """Give each clip the audio of one audio condition, the same in every run.
 
     - 'silence': zeros.
-    - 'noise': white Gaussian noise with the RMS of the clip's own sound; 'noise:-20': of -20 dBFS (RMS 0.1).
-    - 'off-screen': the sound of another clip of the split, of which no class is heard or, as far as the list of clips
-      says, seen in this one. Classes are those of the list of clips (S4, VPO; elsewhere where it has the columns) and
-      of the masks (AVSS, VPO). Where they are not known (MS3 as published) any other clip is taken, and the manifest
-      says so. Clips for which there is no such sound are left out.
-    - 'absent-class': a sound file of a class that the data set does not have.
-    - 'mixture:0': the clip's own sound and that of 'off-screen', with this signal-to-noise ratio in dB.
+    - 'noise': white Gaussian noise with the RMS of the original audio; 'noise:-20': of -20 dBFS (RMS 0.1).
+    - 'off-screen': the audio of another clip of the split, none of whose sounding classes is sounding in this clip or
+      listed as visible. Classes are taken from the list of clips (S4, VPO; others if it has the columns) and from the
+      masks (AVSS, VPO). If they are unknown (MS3 as published), any other clip is taken, and the manifest says
+      'unknown'. Clips without a candidate are left out.
+    - 'absent-class': an audio file of a class that the dataset does not have.
+    - 'mixture:0': the original audio mixed with that of 'off-screen', at this signal-to-noise ratio in dB.
 
-    All have the rate and length of the clip's own sound and go through the same front-end. Everything drawn for a clip
-    depends on its id only, off-screen sounds also on the list of clips; not on their order.
+    All have the rate and length of the original audio and pass the same front-end. The random draws of a clip depend on
+    its id only, off-screen audio also on the list of clips, but not on its order.
 
     Args:
-        dataset: Config of a data set of clips whose pipeline loads waveforms, or the data set.
-        kind: See above.
-        absent_sounds: Folder of sound files (wav, flac, ogg, mp3; in folders of any depth), for 'absent-class'.
+        dataset: Config of a clip dataset whose pipeline loads waveforms, or the dataset.
+        kind: Audio condition, see above.
+        absent_audio: Directory of audio files (wav, flac, ogg, mp3; at any depth), for 'absent-class'.
         lazy_init: Leave the listing to ``full_init``.
 
     Attributes:
         manifest: For each clip, in order, a dict with ``clip``, ``kind``, ``source`` (id of the other clip, or file),
-            ``seed``, ``level`` and ``labels`` ('disjoint' or 'unknown' for sounds of other clips).
+            ``seed``, ``level`` and ``class_overlap`` ('disjoint' or 'unknown' for audio of other clips).
 
     Source: the corrected form of AVSBench-Robust; see ``docs/user_guides/robustness.md``.
     """
@@ -47,61 +48,61 @@ class ReplaceAudio(ClipWrapper):
     def __init__(self,
                  dataset: dict | ClipDataset,
                  kind: str,
-                 absent_sounds: str | None = None,
+                 absent_audio: str | None = None,
                  lazy_init: bool = False) -> None:
-        self.kind = AudioCondition.parse(kind)
-        self.absent_sounds = absent_sounds
+        self.condition = AudioCondition.parse(kind)
+        self.absent_audio = absent_audio
         self.manifest: list[dict] = []
         super().__init__(dataset, lazy_init)
 
-    def choose(self, clips: list[dict]) -> None:
-        """Choose the sounds."""
-        self._sounds = AudioReplacer(self.dataset, [self.kind], self.absent_sounds)
+    def prepare(self, clips: list[dict]) -> None:
+        """Choose the audio of each clip."""
+        condition = self.condition
+        self._replacer = replacer = AudioReplacer(self.dataset, [condition], self.absent_audio)
         self._chosen, without = [], []
         for index in range(len(clips)):
-            seed = self._sounds.seed(index)
-            source, labels = None, ''
-            if self.kind.needs_other_clip or self.kind.name == 'absent-class':
-                sources = self._sounds.sources(self.kind, index)
-                if not sources:
-                    without.append(self._sounds.clip_id(index))
-                    continue
-                source = sources[np.random.RandomState(seed).randint(len(sources))]
-            if self.kind.needs_other_clip:
-                labels = 'disjoint' if self._sounds.knows_labels(index) else 'unknown'
+            seed = replacer.seed(index)
+            source = replacer.draw_source(condition, index, np.random.RandomState(seed))
+            if source is None and condition.needs_source:
+                without.append(replacer.clip_id(index))
+                continue
+            class_overlap = ''
+            if condition.needs_other_clip:
+                class_overlap = 'disjoint' if replacer.knows_classes(index) else 'unknown'
             self._chosen.append((index, source, seed))
             self.manifest.append(
                 dict(
-                    clip=self._sounds.clip_id(index),
-                    kind=self.kind.name,
-                    source=self._sounds.source_name(source),
+                    clip=replacer.clip_id(index),
+                    kind=condition.name,
+                    source=replacer.source_name(source),
                     seed=seed,
-                    level=self.kind.level_text,
-                    labels=labels))
+                    level=condition.level_text,
+                    class_overlap=class_overlap))
         if not self._chosen:
-            raise ValueError(f'{self.dataset.ann_file}: no clip of the split {self.dataset.split!r} has another one '
-                             'that sounds of other classes and has as many frames')
+            raise ValueError(f'{self.dataset.ann_file}: no clip of the split {self.dataset.split!r} has another clip '
+                             'with disjoint sounding classes and as many frames')
         if without:
-            print_log(f'{self.kind.name}: {len(without)} of {len(clips)} clips are left out, no other one sounds of '
-                      f'other classes only: {without[0]}, ...', 'current', logging.WARNING)
-        unknown = sum(row['labels'] == 'unknown' for row in self.manifest)
+            print_log(f'{condition.name}: {len(without)} of {len(clips)} clips are left out, no other clip has '
+                      f'disjoint sounding classes: {without[0]}, ...', 'current', logging.WARNING)
+        unknown = sum(row['class_overlap'] == 'unknown' for row in self.manifest)
         if unknown:
-            print_log(f'{self.kind.name}: of {unknown} clips it is not known what is heard in them, so they get the '
-                      'sound of any other clip; the list of clips may say it in a column heard or a_obj', 'current',
-                      logging.WARNING)
+            print_log(f'{condition.name}: the sounding classes of {unknown} clips are unknown, they get the audio of '
+                      'any other clip; the list of clips may state the classes in a column sounding or a_obj',
+                      'current', logging.WARNING)
 
     def get_data_info(self, idx: int) -> dict:
-        """The dict of a clip, with the ``audio_clip_id`` of the clip or file that is heard."""
+        """Get the dict of a clip, with the ``audio_clip_id`` of the clip or file that its audio comes from."""
         self.full_init()
         index, source, _ = self._chosen[idx]
-        return dict(self.dataset.get_data_info(index), audio_clip_id=self._sounds.source_name(source))
+        return dict(self.dataset.get_data_info(index), audio_clip_id=self._replacer.source_name(source))
 
+    @worker_errors
     def __getitem__(self, idx: int) -> dict:
         self.full_init()
         index, source, seed = self._chosen[idx]
         packed = self.dataset[index]
-        inputs = self._sounds.replace(packed['inputs'], self.kind, index, source, np.random.RandomState(seed))
-        return dict(packed, inputs=inputs)
+        rng = np.random.RandomState(seed)
+        return dict(packed, inputs=self._replacer.replace(packed['inputs'], self.condition, index, source, rng))
 
     def __len__(self) -> int:
         self.full_init()

@@ -1,4 +1,4 @@
-"""Hooks of the training loop."""
+"""Hooks for training and testing."""
 from .atomic_checkpoint import AtomicCheckpointHook
 from .check_data import CheckDataHook
 from .clip_visualization import ClipVisualizationHook

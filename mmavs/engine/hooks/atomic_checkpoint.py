@@ -1,4 +1,4 @@
-"""Checkpoints that survive a process that is killed while it writes one."""
+"""Hook that writes checkpoints atomically."""
 import os
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from mmavs.utils.files import PARTIAL, atomic_write
 
 
 class AtomicLocalBackend(LocalBackend):
-    """Local files that are written beside their place and moved there when they are complete and on disk."""
+    """Backend for local files: writes beside the target, and moves the file there when it is complete and on disk."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
-        """Write bytes; the file has its old content or the new one at any moment."""
+        """Write bytes atomically."""
         with atomic_write(filepath) as partial, open(partial, 'wb') as file:
             file.write(obj)
             file.flush()
             os.fsync(file.fileno())
 
     def put_text(self, obj: str, filepath: str | os.PathLike, encoding: str = 'utf-8') -> None:
-        """Write text likewise."""
+        """Write text atomically."""
         self.put(obj.encode(encoding), filepath)
 
 
@@ -31,12 +31,12 @@ register_backend('atomic_local', AtomicLocalBackend, force=True)
 
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
-    """MMEngine's CheckpointHook for local disks, in an order that loses nothing when the process is killed.
+    """MMEngine's CheckpointHook for local disks, safe against a process that is killed while it writes.
 
     MMEngine removes the oldest and the best checkpoint before it writes their successors, and writes in place. Here a
-    checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` moves on, and only then
-    its predecessor goes. The meta information says what the model was trained for. Takes the arguments of
-    CheckpointHook but ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
+    checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` is updated, and only
+    then the predecessor is removed. The meta information holds the input size and the classes of the training. Takes
+    the arguments of CheckpointHook except ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -47,7 +47,7 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'save_best of {type(self).__name__} takes one metric, found {self.save_best}')
 
     def before_train(self, runner) -> None:
-        """Remove what a killed process left half written."""
+        """Remove incomplete files of a killed process."""
         super().before_train(runner)
         if is_main_process():
             for path in Path(self.out_dir).glob(f'*{PARTIAL}'):
@@ -84,7 +84,7 @@ class AtomicCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         if not self.save_best:
             return
-        # With no previous best to remove, MMEngine only writes; it is removed here afterwards.
+        # Without a previous best MMEngine only writes; the previous one is removed here afterwards.
         previous, self.best_ckpt_path = self.best_ckpt_path, None
         super()._save_best_checkpoint(runner, metrics)
         if self.best_ckpt_path is None:

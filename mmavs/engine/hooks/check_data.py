@@ -1,4 +1,4 @@
-"""Damaged files stop a run before its first step."""
+"""Hook that checks the files of all clips before the first step."""
 import time
 from collections.abc import Iterator
 
@@ -11,44 +11,44 @@ from mmavs.datasets import ClipDataset
 from mmavs.datasets.check import check_clips
 from mmavs.registry import HOOKS
 
-# Unusable clips that the message names.
+# Number of unusable clips that the message lists.
 MAX_LISTED = 5
 
 
 # The second name is the one before version 0.2.
 @HOOKS.register_module(['CheckDataHook', 'InspectDataHook'])
 class CheckDataHook(Hook):
-    """Look through the files of all clips that a training (with its validation) or a test is going to read.
+    """Check the files of all clips that a training (with its validation) or a test is going to read.
 
-    See :func:`mmavs.datasets.check.check_clips` for what is found. Each process takes its share of the clips.
+    See :func:`mmavs.datasets.check.check_clips` for the checks. The clips are divided among the processes.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Raise a ValueError that lists the first unusable clips; warn of sounds that are shorter than their frames."""
+        """Raise a ValueError that lists the first unusable clips; warn if audio is shorter than its video."""
         start, count, problems, warnings = time.time(), 0, [], []
         for dataset in _datasets(runner):
             clips = (dataset.get_data_info(i) for i in range(get_rank(), len(dataset), get_world_size()))
-            for known, found in zip((problems, warnings), check_clips(dataset, clips)):
-                known += found
+            for messages, found in zip((problems, warnings), check_clips(dataset, clips)):
+                messages += found
             count += len(dataset)
         if problems:
             first = '\n'.join(problems[:MAX_LISTED])
             raise ValueError(first if len(problems) == 1 else f'{len(problems)} clips cannot be used. First:\n{first}')
         if warnings:
-            runner.logger.warning(f'{len(warnings)} sound(s) are shorter than their frames and are filled up; is the '
+            runner.logger.warning(f'audio is shorter than the video in {len(warnings)} clip(s) and is padded; is the '
                                   f'sample rate right? First: {warnings[0]}')
-        runner.logger.info(f'looked through the files of {count} clips in {time.time() - start:.1f} s')
+        runner.logger.info(f'checked the files of {count} clips in {time.time() - start:.1f} s')
 
 
 def _datasets(runner: Runner) -> Iterator[ClipDataset]:
-    """The data sets of clips of the loops that have been built: those of this run."""
+    """Yield the clip datasets of the loops that have been built: those of this run."""
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         if isinstance(loop, BaseLoop):
             yield from _unwrap(loop.dataloader.dataset)
 
 
 def _unwrap(dataset: Dataset) -> Iterator[ClipDataset]:
-    """The data sets of clips within wrappers."""
+    """Yield the clip datasets inside wrappers."""
     if isinstance(dataset, ClipDataset):
         yield dataset
     for inner in getattr(dataset, 'datasets', None) or filter(None, [getattr(dataset, 'dataset', None)]):

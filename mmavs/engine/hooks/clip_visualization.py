@@ -1,4 +1,4 @@
-"""Pictures of what a model predicts for each clip of a test."""
+"""Hook that renders the predictions of a test."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class ClipVisualizationHook(Hook):
     """Write a contact sheet (frames, ground truth, prediction, spectrogram) of every tested clip.
 
     Args:
-        out_dir: Folder of the pictures, which are named ``{clip_id}.png``.
+        out_dir: Directory of the sheets, ``{clip_id}.png``.
     """
 
     def __init__(self, out_dir: str) -> None:
@@ -26,7 +26,7 @@ class ClipVisualizationHook(Hook):
                         batch_idx: int,
                         data_batch: dict,
                         outputs: Sequence[AVSDataSample] | None = None) -> None:
-        """Draw the clips of a batch, each process its own."""
+        """Render the clips of a batch, in each process its own."""
         inputs = data_batch['inputs']
         for i, sample in enumerate(outputs or ()):
             sheet = runner.visualizer.draw_contact_sheet(

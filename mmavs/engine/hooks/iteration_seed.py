@@ -1,4 +1,4 @@
-"""Random numbers of the model that a resumed run draws again."""
+"""Hook that seeds every training step, to make resumed runs reproducible."""
 import random
 from contextlib import ExitStack
 
@@ -18,14 +18,14 @@ aten = torch.ops.aten
 class IterationSeedHook(Hook):
     """Seed every training step from the seed of the run, the iteration and the rank.
 
-    What a step draws (drop path, Gumbel noise, points of the mask loss) then does not depend on what was drawn before,
-    so a resumed run takes the same steps as one without interruption. The clips and their augmentation are the affair
-    of :class:`mmavs.datasets.SeededInfiniteSampler`.
+    The random numbers of a step (drop path, Gumbel noise, points of the mask loss) then do not depend on earlier steps,
+    and a resumed run takes the same steps as an uninterrupted one. :class:`mmavs.datasets.SeededInfiniteSampler` does
+    the same for the clips and their augmentation.
 
     Args:
         same_for_all_samples: Draw the numbers of one frame and use them for every frame of the global batch. Steps then
-            do not depend either on how the batch is spread over processes, which is for comparing such runs; it
-            weakens the regularisation.
+            do not depend on the number of processes either. This is for comparing such runs; it weakens the
+            regularization.
     """
 
     # After hooks that may draw random numbers themselves.
@@ -47,12 +47,12 @@ class IterationSeedHook(Hook):
         torch.manual_seed(seed)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Leave the mode for comparing runs."""
+        """Leave the mode of ``same_for_all_samples``."""
         self._stack.close()
 
 
 class SameNoiseForAllSamples(TorchDispatchMode):
-    """Random tensors depend on ``seed`` and on their shape without the first axis, along which they are repeated.
+    """Mode in which random tensors depend on ``seed`` and their shape without the first axis, and repeat along it.
 
     Covers uniform, normal, exponential and Bernoulli draws of tensors whose first axis runs over samples.
     """

@@ -1,4 +1,4 @@
-"""Loss of the whole batch in the logs of distributed training."""
+"""Hook that logs the mean loss over all processes."""
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
@@ -8,7 +8,7 @@ from mmavs.registry import HOOKS
 
 @HOOKS.register_module()
 class MeanLossHook(Hook):
-    """Replace the loss terms that are logged, which are those of the first process, by their mean over all processes.
+    """Average the logged loss terms over all processes; otherwise the log shows those of the first process.
 
     Every process must compute the same terms.
     """
@@ -17,7 +17,7 @@ class MeanLossHook(Hook):
     priority = 'HIGHEST'
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        """Average ``outputs`` in place; one small message for all terms."""
+        """Average ``outputs`` in place, all terms in one reduction."""
         if get_world_size() == 1 or not outputs:
             return
         terms = torch.stack([value.detach().float() for value in outputs.values()])

@@ -1,4 +1,4 @@
-"""Rules for the learning rate and weight decay of each parameter."""
+"""Optimizers with rules for the learning rate and weight decay of each parameter."""
 from .param_rules import ParamRulesOptimWrapperConstructor
 
 __all__ = ['ParamRulesOptimWrapperConstructor']

@@ -1,4 +1,4 @@
-"""Learning rate by name and weight decay by layer type, each rule on its own."""
+"""Optimizer constructor with independent rules for learning rate and weight decay."""
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmavs.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmavs.utils.model import unwrap_model
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult')
@@ -16,8 +17,8 @@ OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding
 class ParamRulesOptimWrapperConstructor:
     """Build the optimizer of a model from rules for the learning rate and rules for the weight decay.
 
-    MMEngine's default constructor lets a name in ``custom_keys`` switch every other rule off, so that "a tenth of the
-    learning rate for backbones" also gives their norm layers the full weight decay. Here the two are independent, as in
+    In MMEngine's default constructor a name in ``custom_keys`` switches off every other rule: "a tenth of the learning
+    rate for backbones" also gives their norm layers the full weight decay. Here the two are independent, as in
     detectron2 and the code of Mask2Former, COMBO and VCT. Frozen parameters are left out; parameters that share
     learning rate and weight decay form one group, the one with the base learning rate first.
 
@@ -27,18 +28,18 @@ class ParamRulesOptimWrapperConstructor:
 
             - ``lr_mult`` (dict): factor on the learning rate of parameters whose name contains the key;
             - ``layer_decay`` (float): factor d on the learning rate for every layer that follows, in each backbone that
-              tells the depth of its parameters (``get_layer_depth`` of mmpretrain's): of L layers and what comes before
-              and after them, the patch embedding learns at d^(L + 1), layer i of 1 to L at d^(L + 1 - i), a last norm
-              at 1. ``lr_mult`` is multiplied on top of it;
+              states the depth of its parameters (``get_layer_depth``, as those of mmpretrain): with L layers, the patch
+              embedding learns at d^(L + 1), layer i of 1 to L at d^(L + 1 - i), a last norm at 1. ``lr_mult`` is
+              multiplied on top of it;
             - ``decay_mult`` (dict): factor on the weight decay of parameters whose name contains the key, if any does;
-            - ``norm_decay_mult`` (float): the same for weights and biases of normalisation layers;
+            - ``norm_decay_mult`` (float): the same for weights and biases of normalization layers;
             - ``embedding_decay_mult`` (float): the same for every ``nn.Embedding``.
 
-            Of several keys in a name the longest counts; ``decay_mult`` goes before the rules for layer types.
+            Of several keys in a name the longest counts; ``decay_mult`` overrides the rules for layer types.
 
     Raises:
         ValueError: For an unknown option, a key of ``lr_mult`` that no parameter of the model contains, or a
-            ``layer_decay`` where no backbone tells the depth of its parameters.
+            ``layer_decay`` if no backbone states the depth of its parameters.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -54,12 +55,12 @@ class ParamRulesOptimWrapperConstructor:
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimizer wrapper of ``model``, which may be wrapped for distributed training."""
-        model = getattr(model, 'module', model)
+        model = unwrap_model(model)
         optimizer = OPTIMIZERS.build(self.optimizer_cfg | dict(params=self.parameter_groups(model)))
         return OPTIM_WRAPPERS.build(dict(type='OptimWrapper') | self.optim_wrapper_cfg | dict(optimizer=optimizer))
 
     def parameter_groups(self, model: nn.Module) -> list[dict]:
-        """The groups, each ``dict(params=..., lr=..., weight_decay=...)``."""
+        """Make the groups, each ``dict(params=..., lr=..., weight_decay=...)``."""
         names = [name for name, _ in model.named_parameters()]
         for key in self.rules.get('lr_mult', {}):
             if not any(key in name for name in names):
@@ -84,7 +85,7 @@ class ParamRulesOptimWrapperConstructor:
         return [dict(params=parameters, lr=lr, weight_decay=decay) for (lr, decay), parameters in ordered]
 
     def _layer_factors(self, model: nn.Module) -> dict[int, float]:
-        """Factor on the learning rate by the id of a parameter, of those whose depth is known."""
+        """Compute the factor on the learning rate of each parameter whose depth is known, by its id."""
         if 'layer_decay' not in self.rules:
             return {}
         factors = {}
@@ -109,6 +110,6 @@ class ParamRulesOptimWrapperConstructor:
 
 
 def _longest_match(factors: dict[str, float], name: str, default: float) -> float:
-    """The factor of the longest key that ``name`` contains."""
+    """Return the factor of the longest key that ``name`` contains."""
     keys = [key for key in factors if key in name]
     return factors[max(keys, key=len)] if keys else default

@@ -1,7 +1,7 @@
-"""The numbers of the AVSBench protocol as pure functions on tensors.
+"""Scores of the AVSBench protocol, as pure functions of tensors.
 
-Two steps everywhere: the frames of one clip are counted into a few numbers per frame, by histograms and therefore
-exactly; the numbers of all clips, in data-set order, are then averaged by the rule of the publication.
+The scores take two steps. Histograms count the pixels of each frame of a clip, therefore exactly. The rule of the
+publication then averages the scores of all clips, in dataset order.
 
 Sources: AVSBench (Zhou et al., ECCV 2022), AVSBench-semantic (Zhou et al., 2023) and VCT (CVPR 2025).
 """
@@ -21,7 +21,7 @@ BETA2 = 0.3
 
 @cache
 def f_score_thresholds() -> Tensor:
-    """The 255 thresholds of the published F-score, float32, from 0 to 1 (1 - 1e-10 rounds to 1)."""
+    """Return the 255 thresholds of the published F-score, float32, from 0 to 1 (1 - 1e-10 rounds to 1)."""
     return torch.linspace(0, 1 - 1e-10, NUM_THRESHOLDS)
 
 
@@ -30,11 +30,11 @@ class BinaryScores:
     """Scores of N frames with one foreground class.
 
     Attributes:
-        iou: (N,) float64, intersection over union at ``probability > 0.5``. Where the ground truth is empty: the share
-            of pixels that are predicted empty.
-        f_curves: (N, 255) float64, F-score (beta^2 = 0.3) at each threshold, ``probability >= threshold``. 0 where it
-            is undefined.
-        sounding: (N,) bool, the ground truth is not empty. The F-score leaves the other frames out.
+        iou: (N,) float64, intersection over union at ``probability > 0.5``. If the ground truth is empty: fraction of
+            pixels that are predicted empty.
+        f_curves: (N, 255) float64, F-score (beta^2 = 0.3) at each threshold, ``probability >= threshold``; 0 if it is
+            undefined.
+        sounding: (N,) bool, the ground truth is not empty. The F-score excludes the other frames.
         areas: (N, 4) int64, pixels that are predicted (``probability > 0.5``), that are predicted and true, that are
             true, and all pixels.
     """
@@ -52,7 +52,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
 
     Args:
         foreground_prob: (N, H, W) probability in [0, 1], compared in float32.
-        gt: (N, H, W) ground truth of any integer type or bool; everything but 0 is foreground.
+        gt: (N, H, W) ground truth of any integer type or bool; everything except 0 is foreground.
 
     Returns:
         Scores on the CPU.
@@ -69,7 +69,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
             raise ValueError(f'foreground probabilities lie in [{low:g}, {high:g}], expected [0, 1]: pass '
                              'probabilities, not logits, and check the model for NaN')
 
-    # The nearest threshold decides: all below it are reached, all above it are not.
+    # All thresholds below the nearest one are reached and all above it are not: only the nearest is compared.
     thresholds = f_score_thresholds().to(gt.device)
     nearest = prob.mul(NUM_THRESHOLDS - 1).add_(0.5).to(torch.int32)
     reached = nearest + (prob >= thresholds.index_select(0, nearest.flatten()).view_as(prob))
@@ -97,10 +97,10 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
 
 
 def mean_iou_by_batch(clip_ious: Sequence[Tensor], batch_size: int | None) -> float:
-    """M_J: the mean over frames within each evaluation batch, then the unweighted mean over batches.
+    """Compute M_J: the mean over frames within each evaluation batch, then the unweighted mean over batches.
 
     Args:
-        clip_ious: For each clip in data-set order, its (T,) frame IoUs.
+        clip_ious: For each clip in dataset order, its (T,) frame IoUs.
         batch_size: Clips in an evaluation batch (the last may hold fewer); 1 is VCT's per-video average; None makes
             one batch of all clips, the plain mean over frames.
     """
@@ -109,15 +109,15 @@ def mean_iou_by_batch(clip_ious: Sequence[Tensor], batch_size: int | None) -> fl
 
 
 def max_f_score_by_batch(clip_curves: Sequence[Tensor], clip_soundings: Sequence[int], batch_size: int | None) -> float:
-    """M_F: the mean curve of each evaluation batch, its maximum over thresholds, then the unweighted mean over batches.
+    """Compute M_F: the maximum over thresholds of the mean curve of each evaluation batch, then the unweighted mean.
 
     A batch without any sounding frame scores 0 and counts in the mean.
 
     Args:
-        clip_curves: For each clip in data-set order, the sum (255,) of the F-score curves of its sounding frames.
+        clip_curves: For each clip in dataset order, the sum (255,) of the F-score curves of its sounding frames.
         clip_soundings: For each clip, the number of frames in that sum.
         batch_size: Clips in an evaluation batch (the last may hold fewer); 1 is VCT's per-video average; None makes
-            one batch of all clips, the variant that does not depend on order and batches.
+            one batch of all clips, which makes M_F independent of order and batches.
     """
     scores = []
     for curves, soundings in zip(_batches(clip_curves, batch_size), _batches(clip_soundings, batch_size), strict=True):
@@ -135,7 +135,7 @@ def class_areas(pred: Tensor, gt: Tensor, num_classes: int) -> tuple[Tensor, Ten
     Args:
         pred: (N, H, W) predicted class in [0, num_classes).
         gt: (N, H, W) true class in [0, num_classes).
-        num_classes: K, background (class 0) included.
+        num_classes: K, including background (class 0).
 
     Returns:
         Intersection, predicted area and true area, each (N, K) int64 on the CPU.
@@ -165,7 +165,7 @@ def class_score_sums(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
     Args:
         pred: (N, H, W) predicted class in [0, num_classes).
         gt: (N, H, W) true class in [0, num_classes).
-        num_classes: K, background (class 0) included.
+        num_classes: K, including background (class 0).
 
     Returns:
         (3, K) float64 on the CPU: sum of IoU, sum of F (beta^2 = 0.3), and the number of frames in which the class is
@@ -179,7 +179,7 @@ def class_score_sums(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
 
 
 def padding_score_sums(num_frames: int, num_classes: int) -> Tensor:
-    """What :func:`class_score_sums` gives for padded frames, in which prediction and ground truth are background."""
+    """Return the :func:`class_score_sums` of padded frames, in which prediction and ground truth are background."""
     sums = torch.zeros(3, num_classes, dtype=torch.float64)
     sums[:, 0] = num_frames
     return sums
@@ -201,7 +201,7 @@ def class_averages(score_sums: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def f_score(precision: Tensor, recall: Tensor) -> Tensor:
-    """F-score (beta^2 = 0.3) of precision and recall; 0 where it is undefined."""
+    """Compute the F-score (beta^2 = 0.3) of precision and recall; 0 if it is undefined."""
     f = (1 + BETA2) * precision * recall / (BETA2 * precision + recall)
     return f.nan_to_num(nan=0.0)
 

@@ -1,6 +1,6 @@
-"""The numbers of the dataset protocol as pure functions on tensors.
+"""Scores of the dataset protocol, as pure functions of tensors.
 
-All pixels of all frames are counted into one confusion matrix M[true, predicted]; the numbers are read off the matrix.
+One confusion matrix M[true, predicted] counts all pixels of all frames; the scores are computed from the matrix.
 
 Sources: the released code of CAVP (Chen et al., CVPR 2024) and of DDESeg (CVPR 2025).
 """
@@ -13,7 +13,7 @@ from .avsbench import BETA2
 
 UNLABELLED = 255
 
-#: Preset -> what the IoU of a class counts that is neither in the prediction nor in the ground truth: 0, or nothing.
+#: Preset -> IoU of a class that is neither in the prediction nor in the ground truth: counted as 0, or skipped.
 PRESETS = dict(cavp='zero', ddeseg='skip')
 
 
@@ -22,8 +22,8 @@ def confusion_matrix(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
 
     Args:
         pred: Predicted class in [0, num_classes), uint8 or another integer type, any shape.
-        gt: True class in [0, num_classes), or 255 where unlabelled; the same shape.
-        num_classes: K <= 255, background (class 0) included.
+        gt: True class in [0, num_classes), or 255 if unlabelled; the same shape.
+        num_classes: K <= 255, including background (class 0).
 
     Returns:
         M[true, predicted], (K, K) int64 on the CPU. Matrices of several clips may be added.
@@ -39,7 +39,7 @@ def confusion_matrix(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
         low, high = (bound.item() for bound in labels.aminmax())
         if low < 0 or high > largest:
             raise ValueError(f'{name} holds label {low if low < 0 else high}, expected classes 0 to {num_classes - 1}')
-    # One row for each of the 256 values of the ground truth: unlabelled pixels need no mask, wrong labels show.
+    # One row for each of the 256 values of the ground truth: unlabelled pixels need no mask, wrong labels are found.
     index = gt.to(torch.int32).mul(num_classes).add_(pred.to(gt.device)).flatten()
     rows = torch.bincount(index, minlength=(UNLABELLED + 1) * num_classes).cpu().view(-1, num_classes)
     wrong = rows[num_classes:UNLABELLED].any(1).nonzero()
@@ -51,12 +51,12 @@ def confusion_matrix(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of K classes over a data set, each (K,) float64; NaN where a score is 0 / 0.
+    """Scores of K classes over a dataset, each (K,) float64; NaN if a score is 0 / 0.
 
     Attributes:
         iou: TP / (TP + FP + FN).
         f: (1 + b) TP / ((1 + b) TP + b FN + FP) with b = beta^2 = 0.3, which is F of precision and recall; 0 for a
-            class that is never hit.
+            class without true positives.
         fdr: False discovery rate FP / (TP + FP).
         union: TP + FP + FN, pixels in which the class is predicted or true.
     """
@@ -67,7 +67,7 @@ class ClassScores:
 
 
 def class_scores(matrix: Tensor) -> ClassScores:
-    """Scores of each class, from the (K, K) matrix of :func:`confusion_matrix`."""
+    """Compute the scores of each class from the (K, K) matrix of :func:`confusion_matrix`."""
     matrix = matrix.double()
     tp = matrix.diagonal()
     fp, fn = matrix.sum(0) - tp, matrix.sum(1) - tp
@@ -88,7 +88,7 @@ def dataset_averages(scores: ClassScores, preset: str) -> dict[str, float]:
 
     Returns:
         ``mIoU`` and ``F`` over all classes, ``mIoU_fg`` and ``F_fg`` without the background, ``FDR``, and ``J&F``, the
-        mean of mIoU and F; each in [0, 1], NaN where no class has the score.
+        mean of mIoU and F; each in [0, 1], NaN if no class has the score.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")

@@ -13,15 +13,15 @@ from .scored_frames import score_foreground
 class AVSBenchMetric(BaseMetric):
     """Jaccard index and F-score of sounding objects against background, as published for S4 and MS3.
 
-    The published F-score takes the best of 255 thresholds for each evaluation batch, so it depends on how many clips
-    were evaluated at a time. Batches are formed here from the collected clips in data-set order: the numbers depend
-    neither on the batch size of the dataloader nor on the number of processes. See ``docs/concepts/metrics.md``.
+    The published F-score takes the best of 255 thresholds for each evaluation batch; therefore it depends on the number
+    of clips in a batch. Batches are formed here from the collected clips in dataset order: the scores depend neither on
+    the batch size of the data loader nor on the number of processes. See ``docs/concepts/metrics.md``.
 
     Reported, each in [0, 1]:
 
     - ``M_J``, ``M_F``: evaluation batches of ``batch_size`` clips, unweighted mean over batches (AVSBench,
       AVSegFormer);
-    - ``M_J_per_video``, ``M_F_per_video``: every clip on its own, mean over clips (VCT, COMBO);
+    - ``M_J_per_video``, ``M_F_per_video``: every clip is a batch, mean over clips (VCT, COMBO);
     - ``M_J_batch_free``, ``M_F_batch_free``: one batch of all frames; independent of batches and order.
 
     Args:
@@ -29,8 +29,7 @@ class AVSBenchMetric(BaseMetric):
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
 
-    Reads ``foreground_prob`` and ``gt_sem_seg`` (every class but 0 is foreground) of the frames that are valid and
-    labelled.
+    Reads ``foreground_prob`` and ``gt_sem_seg`` (every class except 0 is foreground) of the valid and labelled frames.
     """
     default_prefix = 'avsbench'
 
@@ -47,12 +46,12 @@ class AVSBenchMetric(BaseMetric):
             self.results.append(self.record(scores))
 
     def record(self, scores: BinaryScores) -> dict:
-        """What is kept of a clip."""
-        # Curves of frames without a sounding object are zero, so all may be summed.
+        """Select the scores of a clip that are kept."""
+        # Curves of frames without a sounding object are zero: all frames may be summed.
         return dict(iou=scores.iou, curve=scores.f_curves.sum(0), sounding=int(scores.sounding.sum()))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Average over the clips, which are in data-set order."""
+        """Average over the clips, which are in dataset order."""
         clips = [clip for clip in results if len(clip['iou'])]
         if not clips:
             raise ValueError(f'none of the {len(results)} clips has a labelled frame: evaluate a split that has ground '

@@ -1,35 +1,34 @@
 """M_J and M_F of AVSBench-semantic (AVSS)."""
 from collections.abc import Sequence
 
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmavs.evaluation.functional.avsbench import class_averages, class_score_sums, padding_score_sums
 from mmavs.registry import METRICS
 
-from .class_table import class_table
+from .class_table import ClassTableMetric, class_table
 from .scored_frames import clip_name, num_padded_frames, scored_frames
 
 
 @METRICS.register_module()
-class AVSSMetric(BaseMetric):
+class AVSSMetric(ClassTableMetric):
     """Jaccard index and F-score of K classes, averaged per frame and class as published for AVSS.
 
     The scores of a class are averaged over the frames in which it is predicted or true; M_J and M_F are plain means
-    over all K classes, where a class that never occurs counts as 0. See ``docs/concepts/metrics.md``.
+    over all K classes, in which a class that never occurs counts as 0. See ``docs/concepts/metrics.md``.
 
     Reported, each in [0, 1]: ``M_J``, ``M_F`` over all classes; ``M_J_without_background``, ``M_F_without_background``
     over classes 1 to K - 1 (the published code drops the last class instead). The scores of every class are logged as a
     table and kept in :attr:`per_class`.
 
     Args:
-        count_padded_frames: Count the frames that pad a clip to 10 as frames of perfect background, as the evaluation
-            of AVSBench and AVSegFormer does. VCT and COMBO evaluate existing frames only.
+        count_padded_frames: Count the frames that pad a clip to 10 as correctly predicted background, as the evaluation
+            of AVSBench and AVSegFormer does. VCT and COMBO evaluate valid frames only.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
 
-    Reads ``pred_sem_seg`` and ``gt_sem_seg`` of frames that are valid and labelled; the classes come from the data
-    set's meta information.
+    Reads ``pred_sem_seg`` and ``gt_sem_seg`` of the valid and labelled frames, and the classes of the dataset's meta
+    information.
 
     Attributes:
         per_class: After evaluation, on the main process: ``dict(iou=..., f_score=..., frames=...)`` for each class,
@@ -43,16 +42,6 @@ class AVSSMetric(BaseMetric):
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.count_padded_frames = count_padded_frames
-        self.per_class: dict[str, dict[str, float]] = {}
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the K classes, background first."""
-        classes = (self.dataset_meta or {}).get('classes')
-        if not classes:
-            raise ValueError("AVSSMetric takes its classes from dataset_meta['classes'], which is "
-                             f'{classes!r}: the data set must name them in its METAINFO')
-        return classes
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the (3, K) sums of IoU, F and frames of each clip, and its number of frames scored."""

@@ -1,9 +1,8 @@
-"""mIoU, F-score, FDR and J&F of one confusion matrix over the whole data set."""
+"""mIoU, F-score, FDR and J&F of one confusion matrix over the whole dataset."""
 import sys
 from collections.abc import Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmavs.evaluation.functional.dataset import (
@@ -15,36 +14,36 @@ from mmavs.evaluation.functional.dataset import (
 )
 from mmavs.registry import METRICS
 
-from .class_table import class_table
+from .class_table import ClassTableMetric, class_table
 from .scored_frames import clip_name, scored_frames
 
 
 @METRICS.register_module()
-class DatasetMetric(BaseMetric):
-    """The dataset protocol: scores of one confusion matrix over all pixels of all frames of the data set.
+class DatasetMetric(ClassTableMetric):
+    """Dataset protocol: scores of one confusion matrix over all pixels of all frames of the dataset.
 
-    Its numbers are not comparable with those of the avsbench protocol (:class:`AVSBenchMetric`, :class:`AVSSMetric`),
-    which are averages over frames; the two are never put into one table. See ``docs/concepts/metrics.md``.
+    Its scores are not comparable with those of the avsbench protocol (:class:`AVSBenchMetric`, :class:`AVSSMetric`),
+    which are averages over frames; the two never share a table. See ``docs/concepts/metrics.md``.
 
-    The classes are those of the data set's meta information. With two of them (S4, MS3) the result is a two-class mean
-    with the background, and every predicted or true class but 0 is foreground. Pixels whose ground truth is 255 are
-    left out.
+    The classes are those of the dataset's meta information. With two of them (S4, MS3) the result is a two-class mean
+    with the background, and every predicted or true class except 0 is foreground. Pixels whose ground truth is 255 are
+    ignored.
 
     Reported, each in [0, 1]: ``mIoU``, ``F`` (beta^2 = 0.3), ``mIoU_fg``, ``F_fg`` (without the background), ``FDR``
     and ``J&F``. The scores of every class are logged as a table and kept in :attr:`per_class`.
 
     Args:
-        preset: How classes count that occur neither in the prediction nor in the ground truth of the whole set. 'cavp':
-            0 in mIoU, left out of F. 'ddeseg': left out of both. Where all classes occur the two agree.
+        preset: Treatment of classes that occur neither in the prediction nor in the ground truth of the whole dataset.
+            'cavp': 0 in mIoU, left out of F. 'ddeseg': left out of both. The two agree if all classes occur.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
 
-    Reads ``pred_sem_seg`` and ``gt_sem_seg`` of frames that are valid and labelled. Clips are told apart by ``subset``
-    and ``clip_id``; one that a distributed sampler repeats counts once.
+    Reads ``pred_sem_seg`` and ``gt_sem_seg`` of the valid and labelled frames. Clips are identified by ``subset`` and
+    ``clip_id``; one that a distributed sampler repeats counts once.
 
     Attributes:
         per_class: After evaluation, on the main process: ``dict(iou=..., f_score=..., fdr=..., pixels=...)`` for each
-            class, pixels being the number of pixels in which the class is predicted or true; NaN where 0 / 0.
+            class, pixels being the number of pixels in which the class is predicted or true; NaN for 0 / 0.
     """
     default_prefix = 'dataset'
 
@@ -54,16 +53,6 @@ class DatasetMetric(BaseMetric):
             raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")
         self.preset = preset
         self._num_clips = 0
-        self.per_class: dict[str, dict[str, float]] = {}
-
-    @property
-    def classes(self) -> Sequence[str]:
-        """Names of the K classes, background first."""
-        classes = (self.dataset_meta or {}).get('classes')
-        if not classes or len(classes) < 2:
-            raise ValueError("DatasetMetric takes its classes from dataset_meta['classes'], which is "
-                             f'{classes!r}: the data set must name them in its METAINFO, background first')
-        return classes
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the confusion matrix of each clip."""
@@ -76,21 +65,21 @@ class DatasetMetric(BaseMetric):
                 matrix = confusion_matrix(pred, gt, num_classes)
             except ValueError as error:
                 raise ValueError(f'{clip_name(sample)}: {error}') from error
-            # Most pairs of classes never meet: a sparse matrix is a fraction of the size.
+            # Most pairs of classes never occur: a sparse matrix is a fraction of the size.
             self.results.append(
                 dict(clip=(sample.get('subset'), sample.get('clip_id')), matrix=matrix.to_sparse()))
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Score the ``size`` clips of the data set; see :class:`mmengine.evaluator.BaseMetric`."""
+        """Score the ``size`` clips of the dataset; see :class:`mmengine.evaluator.BaseMetric`."""
         self._num_clips = size
-        # MMEngine would cut the collected results at ``size``, which drops the repeated clips of some samplers only.
+        # MMEngine would cut the collected results to ``size``, which drops the repeated clips of some samplers only.
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        """Sum the matrices of the clips, read the scores off, and log and keep those of each class."""
+        """Sum the matrices of the clips, compute the scores, and log and keep those of each class."""
         matrices = {result['clip']: result['matrix'] for result in results}
         if len(matrices) != self._num_clips:
-            raise ValueError(f'{len(matrices)} different clips were scored, the data set has {self._num_clips}: the '
+            raise ValueError(f'{len(matrices)} different clips were scored, the dataset has {self._num_clips}: the '
                              'dataset protocol needs all of them, each with a clip_id of its own')
         classes = self.classes
         matrix = sum(matrices.values(), torch.zeros(len(classes), len(classes), dtype=torch.int64))
@@ -103,5 +92,5 @@ class DatasetMetric(BaseMetric):
             for name, iou, f, fdr, union in zip(
                 classes, *(column.tolist() for column in (scores.iou, scores.f, scores.fdr, scores.union)))
         }
-        print_log(f'per-class results over the data set:\n{class_table(self.per_class)}', logger='current')
+        print_log(f'per-class results over the dataset:\n{class_table(self.per_class)}', logger='current')
         return dataset_averages(scores, self.preset)

@@ -1,4 +1,4 @@
-"""Predicted masks as a file that any program can read."""
+"""Write predicted masks to a file that any program can read."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from mmavs.registry import METRICS
 class SaveMasks(BaseMetric):
     """Write the predicted masks of all clips into one compressed ``.npz`` file.
 
-    The file holds one array per clip, named by its ``clip_id``: (T, H, W) uint8, the class of every pixel, 0 where
-    nothing sounds. Read it with ``numpy.load(path)``; nothing in it is pickled.
+    The file holds one array per clip, named by its ``clip_id``: (T, H, W) uint8, the class of every pixel, 0 for
+    background. Read it with ``numpy.load(path)``; nothing in it is pickled.
 
     Args:
-        path: The file, which must end in ``.npz``; its folder is made.
+        path: The file, which must end in ``.npz``; its directory is made.
     """
 
     def __init__(self, path: str) -> None:

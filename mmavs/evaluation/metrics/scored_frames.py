@@ -1,4 +1,4 @@
-"""Which frames of a clip are scored, and the checks that every metric makes first."""
+"""Select the frames of a clip that are scored, and check them for every metric."""
 import torch
 from torch import Tensor
 
@@ -6,24 +6,24 @@ from mmavs.evaluation.functional.avsbench import BinaryScores, binary_scores
 
 
 def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False) -> tuple[Tensor, Tensor]:
-    """Prediction and ground truth of the frames that exist and have ground truth.
+    """Select prediction and ground truth of the valid and labelled frames.
 
     Args:
         sample: One data sample as a dict, with ``gt_sem_seg`` (T, H, W), ``prediction`` (T, H, W) and, unless all
-            frames exist and are labelled, ``valid`` and ``labelled`` (T,) bool.
-        prediction: The field that is scored.
+            frames are valid and labelled, ``valid`` and ``labelled`` (T,) bool.
+        prediction: Field that is scored.
         allow_unlabelled: Labelled frames may hold unlabelled pixels (255).
 
     Returns:
         Two tensors (t, H, W), t <= T.
 
     Raises:
-        ValueError: A field is missing, the sizes differ, or a pixel of a labelled frame is unlabelled and must
-            not be.
+        ValueError: A field is missing, the sizes differ, or a labelled frame holds unlabelled pixels that are not
+            allowed.
     """
     clip = clip_name(sample)
     if sample.get('gt_sem_seg') is None:
-        raise ValueError(f'{clip} has no gt_sem_seg, so it cannot be scored: load masks in the pipeline '
+        raise ValueError(f'{clip} has no gt_sem_seg and cannot be scored: load masks in the pipeline '
                          '(LoadClipMasks), or evaluate a split that has ground truth')
     if sample.get(prediction) is None:
         raise ValueError(f'{clip} has no {prediction}: the metric needs the data samples that the segmentor returns '
@@ -42,7 +42,7 @@ def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False)
 
 
 def score_foreground(sample: dict) -> tuple[BinaryScores, Tensor]:
-    """Scores of ``foreground_prob`` in the frames that exist and have ground truth, and that ground truth.
+    """Score ``foreground_prob`` in the valid and labelled frames; return the scores and the ground truth.
 
     Args:
         sample: See :func:`scored_frames`.
@@ -58,12 +58,12 @@ def score_foreground(sample: dict) -> tuple[BinaryScores, Tensor]:
 
 
 def num_padded_frames(sample: dict) -> int:
-    """How many of the T frames do not exist."""
+    """Count the frames of the T that are padding."""
     return int((~_flags(sample, 'valid', len(sample['gt_sem_seg']))).sum())
 
 
 def clip_name(sample: dict) -> str:
-    """The clip as error messages name it."""
+    """Return the name of the clip in error messages."""
     return f"clip {sample.get('clip_id', '(without clip_id)')!r}"
 
 

@@ -1,4 +1,4 @@
-"""How well the frames are segmented in which something else sounds than before."""
+"""IoU of the frames in which the sounding objects change."""
 from collections.abc import Sequence
 
 import torch
@@ -9,17 +9,25 @@ from mmavs.registry import METRICS
 
 from .scored_frames import score_foreground
 
+# An object that moves does not make a switch: a disc has to move by 70% of its diameter between two frames for less.
+MAX_OVERLAP = 0.1
+
 
 def frames_at_switch(gt: Tensor, max_overlap: float) -> Tensor:
-    """Which frames show other sounding objects than the frame before.
+    """Mark the frames whose sounding objects are others than in the frame before.
 
     Args:
-        gt: (T, H, W) ground truth; everything but 0 is foreground.
-        max_overlap: In [0, 1]. Two frames with less IoU than this show others; two without any show the same.
+        gt: (T, H, W) ground truth; everything except 0 is foreground.
+        max_overlap: In [0, 1]. The objects of two frames are others if their IoU is less. Two empty frames are equal.
 
     Returns:
-        (T,) bool; the first frame is at no switch.
+        (T,) bool; False for the first frame.
+
+    Raises:
+        ValueError: ``max_overlap`` is outside [0, 1].
     """
+    if not 0 <= max_overlap <= 1:
+        raise ValueError(f'max_overlap is {max_overlap}, expected an IoU in [0, 1]')
     masks = (gt != 0).flatten(1)
     inter = (masks[1:] & masks[:-1]).sum(1)
     union = (masks[1:] | masks[:-1]).sum(1)
@@ -29,34 +37,27 @@ def frames_at_switch(gt: Tensor, max_overlap: float) -> Tensor:
 
 @METRICS.register_module()
 class SwitchMetric(BaseMetric):
-    """IoU of the frames at a switch, where other objects sound than in the frame before, and of those between switches.
+    """IoU of the frames at a switch, where other objects sound than in the frame before, and of all other frames.
 
-    Methods that look at several frames tend to mark what sounded before. Frames are those of :class:`AVSBenchMetric`,
-    with its IoU at ``probability > 0.5`` (for empty ground truth: the share of pixels that are not marked); the mean is
-    over frames, not over clips, since clips have more or fewer switches. A number of our own, not of the benchmarks.
+    Methods that attend to several frames tend to segment the objects that sounded before. Frames and IoU are those of
+    :class:`AVSBenchMetric`, at ``probability > 0.5`` (for empty ground truth: the fraction of pixels that are predicted
+    as background). The mean is over frames, not over clips, because the number of switches differs between clips. This
+    metric is our own, not one of the benchmarks.
 
-    Reported: ``J_at_switch`` and ``J_between`` in [0, 1], and how many frames each is the mean of, ``frames_at_switch``
-    and ``frames_between``. The first frame of a clip counts as between. Without any frame of a kind its mean is NaN.
+    Reported: ``J_at_switch`` and ``J_between`` in [0, 1], and the number of frames in each mean, ``frames_at_switch``
+    and ``frames_between``. The first frame of a clip counts as between. The mean of no frames is NaN.
 
     Args:
-        max_overlap: See :func:`frames_at_switch`. Objects that move on do not make a switch: at the default, a disc has
-            to move by 70% of its diameter within a frame to be taken for another.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
     """
     default_prefix = 'switch'
 
-    def __init__(self, max_overlap: float = 0.1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device, prefix)
-        if not 0 <= max_overlap <= 1:
-            raise ValueError(f'max_overlap is {max_overlap}, expected an IoU in [0, 1]')
-        self.max_overlap = max_overlap
-
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the IoU of each scored frame, and whether it is at a switch."""
         for sample in data_samples:
             scores, gt = score_foreground(sample)
-            self.results.append(dict(iou=scores.iou, at_switch=frames_at_switch(gt, self.max_overlap).cpu()))
+            self.results.append(dict(iou=scores.iou, at_switch=frames_at_switch(gt, MAX_OVERLAP).cpu()))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over the frames of all clips."""

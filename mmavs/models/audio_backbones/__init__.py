@@ -1,4 +1,4 @@
-"""Audio backbones: from sound to tokens of each frame."""
+"""Audio backbones: waveforms or log-mel in, audio tokens of each frame out."""
 from .audio_spectrogram_transformer import AST
 from .base import AudioBackbone
 from .beats import BEATs

@@ -16,20 +16,20 @@ MEAN, STD = -4.2677393, 4.5689974
 
 @MODELS.register_module()
 class AST(AudioBackbone):
-    """Transformer over overlapping patches of a spectrogram, initialised from a folder of the library transformers.
+    """Transformer over overlapping patches of a spectrogram, initialized from a directory of the library transformers.
 
-    A frame has 108 tokens, 9 steps of time by 12 of frequency, frequency fastest, of its own 0.975 s (see
-    :class:`AudioBackbone`). The published models are for 10.24 s; as the authors do for shorter sound, the positions in
-    the middle are used. The library knows no masks: where a waveform ends, or ``num_samples`` says so, silence
-    follows, and frames that hear nothing of it have tokens of zeros.
+    A frame has 108 tokens, 9 steps of time by 12 of frequency, frequency fastest, from its own 0.975 s (see
+    :class:`AudioBackbone`). The published models are for 10.24 s; as the authors do for shorter audio, the positions in
+    the middle are used. The library has no attention masks. After the end of a waveform, or of ``num_samples``, silence
+    follows, and frames that begin later have tokens of zeros.
 
     Args:
         frozen: Do not train the weights; no gradient is recorded either.
         arch: Arguments of ``transformers.ASTConfig`` that differ from the published base model's.
-        folder: Local folder with the pretrained model, ``config.json`` and ``model.safetensors``, as transformers saves
-            it. It is read where weights are initialised, that is before training; nothing is downloaded.
-        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
-        stereo: Hear two channels, see there.
+        directory: Local directory with the pretrained model, ``config.json`` and ``model.safetensors``, as transformers
+            saves it. It is read when weights are initialized, that is before training; nothing is downloaded.
+        examples_per_frame: Examples of a frame, see :class:`AudioBackbone`.
+        stereo: Encode two channels, see there.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -37,16 +37,16 @@ class AST(AudioBackbone):
     Raises:
         ImportError: transformers is not installed.
     """
-    PRETRAINED = 'audio_backbone.folder to the folder of a pretrained AST'
+    PRETRAINED = 'audio_backbone.directory to the directory of a pretrained AST'
 
     def __init__(self,
                  frozen: bool = True,
                  arch: dict | None = None,
-                 folder: str | None = None,
+                 directory: str | None = None,
                  examples_per_frame: int = 1,
                  stereo: bool = False) -> None:
         super().__init__(frozen, None, examples_per_frame, stereo)
-        self.folder = folder
+        self.directory = directory
         try:
             from transformers import ASTConfig, ASTModel
         except ImportError as error:
@@ -60,14 +60,14 @@ class AST(AudioBackbone):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Steps of time and of frequency that the tokens of a frame stand for."""
+        """Steps of time and of frequency of the tokens of a frame."""
         return self.transformer.embeddings.get_shape(self.transformer.config)[::-1]
 
     def encode(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, T, 108, C) of waveforms (B, L)."""
         waveform, num_samples = fit_waveforms(audio, num_frames, num_samples, 'AST')
         rows = self.filter_bank(waveform).view(-1, FRAMES_PER_EXAMPLE, NUM_MELS)
-        # Without the two tokens for classification; the library has time fastest.
+        # Drop the two tokens for classification; the library has time fastest.
         tokens = self.transformer(rows).last_hidden_state[:, 2:]
         tokens = tokens.unflatten(1, self.grid[::-1]).transpose(1, 2).flatten(1, 2).unflatten(0, (-1, num_frames))
         if num_samples is not None:
@@ -75,40 +75,40 @@ class AST(AudioBackbone):
         return tokens
 
     def filter_bank(self, waveform: Tensor) -> Tensor:
-        """Normalised filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
+        """Normalized filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
         return (self.kaldi(waveform) - MEAN) / (2 * STD)
 
     def init_weights(self) -> None:
-        """Load the pretrained model of ``folder``.
+        """Load the pretrained model of ``directory``.
 
         Raises:
-            FileNotFoundError: There is no such folder.
-            ValueError: It holds no AST, or one of another architecture.
+            FileNotFoundError: The directory or one of its files does not exist.
+            ValueError: It holds another kind of model, or an AST of another architecture.
         """
-        if self.folder is None:
+        if self.directory is None:
             super().init_weights()
             return
         for name in ('config.json', 'model.safetensors'):
-            if not (Path(self.folder) / name).is_file():
-                raise FileNotFoundError(f'{self.folder}: no {name} there, expected a local folder with an AST as '
+            if not (Path(self.directory) / name).is_file():
+                raise FileNotFoundError(f'{self.directory}: no {name} there, expected a local directory with an AST as '
                                         'transformers saves it (config.json, model.safetensors)')
-        self.transformer.load_state_dict(self._published_weights(self.folder))
+        self.transformer.load_state_dict(self._published_weights(self.directory))
 
-    def _published_weights(self, folder: str) -> dict[str, Tensor]:
-        """Weights of the model in a folder, with the positions that a frame needs."""
+    def _published_weights(self, directory: str) -> dict[str, Tensor]:
+        """Weights of the model in a directory, with the positions that a frame needs."""
         from transformers import ASTConfig, ASTModel
-        config, ours = ASTConfig.from_pretrained(folder, local_files_only=True), self.transformer.config
+        config, ours = ASTConfig.from_pretrained(directory, local_files_only=True), self.transformer.config
         differing = {
             key: (value, getattr(config, key, None))
             for key, value in ours.to_dict().items() if key in ARCHITECTURE and value != getattr(config, key, None)
         }
         if differing:
             listed = ', '.join(f'{key}={theirs} (here {mine})' for key, (mine, theirs) in differing.items())
-            raise ValueError(f'{folder}: its config.json says {listed}: set audio_backbone.arch to what it says')
+            raise ValueError(f'{directory}: its config.json says {listed}: set audio_backbone.arch to these values')
         model, report = ASTModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True)
+            directory, local_files_only=True, use_safetensors=True, output_loading_info=True)
         if report['missing_keys']:
-            raise ValueError(f'{folder}: holds no AST, {len(report["missing_keys"])} weights are missing '
+            raise ValueError(f'{directory}: does not hold an AST, {len(report["missing_keys"])} weights are missing '
                              f'({", ".join(sorted(report["missing_keys"])[:3])}, ...)')
         weights = model.state_dict()
         key = 'embeddings.position_embeddings'
@@ -116,7 +116,7 @@ class AST(AudioBackbone):
         return weights
 
 
-# What the weights depend on; the rest of a config is bookkeeping.
+# Keys of a config that the shapes and the meaning of the weights depend on.
 ARCHITECTURE = {
     'model_type', 'hidden_size', 'num_hidden_layers', 'num_attention_heads', 'intermediate_size', 'hidden_act',
     'layer_norm_eps', 'patch_size', 'qkv_bias', 'frequency_stride', 'time_stride', 'num_mel_bins'

@@ -1,4 +1,4 @@
-"""What the audio backbones share: freezing, and which part of the sound a frame hears."""
+"""Base class of the audio backbones: freezing, stereo, and the part of the waveform that belongs to a frame."""
 import logging
 
 import torch
@@ -11,27 +11,27 @@ from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP, num_samples_for
 
 
 class AudioBackbone(BaseModule):
-    """Base of the audio backbones: from the sound of B clips to audio tokens of each frame.
+    """Encode the audio of B clips as audio tokens of each frame.
 
-    Frame t of a clip hears 96 rows of 10 ms, that is 0.96 t to 0.96 t + 0.975 s of the sound, as in AVSBench; what one
-    backbone hears in a frame, the others hear too. Frames know nothing of each other's sound. That is one *example* for
-    each frame; where a frame has more sound, as in VPO, it hears several of them.
+    Frame t of a clip gets one *example*: 96 rows of 10 ms, from 0.96 t to 0.96 t + 0.975 s of the waveform, as in
+    AVSBench and the same for all backbones. Frames are encoded independently. A frame with more audio, as in VPO, gets
+    several examples.
 
-    A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and writes :meth:`encode`.
+    A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and implements :meth:`encode`.
 
     Args:
-        frozen: Do not train the weights; no gradient is recorded either, and the backbone stays in evaluation mode.
+        frozen: Do not train the weights. No gradient is recorded, and the backbone stays in evaluation mode.
         init_cfg: Initialization config of MMEngine.
-        examples_per_frame: Examples k that a frame hears: frame t those from k t to k t + k - 1, each encoded on its
-            own, the tokens of the first before those of the second.
-        stereo: Hear the two channels of a waveform, each on its own, with the same weights. Then half of the channels
-            of a token are of the left one, the others of the right one, so that their order survives a mean of tokens.
+        examples_per_frame: Number k of examples of a frame: frame t gets those from k t to k t + k - 1. Each is encoded
+            independently, and their tokens are concatenated in order.
+        stereo: Encode the left and right channel of a waveform independently, with the same weights. They are
+            concatenated along the channels of a token, left first, to keep them apart when tokens are averaged.
 
     Attributes:
-        embed_dims: Channels C of a token, those of both sides.
+        embed_dims: Channels C of a token, those of left and right together.
     """
     embed_dims: int
-    # What to set for pretrained weights.
+    # The setting that loads pretrained weights, for a warning.
     PRETRAINED = 'audio_backbone.init_cfg=dict(type="Pretrained", checkpoint=...) to the published weights'
 
     def __init__(self,
@@ -54,10 +54,10 @@ class AudioBackbone(BaseModule):
         """Tokens of the first ``num_frames`` = T frames of each clip.
 
         Args:
-            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, (B, 2, L) for a backbone that hears ``stereo``, or another
-                form that the backbone names.
+            audio: Waveforms (B, L) in [-1, 1] at 16 kHz, (B, 2, L) for a ``stereo`` backbone, or another form that the
+                backbone documents.
             num_frames: Frames T in a clip.
-            num_samples: How many of the L samples are sound, (B,); the rest is missing, not silent. None: all of them.
+            num_samples: Number of the L samples that are recorded, (B,); the rest is missing, not silent. None: all L.
 
         Returns:
             Tokens (B, T, tokens, C).
@@ -67,24 +67,24 @@ class AudioBackbone(BaseModule):
         """
         if self.stereo:
             if audio.ndim != 3 or audio.shape[1] != 2:
-                raise ValueError(f'{type(self).__name__} hears two channels, the audio has shape {tuple(audio.shape)}, '
-                                 "expected waveforms (B, 2, L): set audio_mode='stereo' in the data set, or "
+                raise ValueError(f'{type(self).__name__} is stereo, but the audio has shape {tuple(audio.shape)}, '
+                                 "expected waveforms (B, 2, L): set audio_mode='stereo' in the dataset, or "
                                  'audio_backbone.stereo=False')
             audio = audio.flatten(0, 1)
             num_samples = None if num_samples is None else num_samples.repeat_interleave(2)
         elif audio.ndim == 3 and audio.shape[1] == 2:
-            raise ValueError(f'{type(self).__name__} hears one channel, the waveforms are stereo: set '
-                             "audio_mode='mono' in the data set, whose waveform is the sum of the two channels, or "
+            raise ValueError(f'{type(self).__name__} is mono, but the waveforms are stereo: set '
+                             "audio_mode='mono' in the dataset, whose waveform is the sum of the two channels, or "
                              'audio_backbone.stereo=True')
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             tokens = self.encode(audio, num_frames * self.examples_per_frame, num_samples)
-        tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)
+        tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)  # (B, T, examples * tokens, C)
         if self.stereo:
-            tokens = torch.cat((tokens[::2], tokens[1::2]), dim=3)
+            tokens = torch.cat((tokens[::2], tokens[1::2]), dim=3)  # (2 B, ...) -> (B, ..., 2 C)
         return tokens
 
     def encode(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
-        """Tokens (B, examples, tokens, C) of the first examples; otherwise as :meth:`forward`, of one channel."""
+        """Tokens (B, examples, tokens, C) of the first ``num_examples`` examples of mono audio; see :meth:`forward`."""
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> 'AudioBackbone':
@@ -92,7 +92,7 @@ class AudioBackbone(BaseModule):
         return super().train(mode and not self.frozen)
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says; a frozen backbone without pretrained weights is worth a warning."""
+        """Initialize as ``init_cfg`` says; warn if a frozen backbone has no pretrained weights."""
         if self.frozen and not self.init_cfg:
             name = type(self).__name__
             print_log(
@@ -103,23 +103,21 @@ class AudioBackbone(BaseModule):
         super().init_weights()
 
 
-
-
 def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
                   name: str) -> tuple[Tensor, Tensor | None]:
-    """Cut or zero-pad waveforms to what T frames hear; samples that are no sound become 0.
+    """Cut or zero-pad waveforms to the length of T frames; set missing samples to 0.
 
     Args:
         audio: (B, L).
         num_frames: Frames T.
-        num_samples: How many of the L samples are sound, (B,), or None for all.
-        name: The backbone, for the error.
+        num_samples: Number of the L samples that are recorded, (B,), or None for all.
+        name: Name of the backbone, for the error.
 
     Returns:
-        The waveforms (B, samples) and how many of their samples are sound, (B,), None for all.
+        The waveforms (B, samples), and the number of their samples that are recorded, (B,), or None for all.
 
     Raises:
-        ValueError: These are no waveforms.
+        ValueError: The audio is not a batch of mono waveforms.
     """
     if audio.ndim != 2:
         raise ValueError(f"{name}: the audio has shape {tuple(audio.shape)}, expected waveforms (B, L); {name} does "
@@ -137,6 +135,6 @@ def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,
 
 
 def frames_with_audio(num_frames: int, num_samples: Tensor) -> Tensor:
-    """Which frames begin before the sound ends, bool (B, T), from how many samples are sound (B,)."""
+    """Frames that begin before the audio ends, bool (B, T), from the number of recorded samples (B,)."""
     begins = torch.arange(num_frames, device=num_samples.device) * FRAMES_PER_EXAMPLE * HOP
     return begins < num_samples[:, None]

@@ -12,7 +12,7 @@ from mmavs.registry import MODELS
 from .base import AudioBackbone, fit_waveforms
 from .filter_bank import NUM_MELS, KaldiFilterBank
 
-# The filter bank is computed of 16-bit samples, and normalised by statistics of AudioSet.
+# The filter bank is computed from 16-bit samples and normalized by statistics of AudioSet.
 INT16 = 2**15
 MEAN, STD = 15.41663, 6.55582
 PATCH = 16
@@ -20,14 +20,14 @@ PATCH = 16
 
 @MODELS.register_module()
 class BEATs(AudioBackbone):
-    """Transformer over patches of a spectrogram, 160 ms by 16 bands each; published weights in the authors' names.
+    """Transformer over patches of a spectrogram, 160 ms by 16 bands each, with the authors' parameter names.
 
-    A frame has 48 tokens, 6 steps of time by 8 of frequency, frequency fastest, of its own 0.975 s (see
-    :class:`AudioBackbone`). Every frame is encoded on its own: BEATs could hear a whole clip at once, but then the
-    tokens of a frame would tell of sounds before and after it, and what sounds in a frame is what is asked for.
+    A frame has 48 tokens, 6 steps of time by 8 of frequency, frequency fastest, from its own 0.975 s (see
+    :class:`AudioBackbone`). Frames are encoded independently. BEATs could encode a whole clip at once, but then the
+    tokens of a frame would depend on the audio before and after it, while masks hold what sounds in the frame itself.
 
-    Where a waveform ends before its frames do, or ``num_samples`` says so, patches after the end are masked in the
-    attention, change nothing in the others, and have tokens of zeros.
+    If a waveform or its ``num_samples`` end before its frames do, patches after the end are masked in the attention and
+    get tokens of zeros.
 
     Defaults are those of the published models (iter3, iter3+, fine-tuned or not). Layer drop and the scaled gradients
     of their pre-training are left out: every step trains every parameter.
@@ -40,13 +40,13 @@ class BEATs(AudioBackbone):
         num_heads: Heads of its attentions.
         ffn_dims: Hidden channels of its feed-forward networks.
         num_buckets: Rows of the table of relative positions.
-        max_distance: Distance in tokens from which all are in the last bucket.
-        conv_size: Steps that the convolution for positions spans.
-        conv_groups: Its groups.
-        dropout: Dropout in the encoder, for training that is not frozen.
-        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
-        stereo: Hear two channels, see there.
-        init_cfg: Initialization config of MMEngine; a published file is loaded as it is, its ``cfg`` has to agree with
+        max_distance: Distance in tokens from which all share the last bucket.
+        conv_size: Kernel size of the convolution for positions.
+        conv_groups: Groups of this convolution.
+        dropout: Dropout in the encoder while it is trained.
+        examples_per_frame: Examples of a frame, see :class:`AudioBackbone`.
+        stereo: Encode two channels, see there.
+        init_cfg: Initialization config of MMEngine. A published file is loaded unchanged; its ``cfg`` has to agree with
             the arguments.
 
     Attributes:
@@ -87,29 +87,29 @@ class BEATs(AudioBackbone):
         """Tokens (B, T, 48, C) of waveforms (B, L)."""
         waveform, num_samples = fit_waveforms(audio, num_frames, num_samples, 'BEATs')
         rows = self.filter_bank(waveform).view(-1, FRAMES_PER_EXAMPLE, NUM_MELS)
-        heard = None
+        recorded = None
         if num_samples is not None:
             begins = torch.arange(num_frames * FRAMES_PER_EXAMPLE // PATCH, device=rows.device) * PATCH * HOP
-            heard = begins < num_samples[:, None]  # (B, 6 T)
-            heard = heard.repeat_interleave(NUM_MELS // PATCH, 1).view(len(rows), -1)
-        return self.encode_filter_bank(rows, heard).unflatten(0, (-1, num_frames))
+            recorded = begins < num_samples[:, None]  # (B, 6 T)
+            recorded = recorded.repeat_interleave(NUM_MELS // PATCH, 1).view(len(rows), -1)  # (B * T, 48)
+        return self.encode_filter_bank(rows, recorded).unflatten(0, (-1, num_frames))
 
     def filter_bank(self, waveform: Tensor) -> Tensor:
-        """Normalised filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
+        """Normalized filter bank (B, rows, 128) of waveforms (B, L) in [-1, 1]."""
         return (self.kaldi(waveform * INT16) - MEAN) / (2 * STD)
 
-    def encode_filter_bank(self, rows: Tensor, heard: Tensor | None = None) -> Tensor:
+    def encode_filter_bank(self, rows: Tensor, recorded: Tensor | None = None) -> Tensor:
         """Tokens of a filter bank of any length.
 
         Args:
             rows: (N, rows, 128); rows beyond a multiple of 16 are not used.
-            heard: (N, tokens) bool, which patches are sound; None for all.
+            recorded: (N, tokens) bool, False for patches after the end of the audio; None if all are recorded.
 
         Returns:
-            (N, tokens, C), tokens = rows // 16 * 8, frequency fastest; zeros where nothing is heard.
+            (N, tokens, C), tokens = rows // 16 * 8, frequency fastest; zeros for patches that are not recorded.
         """
         patches = self.patch_embedding(rows.unsqueeze(1)).flatten(2).transpose(1, 2)
-        return self.encoder(self.post_extract_proj(self.layer_norm(patches)), heard)
+        return self.encoder(self.post_extract_proj(self.layer_norm(patches)), recorded)
 
 
 class Encoder(nn.Module):
@@ -128,13 +128,13 @@ class Encoder(nn.Module):
         # The authors keep the table that all layers share in the first one.
         self.layers[0].self_attn.relative_attention_bias = nn.Embedding(num_buckets, num_heads)
 
-    def forward(self, x: Tensor, heard: Tensor | None) -> Tensor:
-        """Tokens (N, L, C); those that are not ``heard`` (N, L) change nothing in the others and come out as 0."""
+    def forward(self, x: Tensor, recorded: Tensor | None) -> Tensor:
+        """Tokens (N, L, C); those that are not ``recorded`` (N, L) do not influence the others and come out as 0."""
         attend = None
-        if heard is not None:
-            x = x * heard.unsqueeze(2)
-            # A softmax over nothing has no value.
-            attend = (heard | ~heard.any(1, keepdim=True))[:, None, None]
+        if recorded is not None:
+            x = x * recorded.unsqueeze(2)
+            # If no token is recorded all are attended, otherwise the softmax would be NaN.
+            attend = (recorded | ~recorded.any(1, keepdim=True))[:, None, None]  # (N, 1, 1, L)
 
         # Positions by convolution
         x = self.layer_norm(x + self.pos_conv(x))
@@ -145,11 +145,11 @@ class Encoder(nn.Module):
         position_bias = table(buckets).permute(2, 0, 1)
         for layer in self.layers:
             x = layer(x, position_bias, attend)
-        return x if heard is None else x * heard.unsqueeze(2)
+        return x if recorded is None else x * recorded.unsqueeze(2)
 
 
 class PositionConv(nn.Module):
-    """Grouped convolution over time, GELU; its weight is ``g * v / |v|`` with a norm for each step of the kernel."""
+    """Grouped convolution over time, then GELU. Weight: ``g * v / |v|``, normalized for each step of the kernel."""
 
     def __init__(self, embed_dims: int, size: int, groups: int) -> None:
         super().__init__()
@@ -162,11 +162,11 @@ class PositionConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=weight.shape[2] // 2, groups=self.groups)
-        return F.gelu(y[..., :x.shape[1]]).transpose(1, 2)  # a kernel of even size makes a step too many
+        return F.gelu(y[..., :x.shape[1]]).transpose(1, 2)  # a kernel of even size gives one step too many
 
 
 class EncoderLayer(nn.Module):
-    """Attention and feed-forward network, ``x = LN(alpha x + f(x))`` each."""
+    """Attention, then feed-forward network, ``x = LN(alpha x + f(x))`` each."""
 
     def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int, alpha: float, dropout: float) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class EncoderLayer(nn.Module):
 class GatedAttention(nn.Module):
     """Self-attention whose relative position bias is gated by the query: ``softmax(q k / sqrt(d) + gate(q) * bias) v``.
 
-    ``gate = g_a (g_b a - 1) + 2`` with ``g_a, g_b`` in (0, 1) made of the query, and a learned ``a`` for each head.
+    ``gate = g_a (g_b a - 1) + 2`` with ``g_a, g_b`` in (0, 1) from the query and a learned ``a`` for each head.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, dropout: float) -> None:
@@ -203,7 +203,13 @@ class GatedAttention(nn.Module):
         self.grep_a = nn.Parameter(torch.ones(1, num_heads, 1, 1))
 
     def forward(self, x: Tensor, position_bias: Tensor, attend: Tensor | None) -> Tensor:
-        """(N, L, C) from x (N, L, C), bias (heads, L, L), and bool (N, 1, 1, L), True where keys may be attended."""
+        """Attention output (N, L, C).
+
+        Args:
+            x: (N, L, C).
+            position_bias: (heads, L, L).
+            attend: Bool (N, 1, 1, L), True for keys that may be attended; None for all.
+        """
         q, k, v = (
             proj(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj))
@@ -214,7 +220,7 @@ class GatedAttention(nn.Module):
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
     def _gate(self, q: Tensor) -> Tensor:
-        """(N, heads, L, 1) from queries (N, heads, L, d) that are not scaled yet."""
+        """Gate (N, heads, L, 1) from queries (N, heads, L, d) that are not scaled yet."""
         a, b = self.grep_linear(q).unflatten(3, (2, 4)).sum(4).sigmoid().split(1, 3)
         return a * (b * self.grep_a - 1) + 2
 
@@ -223,8 +229,8 @@ def relative_position_buckets(length: int, num_buckets: int, max_distance: int,
                               device: torch.device | None = None) -> Tensor:
     """Bucket of each pair of tokens, int64 (length, length), by the distance d = key - query (T5).
 
-    Keys after the query have the upper half of the buckets. Within a half, of n buckets, the first n / 2 are for one
-    distance each, the others for ranges that widen logarithmically up to ``max_distance``; the last takes all beyond.
+    Keys after the query use the upper half of the buckets. Within a half of n buckets, the first n / 2 hold one
+    distance each, the others ranges that widen logarithmically up to ``max_distance``; the last holds all beyond.
     """
     positions = torch.arange(length, device=device)
     distance = positions - positions[:, None]
@@ -233,17 +239,21 @@ def relative_position_buckets(length: int, num_buckets: int, max_distance: int,
     magnitude = distance.abs()
     widening = (magnitude.clamp(min=exact) / exact).log() / math.log(max_distance / exact) * (half - exact)
     bucket = torch.where(magnitude < exact, magnitude, (exact + widening.long()).clamp(max=half - 1))
-    return bucket + half * (distance > 0)
+    return torch.where(distance > 0, bucket + half, bucket)
 
 
 def _unpack_published(module: BEATs, state_dict: dict, *args: object) -> None:
-    """Let a published file, ``dict(cfg=..., model=...)``, initialise the backbone as it is."""
+    """Convert a published file, ``dict(cfg=..., model=...)``, while it is loaded.
+
+    Raises:
+        ValueError: Its ``cfg`` and the arguments of the backbone differ.
+    """
     if 'cfg' not in state_dict or 'model' not in state_dict:
         return
     name = (module.init_cfg or {}).get('checkpoint', 'BEATs')
     for argument, value in beats_arguments(state_dict.pop('cfg'), name).items():
         if module.architecture[argument] != value:
-            raise ValueError(f'{name}: its cfg asks for {argument}={value}, the config says '
+            raise ValueError(f'{name}: its cfg says {argument}={value}, the config says '
                              f'{argument}={module.architecture[argument]}: set audio_backbone.{argument}={value}')
     state_dict.pop('label_dict', None)
     state_dict.update(convert_beats(state_dict.pop('model')).state_dict)

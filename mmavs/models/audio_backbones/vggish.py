@@ -22,23 +22,23 @@ from .base import AudioBackbone
 
 @MODELS.register_module()
 class VGGish(AudioBackbone):
-    """Convolutional audio features of 0.96 s of sound per frame (Hershey et al., ICASSP 2017; torchvggish weights).
+    """Convolutional features of 0.96 s of audio per frame (Hershey et al., ICASSP 2017; torchvggish weights).
 
-    Frame t of a clip gets the t-th example of the clip's sound, that is 0.96 t to 0.96 t + 0.975 s, as in AVSBench.
-    Examples beyond the first T are not computed. Frames beyond the end of the sound get silence (waveform) or an
-    example of zeros (log-mel, or a waveform of which the end is known), as AVSBench pads its semantic subset.
+    Frame t of a clip gets the t-th example of its audio, from 0.96 t to 0.96 t + 0.975 s, as in AVSBench. Examples
+    beyond the first T are not computed. Frames beyond the end of the audio get silence (waveform) or an example of
+    zeros (log-mel, or a waveform with ``num_samples``), as AVSBench pads its semantic subset.
 
-    With ``examples_per_frame=3`` the one frame of a clip of VPO hears 2.895 of its 3 s.
+    With ``examples_per_frame=3`` the single frame of a clip of VPO gets 2.895 of its 3 s.
 
     Args:
         output: ``'embedding'``, one token of 128 channels for each example, or ``'conv'``, the convolutional map as 24
             tokens of ``channels[-1]`` channels: 6 steps of time by 4 of frequency, frequency fastest.
         frozen: Do not train the weights; no gradient is recorded either.
         channels: Width of the six convolutions; the published weights need the default.
-        hidden_dims: Width of the two hidden layers of the embedding; likewise.
-        examples_per_frame: Examples that a frame hears, see :class:`AudioBackbone`.
-        stereo: Hear two channels, see there; waveforms only.
-        init_cfg: Initialization config of MMEngine; the file of torchvggish is loaded as it is.
+        hidden_dims: Width of the two hidden layers of the embedding; the published weights need the default.
+        examples_per_frame: Examples of a frame, see :class:`AudioBackbone`.
+        stereo: Encode two channels, see there; waveforms only.
+        init_cfg: Initialization config of MMEngine. The file of torchvggish is loaded unchanged.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -76,8 +76,7 @@ class VGGish(AudioBackbone):
     def encode(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, examples, tokens, C) of the first examples of waveforms (B, L) or log-mel (B, n, 1, 96, 64).
 
-        With ``num_samples``, examples that the sound does not fill are of zeros; without, silence at the end is
-        silence.
+        With ``num_samples``, incomplete examples are replaced by zeros. Without it, waveforms are padded with silence.
         """
         return self._encode(self._examples(audio, num_examples, num_samples))
 
@@ -86,7 +85,7 @@ class VGGish(AudioBackbone):
         return log_mel_examples(waveform, self.window, self.mel_filters)
 
     def _examples(self, audio: Tensor, num_examples: int, num_samples: Tensor | None) -> Tensor:
-        """Exactly so many examples of each clip: (B, examples, 1, 96, 64)."""
+        """Log-mel of exactly ``num_examples`` examples of each clip: (B, examples, 1, 96, 64)."""
         if audio.ndim == 2:
             needed = num_samples_for(num_examples * FRAMES_PER_EXAMPLE)
             audio = audio[:, :needed]
@@ -103,7 +102,7 @@ class VGGish(AudioBackbone):
                          f'examples (B, n, 1, {FRAMES_PER_EXAMPLE}, {NUM_MELS})')
 
     def _encode(self, examples: Tensor) -> Tensor:
-        # Channels last takes a fifth less time on the CPU, and its transpose below is no copy.
+        # Channels last takes a fifth less time on the CPU, and its transpose below is not a copy.
         x = self.features(examples.flatten(0, 1).to(memory_format=torch.channels_last))  # (N, C, 6, 4)
         if self.output == 'conv':
             tokens = x.flatten(2).transpose(1, 2)  # (N, 24, C)
@@ -111,8 +110,6 @@ class VGGish(AudioBackbone):
             # The published weights expect channels fastest.
             tokens = self.embeddings(x.permute(0, 2, 3, 1).flatten(1)).unsqueeze(1)  # (N, 1, 128)
         return tokens.unflatten(0, examples.shape[:2])
-
-
 
 
 def conv_stack(channels: Sequence[int]) -> nn.Sequential:
@@ -126,9 +123,7 @@ def conv_stack(channels: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-
-
 def _drop_embeddings(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
-    """Let the published file, which holds the fully connected layers too, initialise the convolutional output."""
+    """Drop the fully connected layers, which the published file holds too."""
     for key in [key for key in state_dict if key.startswith(f'{prefix}embeddings.')]:
         del state_dict[key]

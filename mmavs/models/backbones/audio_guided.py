@@ -1,53 +1,52 @@
-"""Audio-guided modality alignment (AMA) of RAVS (CVPR 2025): a backbone that hears after every stage.
+"""Audio-guided modality alignment (AMA) of RAVS (CVPR 2025): fuses the audio into a backbone after every stage.
 
-Symbols, as used below: f_v the L visual tokens of a stage, a the sound of the frame, P groups of tokens, S the response
-of each token to the sound, G the compact tokens, one for each group, D channels.
+Symbols, as used below: f_v the L visual tokens of a stage, a the audio of the frame, P groups of tokens, S the response
+of each token to the audio, G the compact tokens, one for each group, D channels.
 
-There is no released code, and the text of the paper was not at hand: grouping, attention within groups, merging by
-response, the update of G and the way back to the grid are the paper's; how they are wired in detail is inferred.
+There is no released code, and the text of the paper was not at hand. Grouping, attention within groups, merging by
+response, the update of G and the mapping back to the grid are the paper's; how they are wired in detail is inferred.
 """
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModule
-from mmseg.models.backbones import ResNet
 from torch import Tensor, nn
 
 from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 from mmavs.registry import MODELS
 from mmavs.structures import AudioGuidedPyramid
 
-from .pvt_v2 import PVTv2, to_map, to_tokens
+from .pvt_v2 import to_map, to_tokens
+from .staged import as_staged
 
 
 class ModalityAlignment(nn.Module):
-    """Let the pixels of a map hear the sound of their frame, by groups of similar ones.
+    """Fuse the audio of a frame into the pixels of a map, by groups of similar pixels.
 
-    1. Grouping: DPC-KNN distributes the normalised tokens over P groups.
-    2. Audio-visual attention within groups, with several heads h: the sound attends to the tokens of a group,
-       ``l_hi = q_h(a) k_h(f_i) / sqrt(D / heads)``, softmax over the members, and becomes the sound of that group; each
-       token gets it as far as it responds, by ``sigmoid(l_hi)``. The response ``S_i`` is the mean of l_hi over h.
-    3. Merging: ``G_p = sum_i w_i f_i`` over the members of p, w their softmax of S.
+    1. Grouping: DPC-KNN distributes the normalized tokens over P groups.
+    2. Audio-visual attention within groups, with several heads h: the audio attends to the tokens of a group,
+       ``l_hi = q_h(a) k_h(f_i) / sqrt(D / heads)``, softmax over the members, which gives the audio of that group.
+       It is added to each token, weighted by ``sigmoid(l_hi)``. The response ``S_i`` is the mean of l_hi over h.
+    3. Merging: ``G_p = sum_i w_i f_i`` over the members of p, with w the softmax of S over the members.
     4. Update, repeated: ``G <- G + softmax(G f_v^T / sqrt(D) + S) f_v``.
-    5. Every token gets the compact token of its group, and the map what has been added to its tokens.
+    5. Mapping back: the compact token of its group is added to every token.
 
     Args:
         channels: Channels D of the map.
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
         num_groups: Groups P; None for no grouping: the frame is one group.
-        merging: Whether there are compact tokens, that is steps 3 to 5.
+        merging: Whether to merge groups into compact tokens, steps 3 to 5.
         num_heads: Heads of the attention.
-        num_neighbours: The k of DPC-KNN.
-        num_updates: How often G is updated.
+        num_neighbors: The k of DPC-KNN.
+        num_updates: Number of updates of G.
     """
 
     def __init__(self, channels: int, audio_channels: int, num_groups: int | None, merging: bool, num_heads: int,
-                 num_neighbours: int, num_updates: int) -> None:
+                 num_neighbors: int, num_updates: int) -> None:
         super().__init__()
         self.num_groups = num_groups
         self.num_heads = num_heads
-        self.num_neighbours = num_neighbours
+        self.num_neighbors = num_neighbors
         self.num_updates = num_updates
         self.norm = nn.LayerNorm(channels)
         self.audio_proj = nn.Linear(audio_channels, channels)
@@ -64,30 +63,30 @@ class ModalityAlignment(nn.Module):
         self._init_projections()
 
     def forward(self, visual_map: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """The map that knows the sound, (N, D, h, w), and the response of its pixels, (N, h, w).
+        """Audio-guided map (N, D, h, w) and the response of its pixels (N, h, w).
 
         Args:
             visual_map: (N, D, h, w).
             audio: Audio tokens (N, tokens, C_a).
         """
         size = tuple(visual_map.shape[2:])
-        tokens = to_tokens(visual_map)
+        tokens = to_tokens(visual_map)  # (N, L, D)
         visual = self.norm(tokens)
-        sound = self.audio_norm(self.audio_proj(audio.mean(1)))
+        audio = self.audio_norm(self.audio_proj(audio.mean(1)))  # (N, D)
 
         # Group the tokens
         groups, num_groups = self._group(visual)
         # Audio-visual attention within the groups
-        logits = self._audio_logits(sound, visual)
+        logits = self._audio_logits(audio, visual)  # (N, L, heads)
         response = logits.mean(2)
-        heard = self._aggregate_audio(sound, visual, logits, groups, num_groups)
-        shown = self.token_proj(_weigh_heads(spread_groups(heard, groups), logits.sigmoid()))
-        tokens = tokens + shown
+        group_audio = self._aggregate_audio(audio, visual, logits, groups, num_groups)  # (N, P, D)
+        update = self.token_proj(_weigh_heads(spread_groups(group_audio, groups), logits.sigmoid()))
+        tokens = tokens + update
         if self.merging:
-            visual = visual + shown
+            visual = visual + update
             # Merge each group by the response of its members
             weights = softmax_within_groups(response.unsqueeze(2), groups, num_groups)
-            compact = sum_groups(weights * visual, groups, num_groups)
+            compact = sum_groups(weights * visual, groups, num_groups)  # (N, P, D)
             # Update the compact tokens
             for _ in range(self.num_updates):
                 compact = update_compact_tokens(compact, visual, response)
@@ -99,33 +98,33 @@ class ModalityAlignment(nn.Module):
         for linear in (module for module in self.children() if isinstance(module, nn.Linear)):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)
-        # What is added to the maps of a pretrained backbone begins small.
+        # Small, so that the first updates hardly change the maps of a pretrained backbone.
         for linear in (self.token_proj, self.compact_proj) if self.merging else (self.token_proj, ):
             nn.init.trunc_normal_(linear.weight, std=0.02)
 
     def _group(self, visual: Tensor) -> tuple[Tensor, int]:
-        """The group of each token, (N, L), and how many groups there are."""
+        """Group of each token (N, L), and the number of groups."""
         if self.num_groups is None:
             return torch.zeros(visual.shape[:2], dtype=torch.long, device=visual.device), 1
         num_groups = min(self.num_groups, visual.shape[1])
-        return group_by_density_peaks(visual, num_groups, self.num_neighbours), num_groups
+        return group_by_density_peaks(visual, num_groups, self.num_neighbors), num_groups
 
-    def _audio_logits(self, sound: Tensor, visual: Tensor) -> Tensor:
-        """The logits l of each token, (N, L, heads)."""
-        q = self.q_proj(sound).unflatten(1, (self.num_heads, -1))
+    def _audio_logits(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """Attention logits l of each token, (N, L, heads)."""
+        q = self.q_proj(audio).unflatten(1, (self.num_heads, -1))
         k = self.k_proj(visual).unflatten(2, (self.num_heads, -1))
         return torch.einsum('nhd,nlhd->nlh', q, k) * q.shape[2]**-0.5
 
-    def _aggregate_audio(self, sound: Tensor, visual: Tensor, logits: Tensor, groups: Tensor,
+    def _aggregate_audio(self, audio: Tensor, visual: Tensor, logits: Tensor, groups: Tensor,
                          num_groups: int) -> Tensor:
-        """The sound of each group, (N, P, D)."""
+        """Audio of each group, (N, P, D)."""
         attention = softmax_within_groups(logits, groups, num_groups)
         context = sum_groups(_weigh_heads(self.v_proj(visual), attention), groups, num_groups)
-        return sound.unsqueeze(1) + self.sound_proj(context)
+        return audio.unsqueeze(1) + self.sound_proj(context)
 
 
 def update_compact_tokens(compact: Tensor, visual: Tensor, response: Tensor) -> Tensor:
-    """``G + softmax(G f_v^T / sqrt(D) + S) f_v``, (N, P, D).
+    """Compact tokens after one update, ``G + softmax(G f_v^T / sqrt(D) + S) f_v``, (N, P, D).
 
     Args:
         compact: G (N, P, D).
@@ -137,31 +136,31 @@ def update_compact_tokens(compact: Tensor, visual: Tensor, response: Tensor) -> 
 
 
 def _weigh_heads(x: Tensor, weights: Tensor) -> Tensor:
-    """Tokens (N, L, D) whose heads are weighted by (N, L, heads)."""
+    """Weigh the heads of tokens (N, L, D) by (N, L, heads)."""
     return (x.unflatten(2, (weights.shape[2], -1)) * weights.unsqueeze(3)).flatten(2)
 
 
 @MODELS.register_module()
 class AudioGuidedBackbone(BaseModule):
-    """A backbone whose stages are each followed by an audio-guided modality alignment (RAVS).
+    """Backbone with an audio-guided modality alignment after each stage (RAVS).
 
     Args:
-        backbone: Config of the backbone, a ``PVTv2`` or a ResNet of mmseg with all four stages; pretrained weights are
-            its own ``init_cfg``.
+        backbone: Config of a backbone whose stages run one at a time (:class:`StagedBackbone`): ``PVTv2``, or a ResNet
+            of mmseg or mmpretrain with all four stages. Pretrained weights are its own ``init_cfg``.
         audio_channels: Channels of an audio token.
-        num_groups: Groups P of each of the four stages; None for no grouping: a frame is one group.
-        merging: Whether groups are merged into compact tokens.
-        num_heads: Heads of the attention of sound and pixels.
-        num_neighbours: Neighbours k that give the density of a token. 5 is that of DPC-KNN in TCFormer; the value of
-            the paper is not known, nor are those of the next argument and of ``num_groups`` and ``num_heads``.
-        num_updates: How often compact tokens are updated.
+        num_groups: Groups P of each stage; None for no grouping: a frame is one group.
+        merging: Whether to merge groups into compact tokens.
+        num_heads: Heads of the attention between audio and pixels.
+        num_neighbors: Neighbors k that give the density of a token. 5 is that of DPC-KNN in TCFormer; the paper's value
+            is not known, nor are its ``num_updates``, ``num_groups`` and ``num_heads``.
+        num_updates: Number of updates of the compact tokens.
         init_cfg: Initialization config of MMEngine.
 
     Attributes:
-        uses_audio: True; :class:`AudioVisualSegmentor` then calls it with the audio tokens as well.
-        embed_dims: Channels of the four maps.
+        uses_audio: Whether :class:`AudioVisualSegmentor` also passes the audio tokens to the backbone.
+        embed_dims: Channels of the maps.
     """
-    uses_audio = True
+    uses_audio: bool = True
 
     def __init__(self,
                  backbone: dict,
@@ -169,48 +168,31 @@ class AudioGuidedBackbone(BaseModule):
                  num_groups: Sequence[int] | None,
                  merging: bool = True,
                  num_heads: int = 8,
-                 num_neighbours: int = 5,
+                 num_neighbors: int = 5,
                  num_updates: int = 2,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        if num_groups is not None and len(num_groups) != 4:
-            raise ValueError(f'AudioGuidedBackbone: num_groups is {tuple(num_groups)}, expected the groups of four '
-                             'stages, or None')
         self.backbone = MODELS.build(backbone)
-        self.embed_dims = _stage_channels(self.backbone)
+        self.embed_dims = tuple(as_staged(self.backbone).embed_dims)
+        num_groups = (None, ) * len(self.embed_dims) if num_groups is None else tuple(num_groups)
+        if len(num_groups) != len(self.embed_dims):
+            raise ValueError(f'AudioGuidedBackbone: num_groups is {num_groups}, expected the groups of '
+                             f'{len(self.embed_dims)} stages, or None')
         self.ama = nn.ModuleList(
-            ModalityAlignment(channels, audio_channels, groups, merging, num_heads, num_neighbours, num_updates)
-            for channels, groups in zip(self.embed_dims, num_groups or (None, ) * 4))
+            ModalityAlignment(channels, audio_channels, groups, merging, num_heads, num_neighbors, num_updates)
+            for channels, groups in zip(self.embed_dims, num_groups))
 
     def forward(self, x: Tensor, audio: Tensor) -> AudioGuidedPyramid:
-        """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32 that know the sound, and the responses of their pixels.
+        """Audio-guided maps (N, C_l, h_l, w_l), one for each stage, and the responses of their pixels.
 
         Args:
-            x: Normalised frames (N, 3, H, W).
+            x: Normalized frames (N, 3, H, W).
             audio: Audio tokens (N, tokens, C_a) of the frames.
         """
+        stages = as_staged(self.backbone)
         maps, responses = [], []
         for i, align in enumerate(self.ama):
-            x, response = align(_run_stage(self.backbone, i, x), audio)
+            x, response = align(stages.run_stage(i, x), audio)
             maps.append(x)
             responses.append(response)
         return AudioGuidedPyramid(maps, responses)
-
-
-def _stage_channels(backbone: nn.Module) -> tuple[int, ...]:
-    if isinstance(backbone, PVTv2):
-        return backbone.embed_dims
-    if isinstance(backbone, ResNet) and tuple(backbone.out_indices) == (0, 1, 2, 3):
-        return tuple(backbone.block.expansion * backbone.base_channels * 2**i for i in range(4))
-    raise ValueError(f'AudioGuidedBackbone: backbone is a {type(backbone).__name__}, expected a PVTv2, or a ResNet of '
-                     'mmseg with out_indices=(0, 1, 2, 3): other backbones do not tell their stages apart')
-
-
-def _run_stage(backbone: nn.Module, index: int, x: Tensor) -> Tensor:
-    """The map of stage ``index`` from the frames (0) or from the map of the stage before."""
-    if isinstance(backbone, PVTv2):
-        return backbone.run_stage(index, x)
-    if index == 0:
-        stem = backbone.stem if backbone.deep_stem else lambda y: F.relu(backbone.norm1(backbone.conv1(y)))
-        x = backbone.maxpool(stem(x))
-    return getattr(backbone, backbone.res_layers[index])(x)

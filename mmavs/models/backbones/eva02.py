@@ -1,4 +1,4 @@
-"""EVA-02 (Image and Vision Computing 2024) at any size of frames."""
+"""EVA-02 (Image and Vision Computing 2024) for frames of any size."""
 from functools import lru_cache
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 
-# Patches in a row of the pictures, 224x224, that the published weights learned the positions of.
+# Patches in a row of a 224x224 image, for which the published weights learned their positions.
 PRETRAINED_GRID = 16
 TEMPERATURE = 10000.
 
@@ -17,11 +17,11 @@ TEMPERATURE = 10000.
 class ViTEVA02(MMPretrainViTEVA02):
     """mmpretrain's ``ViTEVA02``, same arguments and parameters, with the rotary positions of the authors at any size.
 
-    mmpretrain takes the rotary positions from the checkpoint, as buffers, as long as the grid of patches is the one
-    that the checkpoint was saved with; for other grids it computes some of twice the frequency, with sines and cosines
-    in another order than the channels that they turn. Here they are computed as the weights were trained: the grid is
-    stretched to 16x16 positions. They are no buffers, so a checkpoint fits whatever the size of frames was. Attention
-    runs through PyTorch's fused kernels.
+    mmpretrain takes the rotary positions from the buffers of the checkpoint if the grid of patches is the one that the
+    checkpoint was saved with. For other grids it computes positions of twice the frequency, with sines and cosines in
+    another order than the channels that they rotate. Here they are computed as the weights were trained: the grid is
+    stretched to 16x16 positions. They are not buffers, so a checkpoint fits frames of any size. Attention runs through
+    PyTorch's fused kernels.
     """
 
     def __init__(self, **kwargs: object) -> None:
@@ -32,10 +32,10 @@ class ViTEVA02(MMPretrainViTEVA02):
 
 
 class RotaryAttention(nn.Module):
-    """Self-attention with rotary positions, and with the parameters of a module of mmpretrain.
+    """Self-attention with rotary positions, with the parameters of mmpretrain's module.
 
     Args:
-        attn: The module of mmpretrain whose parts are taken over.
+        attn: Module of mmpretrain whose parts are reused.
     """
 
     def __init__(self, attn: nn.Module) -> None:
@@ -47,25 +47,25 @@ class RotaryAttention(nn.Module):
     def forward(self, x: Tensor, grid: tuple[int, int]) -> Tensor:
         """Attention output (N, 1 + h * w, C) of a class token and the patches of a grid of (h, w)."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        turns = rotary_turns(tuple(grid), q.shape[3], x.device)
+        rotation = rotary_positions(tuple(grid), q.shape[3], x.device)
         dropout = self.attn_drop.p if self.training else 0.
-        out = F.scaled_dot_product_attention(rotate(q, turns), rotate(k, turns), v, dropout_p=dropout)
+        out = F.scaled_dot_product_attention(rotate(q, rotation), rotate(k, rotation), v, dropout_p=dropout)
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
 @lru_cache(maxsize=16)
-def rotary_turns(grid: tuple[int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and sine by which pairs of channels are turned, each (1 + h * w, channels / 2) float32.
+def rotary_positions(grid: tuple[int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the rotation of each pair of channels, each (1 + h * w, channels / 2) float32.
 
-    The first half of the pairs turns by the row, the second by the column of a patch, at falling frequencies; the class
-    token, which comes first, is not turned.
+    The first half of the pairs rotates by the row, the second by the column of a patch, at decreasing frequencies; the
+    class token, which comes first, is not rotated.
 
     Args:
         grid: Patches (h, w).
         channels: Channels of a head, a multiple of 4.
-        device: Where the result is needed; it is kept for the next call. Shared between callers: do not write into it.
+        device: Device of the result. It is cached and shared between callers: do not write into it.
     """
-    # A tensor made in inference mode could not take part in a later training step.
+    # A cached tensor made in inference mode could not be used in a later training step.
     with torch.inference_mode(False):
         frequencies = TEMPERATURE**-(torch.arange(0, channels // 2, 2, device=device) / (channels // 2))
         rows, columns = (torch.arange(n, device=device) / n * PRETRAINED_GRID for n in grid)
@@ -75,8 +75,8 @@ def rotary_turns(grid: tuple[int, int], channels: int, device: torch.device) -> 
         return angles.cos(), angles.sin()
 
 
-def rotate(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair of neighbouring channels of x (..., L, channels) by ``turns`` of :func:`rotary_turns`."""
-    cos, sin = turns
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate each pair of adjacent channels of x (..., L, channels) by the output of :func:`rotary_positions`."""
+    cos, sin = rotation
     even, odd = x[..., 0::2], x[..., 1::2]
     return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2).type_as(x)

@@ -1,4 +1,4 @@
-"""The optional second image branch of COMBO and VCT."""
+"""Mask-prior branch, the optional second image branch of COMBO and VCT."""
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 

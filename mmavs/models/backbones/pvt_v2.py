@@ -20,12 +20,12 @@ ARCHITECTURES = {
 }
 NUM_HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)
-# The published weights need both: patch embeddings and reduced keys have PyTorch's default, all other norms this.
+# Epsilon of all norms except those of patch embeddings and reduced keys, which have PyTorch's default (as published).
 BLOCK_EPS = 1e-6
 
 
 class SpatialReductionAttention(nn.Module):
-    """Attention of all pixels to a map that is smaller by a factor ``reduction`` in height and width.
+    """Attention of all pixels to a map that is smaller by the factor ``reduction`` in height and width.
 
     Args:
         embed_dims: Channels C.
@@ -45,15 +45,15 @@ class SpatialReductionAttention(nn.Module):
             self.norm = nn.LayerNorm(embed_dims)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, h * w, C) from (N, h * w, C), the pixels of a map of ``size`` (h, w)."""
-        reduced = x if self.sr is None else self.norm(to_tokens(self.sr(to_map(x, size))))
+        """Attention output (N, h * w, C) of the pixels (N, h * w, C) of a map of ``size`` (h, w)."""
+        reduced = x if self.sr is None else self.norm(to_tokens(self.sr(to_map(x, size))))  # (N, h * w / r^2, C)
         q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.kv(reduced).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class DepthwiseConv(nn.Module):
-    """3x3 convolution of each channel of a map that is given as tokens (N, h * w, C)."""
+    """Depthwise 3x3 convolution of a map that is given as tokens (N, h * w, C)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class DepthwiseConv(nn.Module):
 
 
 class ConvMLP(nn.Module):
-    """Perceptron with one hidden layer whose pixels see their neighbours; this is all that tells positions apart."""
+    """Perceptron with a depthwise convolution in its hidden layer, which replaces positional encodings."""
 
     def __init__(self, channels: int, hidden_channels: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class ConvMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and perceptron, each with LayerNorm before and residual and stochastic depth after it."""
+    """Attention and perceptron, each with LayerNorm before it, and with stochastic depth and a residual after it."""
 
     def __init__(self, embed_dims: int, num_heads: int, mlp_ratio: int, reduction: int, drop_path: float) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Block(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping patches: a strided convolution and LayerNorm; returns the tokens and their (h, w)."""
+    """Embedding of overlapping patches, a strided convolution and LayerNorm; returns the tokens and their (h, w)."""
 
     def __init__(self, in_channels: int, embed_dims: int, kernel_size: int, stride: int) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class PVTv2(BaseModule):
         arch: ``'b0'`` to ``'b5'``, or a dict with ``embed_dims``, ``depths``, ``mlp_ratios`` and optionally
             ``num_heads`` (default 1, 2, 5, 8) of the four stages.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first one.
-        init_cfg: Initialization config of MMEngine. The constructor initialises as the authors' code does.
+        init_cfg: Initialization config of MMEngine. The constructor initializes as the authors' code does.
 
     Attributes:
         embed_dims: Channels C_1 to C_4 of the four outputs.
@@ -131,7 +131,7 @@ class PVTv2(BaseModule):
         complete = sorted(arch) == ['depths', 'embed_dims', 'mlp_ratios', 'num_heads']
         if not complete or any(len(values) != 4 for values in arch.values()):
             raise ValueError(f'PVTv2: arch is {arch}, expected embed_dims, depths, mlp_ratios and num_heads with four '
-                             'values each, one for a stage')
+                             'values each, one for each stage')
         self.embed_dims = tuple(arch['embed_dims'])
         num_blocks = sum(arch['depths'])
         drop_paths = iter([drop_path_rate * i / (num_blocks - 1) for i in range(num_blocks)])
@@ -152,9 +152,9 @@ class PVTv2(BaseModule):
         """Maps (N, C_l, h_l, w_l) at strides 4, 8, 16 and 32, each after the norm of its stage.
 
         Args:
-            x: Normalised frames (N, 3, H, W). Height and width are best multiples of 32: otherwise maps are rounded
-                up, and the attention of the first stages leaves the pixels beyond the last full cell of the smaller
-                map out.
+            x: Normalized frames (N, 3, H, W). Height and width should be multiples of 32: otherwise the sizes of the
+                maps are rounded up, and the attention of the first stages ignores the pixels beyond the last full cell
+                of the smaller map.
         """
         maps = []
         for i in range(4):
@@ -163,7 +163,7 @@ class PVTv2(BaseModule):
         return tuple(maps)
 
     def run_stage(self, index: int, x: Tensor) -> Tensor:
-        """The map (N, C_l, h_l, w_l) of stage ``index``, 0 to 3, from the frames (0) or the map of the stage before."""
+        """Map (N, C_l, h_l, w_l) of stage ``index``, from the frames (stage 0) or the map of the stage before."""
         tokens, size = getattr(self, f'patch_embed{index + 1}')(x)
         for block in getattr(self, f'block{index + 1}'):
             tokens = block(tokens, size)
@@ -171,12 +171,12 @@ class PVTv2(BaseModule):
 
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, h, w), a view of tokens (N, h * w, C) in the memory format channels_last."""
+    """View tokens (N, h * w, C) as a map (N, C, h, w) in the memory format channels_last."""
     return tokens.transpose(1, 2).unflatten(2, size)
 
 
 def to_tokens(x: Tensor) -> Tensor:
-    """(N, h * w, C), a view of a map (N, C, h, w)."""
+    """View a map (N, C, h, w) as tokens (N, h * w, C)."""
     return x.flatten(2).transpose(1, 2)
 
 
@@ -191,6 +191,6 @@ def _init_as_published(module: nn.Module) -> None:
 
 
 def _drop_classifier(module: nn.Module, state_dict: dict, prefix: str, *args: object) -> None:
-    """Let the published file, which holds the ImageNet classifier too, initialise the backbone."""
+    """Drop the ImageNet classifier, which the published files hold too."""
     for key in (f'{prefix}head.weight', f'{prefix}head.bias'):
         state_dict.pop(key, None)

@@ -1,4 +1,4 @@
-"""Plain vision transformers as backbones of dense prediction: the simple feature pyramid of ViTDet (ECCV 2022)."""
+"""Simple feature pyramid of ViTDet (ECCV 2022): plain vision transformers as backbones of dense prediction."""
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmpretrain.models.utils import LayerNorm2d
@@ -11,19 +11,19 @@ STRIDE = 16
 
 @MODELS.register_module()
 class SimpleFeaturePyramid(BaseModule):
-    """Make the last map of a plain vision transformer a pyramid at strides 4, 8, 16 and 32.
+    """Build a pyramid at strides 4, 8, 16 and 32 from the last map of a plain vision transformer.
 
-    Each level is its own few convolutions of that one map: transposed ones for strides 4 and 8, max pooling for 32,
-    then 1x1 and 3x3, with LayerNorm over the channels.
+    Each level applies its own convolutions to that map: transposed ones for strides 4 and 8, max pooling for 32, then
+    1x1 and 3x3, with LayerNorm over the channels.
 
-    The map has stride 16 whatever the patches of the transformer are: with patches of 14 (DINOv2, EVA-02) frames are
-    first resized to 14/16 of their size, 384 to 336 and 224 to 196, so that a patch covers 16x16 pixels of the frame
-    and the patch embedding stays as published.
+    The map always has stride 16. With patches of 14 pixels (DINOv2, EVA-02) frames are first resized to 14/16 of their
+    size, 384 to 336 and 224 to 196. A patch then covers 16x16 pixels of the frame, and the patch embedding stays as
+    published.
 
     Args:
         backbone: Config of the transformer, ``mmpretrain.VisionTransformer`` or :class:`ViTEVA02`; pretrained
-            weights are its own ``init_cfg``. Its ``img_size`` is best that of the weights: position embeddings are
-            resized to the frames in every step, so their shape is that of the file whatever the frames are.
+            weights are its own ``init_cfg``. Set its ``img_size`` to that of the weights: position embeddings keep the
+            shape of the file and are resized to the frames in every step.
         out_channels: Channels of each of the four maps.
         init_cfg: Initialization config of MMEngine.
     """
@@ -44,10 +44,10 @@ class SimpleFeaturePyramid(BaseModule):
         ])
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Maps (N, out_channels, H / s, W / s) for s = 4, 8, 16, 32 of normalised frames (N, 3, H, W).
+        """Maps (N, out_channels, H / s, W / s) for s = 4, 8, 16, 32 of normalized frames (N, 3, H, W).
 
         Raises:
-            ValueError: H or W is no multiple of 32.
+            ValueError: H or W is not a multiple of 32.
         """
         height, width = x.shape[2:]
         if height % 32 or width % 32:
@@ -62,12 +62,12 @@ class SimpleFeaturePyramid(BaseModule):
 
 
 def _double(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
-    """A map of twice the height and width."""
+    """Transposed convolution that doubles the height and width of a map."""
     return nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2)
 
 
 def _level(resize: nn.Module, channels: int, out_channels: int) -> nn.Sequential:
-    """A level from the map of the transformer, which ``resize`` makes one of ``channels``."""
+    """Level of the pyramid from the map of the transformer; ``resize`` gives it ``channels`` channels."""
     return nn.Sequential(
         resize,
         nn.Conv2d(channels, out_channels, 1, bias=False), LayerNorm2d(out_channels, eps=1e-6),

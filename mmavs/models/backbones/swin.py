@@ -13,10 +13,10 @@ from mmavs.registry import MODELS
 
 @MODELS.register_module()
 class SwinTransformer(MMSegSwinTransformer):
-    """mmseg's ``SwinTransformer``, same arguments, parameters and outputs, that keeps no attention matrix.
+    """mmseg's ``SwinTransformer``, same arguments, parameters and outputs, without stored attention matrices.
 
-    The matrices of a Swin-B at 384x384 take 165 MB for each frame in training, and their passes through memory a sixth
-    of the time of inference. See docs/reference/benchmarks.md.
+    The matrices of a Swin-B at 384x384 take 165 MB for each frame in training, and reading and writing them takes a
+    sixth of the time of inference. See docs/reference/benchmarks.md.
     """
 
     def __init__(self, **kwargs: object) -> None:
@@ -27,10 +27,10 @@ class SwinTransformer(MMSegSwinTransformer):
 
 
 class FusedShiftWindowMSA(ShiftWindowMSA):
-    """(Shifted) window attention through PyTorch's fused kernels, with the parameters of a module of mmseg.
+    """(Shifted) window attention through PyTorch's fused kernels, with the parameters of mmseg's module.
 
     Args:
-        attn: The module of mmseg whose parts are taken over. Dropout of attention weights is not supported.
+        attn: Module of mmseg whose parts are reused. Dropout of attention weights is not supported.
     """
 
     def __init__(self, attn: ShiftWindowMSA) -> None:
@@ -65,7 +65,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         bias = msa.relative_position_bias_table[msa.relative_position_index].permute(2, 0, 1).to(q.dtype).contiguous()
         if mask is not None:
             mask = mask.to(q.dtype)
-            # All windows of an image side by side, as if they were heads: their masks differ, those of images do not.
+            # Treat the windows of an image as heads: masks differ between windows, but not between images.
             q, k, v = (x.unflatten(0, (-1, len(mask))).flatten(1, 2) for x in (q, k, v))
         if bias.is_cuda:
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=_logit_bias(bias, mask), scale=msa.scale)
@@ -77,29 +77,29 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
 
 @lru_cache(maxsize=64)
 def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
-    """What is added to the attention logits of shifted windows: -100 between pixels that are no neighbours.
+    """Mask that is added to the attention logits of shifted windows: -100 between pixels that are not neighbors.
 
     Args:
         size: (H, W) of the map, multiples of ``window``.
         window: Height and width of a window.
         shift: Pixels by which the map was rolled up and left.
-        device: Where the mask is needed.
+        device: Device of the mask.
 
     Returns:
-        (windows, 1, window^2, window^2) float32, kept for the next call. Shared between callers: do not write into it.
+        (windows, 1, window^2, window^2) float32. It is cached and shared between callers: do not write into it.
     """
 
     def bands(length: int) -> Tensor:
         position = torch.arange(length, device=device)
         return (position >= length - window).int() + (position >= length - shift).int()
 
-    # A tensor made in inference mode could not take part in a later training step.
+    # A cached tensor made in inference mode could not be used in a later training step.
     with torch.inference_mode(False):
         height, width = size
         regions = 3 * bands(height)[:, None] + bands(width)
         regions = regions.view(height // window, window, width // window, window).transpose(1, 2)
         regions = regions.flatten(2).flatten(0, 1)[:, None]
-        return -100. * (regions[..., None] != regions[..., None, :])
+        return torch.where(regions[..., None] != regions[..., None, :], -100., 0.)
 
 
 def _logit_bias(bias: Tensor, mask: Tensor | None) -> Tensor:
@@ -108,9 +108,10 @@ def _logit_bias(bias: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class _RecomputedAttention(torch.autograd.Function):
-    """Fused attention whose backward computes the attention matrix again.
+    """Fused attention whose backward pass recomputes the attention matrix.
 
-    On the CPU PyTorch's fused kernel has no gradient of the bias, and would be replaced by one that keeps the matrix.
+    On the CPU PyTorch's fused kernel has no gradient for the bias; PyTorch would fall back to a kernel that stores the
+    matrix.
     """
 
     @staticmethod

@@ -1,7 +1,7 @@
-"""AVSegFormer (AAAI 2024): a transformer whose queries come from the sound, and dense masks read off their similarity.
+"""AVSegFormer (AAAI 2024): transformer with audio queries; dense masks are predicted from query-pixel similarity.
 
 Symbols of the paper, as used below: a the audio tokens, S the tokens of all visual levels, Q queries, F the mask
-feature, F~ the mask feature mixed with the sound, E the similarity of queries and pixels, K classes.
+feature, F~ the mask feature mixed with the audio, E the similarity of queries and pixels, K classes.
 """
 from collections.abc import Sequence
 
@@ -20,16 +20,17 @@ from mmavs.models.layers import (
 )
 from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.precision import disable_autocast
 
-# Values of a hidden map of the mask perceptron that inference computes at once (256 MiB, two frames at 512x512).
+# Bound on the values of a hidden map of the mask perceptron in inference (256 MiB, two frames at 512x512).
 MAX_HIDDEN_PER_CHUNK = 2**26
 
 
 class DecoderLayer(nn.Module):
     """Self-attention, cross-attention, feed-forward network with GELU; each with residual and LayerNorm.
 
-    Nothing tells positions apart: neither queries nor keys get an encoding of theirs.
+    There are no positional encodings, neither of queries nor of keys.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int, dropout: float = 0., bias: bool = True) -> None:
@@ -44,7 +45,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor, with_weights: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Queries (N, Q, C) from queries x and memory (N, L, C), and the cross-attention (N, Q, L) where asked for."""
+        """Queries (N, Q, C) from queries x and memory (N, L, C), and the cross-attention (N, Q, L) if requested."""
         x = self.norm1(x + self.dropout(self.self_attn(x, x, x)))
         weights = None
         if with_weights:
@@ -57,7 +58,7 @@ class DecoderLayer(nn.Module):
 
 
 class QueryGenerator(nn.Module):
-    """Turn the sound of a frame into queries: learned vectors that look at its audio tokens."""
+    """Generate the queries of a frame: learned vectors that attend to its audio tokens."""
 
     def __init__(self, embed_dims: int, num_queries: int, num_heads: int, num_layers: int, ffn_dims: int) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class QueryGenerator(nn.Module):
             DecoderLayer(embed_dims, num_heads, ffn_dims, bias=False) for _ in range(num_layers))
 
     def forward(self, audio: Tensor) -> Tensor:
-        """(N, Q, C) from audio tokens (N, tokens, C)."""
+        """Queries (N, Q, C) from audio tokens (N, tokens, C)."""
         x = self.query.weight.expand(len(audio), -1, -1)
         for layer in self.layers:
             x, _ = layer(x, audio)
@@ -74,15 +75,15 @@ class QueryGenerator(nn.Module):
 
 
 class ChannelAttentionMixer(nn.Module):
-    """Weight the channels of the mask feature by what the sound finds in it (CHA).
+    """Weight the channels of the mask feature by audio-to-pixel attention (CHA).
 
-    The sound attends to all pixels; a projection and a sigmoid make one weight for each channel of what it finds. The
+    The audio attends to all pixels; a projection and a sigmoid turn the result into a weight w for each channel. The
     released code multiplies, ``F~ = F * w``; the paper's formula has a residual, ``F~ = F + F * w``.
 
     Args:
         embed_dims: Channels C.
         num_heads: Heads of the attention.
-        residual: The paper's formula.
+        residual: Whether to use the paper's formula.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, residual: bool = False) -> None:
@@ -94,22 +95,22 @@ class ChannelAttentionMixer(nn.Module):
         self.proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, mask_feature: Tensor, audio: Tensor) -> Tensor:
-        """F~ (N, C, h, w) from F (N, C, h, w) and audio tokens (N, tokens, C), which ask as one, their mean."""
-        pixels = mask_feature.flatten(2)
+        """F~ (N, C, h, w) from F (N, C, h, w) and the mean of the audio tokens (N, tokens, C)."""
+        pixels = mask_feature.flatten(2)  # (N, C, h * w)
         key, value = (w.unflatten(0, (self.num_heads, -1)) for w in self.kv_proj.weight.chunk(2))  # (heads, d, C)
         query = self.q_proj(audio.mean(1)).unflatten(1, (self.num_heads, -1))  # (N, heads, d)
-        # The projections act on one query, and on what it finds, rather than on all the pixels.
+        # The projections act on the query and its context, which is cheaper than projecting all pixels.
         query = torch.einsum('nhd,hdc->nhc', query, key) * key.shape[1]**-0.5
-        found = (query @ pixels).softmax(2) @ pixels.transpose(1, 2)  # (N, heads, C)
-        found = torch.einsum('nhc,hdc->nhd', found, value).flatten(1)
-        weight = self.proj(found).sigmoid()[:, :, None, None]
+        context = (query @ pixels).softmax(2) @ pixels.transpose(1, 2)  # (N, heads, C)
+        context = torch.einsum('nhc,hdc->nhd', context, value).flatten(1)  # (N, C)
+        weight = self.proj(context).sigmoid()[:, :, None, None]
         return mask_feature * (1 + weight if self.residual else weight)
 
 
 class CrossAttentionMixer(nn.Module):
-    """Let every pixel of the mask feature look at the sound, ``F~ = F + attention(F, a, a)`` (CRA).
+    """Add the audio to every pixel of the mask feature by cross-attention, ``F~ = F + attention(F, a, a)`` (CRA).
 
-    No public code has it. Where the sound is one token, all pixels get the same.
+    There is no public code for it. With a single audio token, all pixels get the same update.
     """
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
@@ -118,12 +119,12 @@ class CrossAttentionMixer(nn.Module):
 
     def forward(self, mask_feature: Tensor, audio: Tensor) -> Tensor:
         """F~ (N, C, h, w) from F (N, C, h, w) and audio tokens (N, tokens, C)."""
-        found = self.attn(mask_feature.flatten(2).transpose(1, 2), audio, audio)
-        return mask_feature + found.transpose(1, 2).unflatten(2, mask_feature.shape[2:])
+        context = self.attn(mask_feature.flatten(2).transpose(1, 2), audio, audio)  # (N, h * w, C)
+        return mask_feature + context.transpose(1, 2).unflatten(2, mask_feature.shape[2:])
 
 
 class MaskHead(nn.Sequential):
-    """Scores (N, K, 4 h, 4 w) from a map (N, C, h, w)."""
+    """Predict scores (N, K, 4 h, 4 w) from a map (N, C, h, w)."""
 
     def __init__(self, embed_dims: int, num_classes: int) -> None:
         super().__init__(
@@ -135,12 +136,12 @@ class MaskHead(nn.Sequential):
 
 
 class IntermediateMaskHead(nn.Module):
-    """Masks from what a decoder layer attends to; they are only trained on (first public version).
+    """Predict masks from the cross-attention of a decoder layer, for training only (first public version).
 
-    The cross-attention M of a layer, averaged over its heads, is brought back to the positions of the visual levels:
-    mixed with the queries q of the layer, ``sum_q M q`` (QR, the released code), or on its own, the Q values at a
-    position projected to C channels (AR, for which there is no public code). From coarse to fine the levels are added
-    up, and a mask head reads the mask.
+    The cross-attention M of a layer, averaged over its heads, is mapped back to the positions of the visual levels:
+    mixed with the queries q of the layer, ``sum_q M q`` (QR, the released code), or alone, with the Q values at a
+    position projected to C channels (AR, for which there is no public code). The levels are added up from coarse to
+    fine, and a mask head predicts the mask.
     """
 
     def __init__(self, embed_dims: int, num_classes: int, num_levels: int, num_queries: int, mix_queries: bool) -> None:
@@ -159,8 +160,8 @@ class IntermediateMaskHead(nn.Module):
             shapes: Sizes of the levels, finest first.
             mask_size: (h, w) of the mask feature.
         """
-        weights = weights.transpose(1, 2)
-        tokens = weights @ queries if self.attention_proj is None else self.attention_proj(weights)
+        weights = weights.transpose(1, 2)  # (N, S, Q)
+        tokens = weights @ queries if self.attention_proj is None else self.attention_proj(weights)  # (N, S, C)
         *finer, x = split_levels(tokens, shapes)
         for conv, level in zip(self.convs, reversed(finer)):
             x = conv(F.interpolate(x, level.shape[2:], mode='bilinear', align_corners=False)) + level
@@ -169,17 +170,18 @@ class IntermediateMaskHead(nn.Module):
 
 @MODELS.register_module()
 class AVSegFormerHead(BaseModule):
-    """Head of AVSegFormer; every frame is segmented on its own, with its own sound.
+    """Head of AVSegFormer; every frame is segmented independently, with its own audio.
 
     Defaults are those of the released code (AAAI version). The first public version has ``num_query_layers=0``,
     ``mix_weight=0`` and ``intermediate_masks='query'``.
 
-    The loss of the masks is dice with one output channel and cross-entropy with more. Frames without ground truth do
-    not enter it, nor do pixels of 255.
+    The mask loss is dice with one output channel and cross-entropy with more. Frames without ground truth and pixels of
+    255 do not contribute.
 
     Args:
-        num_classes: K: 1 for sounding objects against background, or classes with background.
-        in_channels: Channels of the visual pyramid at strides 4, 8, 16, 32. The decoder looks at all but the first.
+        num_classes: K; 1 for the foreground's logit, else classes with background.
+        in_channels: Channels of the visual pyramid at strides 4, 8, 16, 32. The decoder attends to all except
+            the first.
         audio_channels: Channels of an audio token.
         embed_dims: Channels C. A multiple of 32 (groups of GroupNorm).
         num_queries: Queries Q.
@@ -193,13 +195,13 @@ class AVSegFormerHead(BaseModule):
         mask_dims: Hidden channels of the perceptron that acts on the similarity of queries and pixels. In training its
             two hidden maps are the largest of the network: 134 MB each for a frame at 512x512.
         dropout: Dropout of encoder and decoder.
-        learnable_queries: Add learned queries to those of the sound.
-        mixer: How the sound enters the mask feature: ``'channel'`` (CHA as released), ``'channel-residual'`` (CHA by
-            the paper's formula), ``'cross'`` (CRA of the paper) or None.
-        mix_weight: Weight lambda of the mix loss: dice of the mean channel of F~ as a mask of the foreground. 0: none.
-        intermediate_masks: Train on a mask from every decoder layer: ``'query'`` (QR), ``'attention'`` (AR) or None.
+        learnable_queries: Whether to add learned queries to the audio queries.
+        mixer: How to mix the audio into the mask feature: ``'channel'`` (CHA as released), ``'channel-residual'`` (CHA
+            by the paper's formula), ``'cross'`` (CRA of the paper) or None.
+        mix_weight: Weight lambda of the mix loss, dice of the mean channel of F~ as a foreground mask; 0 for none.
+        intermediate_masks: Masks of every decoder layer to train on: ``'query'`` (QR), ``'attention'`` (AR) or None.
         intermediate_weight: Weight of the loss of each of these masks.
-        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+        init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
     """
 
     def __init__(self,
@@ -285,7 +287,7 @@ class AVSegFormerHead(BaseModule):
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; AVSegFormer treats each frame on its own and does not use it.
+            valid: (B, T) bool, which frames exist; not used, because frames are independent.
 
         Returns:
             dict with
@@ -301,21 +303,18 @@ class AVSegFormerHead(BaseModule):
              targets: FrameTargets) -> dict[str, Tensor]:
         """Weighted loss terms of the labelled frames.
 
-        ``loss_mask``; ``loss_mix`` of the mix loss; ``d0.loss_mask``, ``d1.loss_mask``, ... of the intermediate masks.
+        ``loss_mask``; with a mix loss ``loss_mix``; with intermediate masks ``d0.loss_mask``, ``d1.loss_mask``, ...
         """
-        # Frames do not depend on each other, so only these are computed; one, with weight 0, where there is none.
-        frames, labelled = targets.labelled.nonzero().squeeze(1), targets.labelled
-        if len(frames) == 0:
-            frames = torch.zeros(1, dtype=torch.long)
-        if len(frames) < len(labelled):
-            labelled, frames = labelled[frames], frames.to(audio.device, non_blocking=True)
-            features, audio, masks = [x[frames] for x in features], audio[frames], targets.masks[frames]
-        else:
-            masks = targets.masks
-        outputs = self._segment(features, audio, with_intermediate=self.intermediate_head is not None)
+        # Frames are independent, so compute only the labelled ones.
+        frames = targets.labelled_or_first()
+        targets = targets.select(frames)
+        frames = frames.to(audio.device, non_blocking=True)
+        outputs = self._segment([select_frames(x, frames) for x in features], select_frames(audio, frames),
+                                with_intermediate=self.intermediate_head is not None)
 
         def mean(per_frame_loss, logits: Tensor) -> Tensor:
-            return mean_of_frames(per_frame_loss(_resize(logits, masks.shape[1:]), masks), labelled)
+            logits = _resize(logits, targets.masks.shape[1:])
+            return mean_of_frames(per_frame_loss(logits, targets.masks), targets.labelled)
 
         mask_loss = frame_dice_loss if self.num_classes == 1 else frame_cross_entropy
         losses = dict(loss_mask=mean(mask_loss, outputs['logits']))
@@ -333,21 +332,21 @@ class AVSegFormerHead(BaseModule):
         frames = valid.flatten().nonzero().squeeze(1).to(audio.device)
         height, width = features[0].shape[2:]
         logits = audio.new_zeros(len(audio), self.num_classes, *input_shape, dtype=torch.float32)
-        for some in frames.split(max(1, MAX_HIDDEN_PER_CHUNK // (height * width * self.mask_dims))):
-            outputs = self._segment([x[some] for x in features], audio[some])
-            logits[some] = _resize(outputs['logits'], input_shape).float()
+        for chunk in frames.split(max(1, MAX_HIDDEN_PER_CHUNK // (height * width * self.mask_dims))):
+            outputs = self._segment([x[chunk] for x in features], audio[chunk])
+            logits[chunk] = _resize(outputs['logits'], input_shape).float()
         return logits
 
     def _segment(self, features: Sequence[Tensor], audio: Tensor,
                  with_intermediate: bool = False) -> dict[str, Tensor | list[Tensor]]:
-        # Visual tokens. As the sampling of the encoder needs it, in float32 under autocast too.
-        with torch.autocast(audio.device.type, enabled=False):
+        # Visual tokens (N, S, C), in float32 also under autocast, because the sampling of the encoder needs it
+        with disable_autocast(audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
             shapes = [tuple(x.shape[2:]) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
 
-        # Queries: what sounds?
-        audio = self.audio_proj(audio)
+        # Audio queries (N, Q, C)
+        audio = self.audio_proj(audio)  # (N, tokens, C)
         if self.query_generator is not None:
             queries = self.query_generator(audio)
         else:
@@ -355,14 +354,14 @@ class AVSegFormerHead(BaseModule):
         if self.learnable_query is not None:
             queries = queries + self.learnable_query.weight
 
-        # Decoder: where is it?
+        # Decoder: the queries attend to the visual tokens
         intermediate = []
         for layer in self.decoder:
             queries, weights = layer(queries, tokens, with_intermediate)
             if with_intermediate:
                 intermediate.append(self.intermediate_head(queries, weights, shapes, finest.shape[2:]))
 
-        # Mask feature, mixed with the sound
+        # Mask feature F (N, C, H / 4, W / 4), and F~, mixed with the audio
         finest_encoded = split_levels(tokens, shapes)[0]
         upsampled = F.interpolate(finest_encoded, finest.shape[2:], mode='bilinear', align_corners=False)
         mask_feature = self.out_conv(self.lateral_conv(finest) + upsampled)
@@ -379,11 +378,11 @@ class AVSegFormerHead(BaseModule):
         return outputs
 
     def _similarity(self, queries: Tensor, mixed: Tensor) -> Tensor:
-        """Perceptron of E = Q F~, the similarity of all queries at a pixel: (N, C, h, w)."""
+        """Perceptron over the similarities E = Q F~ of all queries to a pixel: (N, C, h, w)."""
         first, *others = self.mask_mlp.layers
-        # W (Q F~) = (W Q) F~: cheaper, and E itself is not formed.
+        # W (Q F~) = (W Q) F~ is cheaper, and E itself is never stored.
         weights = (first.weight @ queries).transpose(1, 2)  # (N, C, mask_dims)
-        x = torch.baddbmm(first.bias, mixed.flatten(2).transpose(1, 2), weights)
+        x = torch.baddbmm(first.bias, mixed.flatten(2).transpose(1, 2), weights)  # (N, h * w, mask_dims)
         for layer in others:
             x = layer(x.relu_())
         return x.transpose(1, 2).unflatten(2, mixed.shape[2:])

@@ -1,10 +1,10 @@
-"""RAVS (CVPR 2025): pixels aligned with the sound in the encoder, frames that look at each other, and doubt.
+"""RAVS (CVPR 2025): audio-guided encoder, temporal attention between frames, and uncertainty estimation.
 
 Symbols, as used below: F the fused features of a frame, e the evidence of each class at a pixel, ``alpha = e + 1`` the
 parameters of its Dirichlet distribution, u the uncertainty, p the predicted probabilities.
 
-There is no released code, and the text of the paper was not at hand. From the abstract and notes on the paper: what the
-parts are and what they are for. Inferred: how they are wired, and all numbers.
+There is no released code, and the text of the paper was not at hand. The parts and their purpose are from the abstract
+and notes on the paper; how they are wired, and all numbers, are inferred.
 """
 from collections.abc import Sequence
 
@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import AudioGuidedPyramid, FrameTargets
+from mmavs.structures import AudioGuidedPyramid, FrameTargets, select_frames
+from mmavs.utils.precision import disable_autocast
 
-# How much the uncertainty may raise a score: odds grow at most e-fold, so that what is held for background stays so.
+# Bound on how much low uncertainty raises a score: odds grow at most e-fold, which keeps clear background.
 MAX_RAISE = 1.
 
 
 class LevelFusion(nn.Module):
-    """Sum of all levels, each projected and enlarged to the finest, then LayerNorm and ReLU.
+    """Fuse all levels: project each, upsample it to the finest, sum up, then LayerNorm and ReLU.
 
-    SegFormer's head, in which the projection of each level is followed by one of all levels: two linear maps, which are
-    one. LayerNorm instead of its batch norm keeps padding frames, and frames of other clips, out.
+    This is SegFormer's head with its two consecutive linear maps merged into one. LayerNorm replaces its batch norm,
+    whose statistics would mix in padding frames and frames of other clips.
 
     Args:
         in_channels: Channels C_l of each level.
@@ -39,7 +40,7 @@ class LevelFusion(nn.Module):
         self.norm = nn.LayerNorm(embed_dims)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Tokens F (N, h_1 * w_1, C), from (N, C_l, h_l, w_l), finest first."""
+        """Tokens F (N, h_1 * w_1, C) from maps (N, C_l, h_l, w_l), finest first."""
         size = features[0].shape[2:]
         levels = [F.interpolate(conv(x), size, mode='bilinear', align_corners=False)
                   for conv, x in zip(self.convs, features)]
@@ -47,7 +48,7 @@ class LevelFusion(nn.Module):
 
 
 class TemporalAttention(nn.Module):
-    """Every pixel attends to those at its place in all frames of the clip that exist.
+    """Attention of every pixel to the pixels at its position in all valid frames of the clip.
 
     Args:
         embed_dims: Channels C.
@@ -60,46 +61,46 @@ class TemporalAttention(nn.Module):
         self.attn = MultiheadAttention(embed_dims, num_heads)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """(N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
+        """Tokens (N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
         (num_clips, num_frames), length = valid.shape, x.shape[1]
         attend = None
         if not valid.all():
-            # Padding looks at itself as well, so that none is left without anything to look at.
-            attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool)
+            # Padding frames attend to themselves, otherwise their attention would be empty (NaN).
+            attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool)  # (B, T, T)
             attend = attend.to(x.device, non_blocking=True).repeat_interleave(length, dim=0).unsqueeze(1)
         normed = self.norm(x).unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)  # (B * L, T, C)
-        # Positions count frames, so that they do not depend on how many there are.
-        at = normed + sine_positional_encoding(num_frames, 1, x.shape[2], normalize=False, device=x.device)
-        seen = self.attn(at, at, normed, attend)
-        return x + seen.unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+        # Not normalized by T, so that a frame's position does not depend on the clip length.
+        query_key = normed + sine_positional_encoding(num_frames, 1, x.shape[2], normalize=False, device=x.device)
+        attended = self.attn(query_key, query_key, normed, attend)
+        return x + attended.unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
 
 
 @MODELS.register_module()
 class RAVSHead(BaseModule):
-    """Head of RAVS: fusion of the levels, attention between frames, masks, and how sure they are.
+    """Head of RAVS: fusion of the levels, temporal attention, mask prediction and uncertainty estimation.
 
-    It hears through its backbone only, which is an :class:`AudioGuidedBackbone`. Rows of the ablation that concern the
-    head are the options ``contrast_loss`` and ``uncertainty_loss``. All numbers are inferred.
+    The audio enters only through the backbone, an :class:`AudioGuidedBackbone`. The rows of the ablation that concern
+    the head are the options ``contrast_loss`` and ``uncertainty_loss``. All numbers are inferred.
 
-    The masks are trained as they are, the uncertainty ``u = K / sum alpha`` by ``uncertainty_loss`` alone; predicted is
-    what :func:`suppress_uncertain` leaves of both.
+    The mask losses train the masks, and ``uncertainty_loss`` alone trains the uncertainty ``u = K / sum alpha``. In
+    inference :func:`suppress_uncertain` combines them.
 
     With K = 1 the logit of the foreground is the score of the second of two classes, the first of which has score 0.
 
     Args:
         num_classes: K; 1 for the foreground's logit, else classes with background.
         in_channels: Channels C_l of the visual pyramid at strides 4, 8, 16 and 32.
-        audio_channels: Channels of an audio token; what the contrast compares pixels with.
+        audio_channels: Channels of an audio token, which the contrast loss compares pixels with.
         embed_dims: Channels C.
-        num_heads: Heads of the attention between frames.
+        num_heads: Heads of the temporal attention.
         temporal: Whether frames attend to each other.
         contrast_loss: Config of the :class:`ResponseContrastLoss`, or None; gets ``in_channels`` and
             ``audio_channels`` from the head.
         uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
         mask_weights: Weights of cross-entropy, dice and IoU. The default is that of DDESeg (CVPR 2025).
-        uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 0 leaves the prediction as it is. 2 did best on
-            validation clips of the small model on twins.
-        relative_uncertainty: Whether u is compared with that of what the frame marks, or with no uncertainty at all.
+        uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 0 leaves the prediction unchanged. 2 was best for
+            the small model on validation clips of the subset ``twins``.
+        relative_uncertainty: Whether to compare u with the mean u of the predicted foreground of the frame, or with 0.
         init_cfg: Initialization config of MMEngine.
     """
 
@@ -136,34 +137,35 @@ class RAVSHead(BaseModule):
         """Raw outputs for N frames.
 
         Args:
-            features: Visual pyramid that knows the sound, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
+            features: Audio-guided visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; those that do not change nothing in others.
+            valid: (B, T) bool, which frames exist; padding frames do not influence others.
 
         Returns:
             dict with
 
-            - ``scores`` (N, K, h, w) at stride 4, before anything is lowered;
-            - ``evidence`` (N, max(K, 2), h, w) and ``uncertainty`` (N, h, w) in (0, 1), of a head with uncertainty.
+            - ``scores`` (N, K, h, w) at stride 4, before :func:`suppress_uncertain`;
+            - with an ``uncertainty_loss``, ``evidence`` (N, max(K, 2), h, w) and ``uncertainty`` (N, h, w) in (0, 1).
         """
         return self._segment(self._attend(features, valid), features[0].shape[2:])
 
     def _attend(self, features: AudioGuidedPyramid, valid: Tensor) -> Tensor:
-        """F (N, h * w, C) of all frames."""
+        """Features F (N, h * w, C) of all frames."""
         if not isinstance(features, AudioGuidedPyramid):
-            raise ValueError('RAVSHead hears through its backbone only, and that of this model does not hear: set '
-                             "model.backbone=dict(type='AudioGuidedBackbone', backbone=..., ...), and no mask_prior")
+            raise ValueError('RAVSHead gets the audio only through its backbone, but the backbone of this model is not '
+                             "audio-guided: set model.backbone=dict(type='AudioGuidedBackbone', backbone=..., ...), "
+                             'and no mask_prior')
         # Fused features of each frame
         x = self.fusion(features)
         # Attention between the frames of a clip
         return x if self.temporal is None else self.temporal(x, valid)
 
     def _segment(self, x: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        """The outputs of frames, from their F (N, h * w, C)."""
+        """Outputs of frames from their features F (N, h * w, C)."""
         scores = self.mask_head(x).transpose(1, 2).unflatten(2, size)
         if self.uncertainty_loss is None:
             return dict(scores=scores)
-        # Evidence, and the uncertainty that it leaves
+        # Evidence e and uncertainty u
         evidence = F.softplus(self.uncertainty_head(x).float()).transpose(1, 2).unflatten(2, size)
         uncertainty = evidence.shape[1] / (evidence + 1).sum(1)
         return dict(scores=scores, evidence=evidence, uncertainty=uncertainty)
@@ -172,36 +174,34 @@ class RAVSHead(BaseModule):
              targets: FrameTargets) -> dict[str, Tensor]:
         """Weighted loss terms of the labelled frames.
 
-        ``loss_ce``, ``loss_dice``, ``loss_iou``; with the respective parts ``loss_contrast``, ``loss_uncertainty``.
+        ``loss_ce``, ``loss_dice``, ``loss_iou``; if they are configured, ``loss_contrast`` and ``loss_uncertainty``.
         """
         x = self._attend(features, valid)
-        # From here on frames do not depend on each other; where none is labelled, one with weight 0 stands for all.
-        frames = targets.labelled.nonzero().squeeze(1)
-        if len(frames) == 0:
-            frames = torch.zeros(1, dtype=torch.long)
-        labelled = targets.labelled[frames]
+        # From here on frames are independent, so compute only the labelled ones.
+        frames = targets.labelled_or_first()
+        targets = targets.select(frames)
         frames = frames.to(x.device, non_blocking=True)
-        outputs = self._segment(x[frames], features[0].shape[2:])
-        scores, masks = self._as_classes(outputs['scores'], targets.masks[frames])
+        outputs = self._segment(select_frames(x, frames), features[0].shape[2:])
+        scores, masks = self._as_classes(outputs['scores'], targets.masks)
 
-        with torch.autocast(x.device.type, enabled=False):
+        with disable_autocast(x):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
             ce = frame_cross_entropy(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)
         losses = {
-            name: weight * mean_of_frames(loss, labelled)
+            name: weight * mean_of_frames(loss, targets.labelled)
             for name, weight, loss in zip(('loss_ce', 'loss_dice', 'loss_iou'), self.mask_weights, (ce, dice, iou))
         }
         if self.contrast_loss is not None:
-            losses['loss_contrast'] = self.contrast_loss([f[frames] for f in features],
-                                                         [r[frames] for r in features.responses], audio[frames],
-                                                         labelled)
+            losses['loss_contrast'] = self.contrast_loss([select_frames(x, frames) for x in features],
+                                                         [select_frames(x, frames) for x in features.responses],
+                                                         select_frames(audio, frames), targets.labelled)
         if self.uncertainty_loss is not None:
-            losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, labelled)
+            losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, targets.labelled)
         return losses
 
     def _as_classes(self, scores: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (n, K, h, w) and masks (n, H, W) as those of two classes where there is one channel."""
+        """Scores (n, K, h, w) and masks (n, H, W), those of a single channel turned into two classes."""
         if self.num_classes > 1:
             return scores, masks
         return torch.cat((torch.zeros_like(scores), scores), 1), torch.where(masks == 255, masks, masks.clamp(max=1))
@@ -209,7 +209,7 @@ class RAVSHead(BaseModule):
     @torch.no_grad()
     def predict(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
-        """Scores (N, K, h, w) at the size ``input_shape`` of the network input, lowered where uncertain."""
+        """Scores (N, K, h, w) at the size ``input_shape`` of the network input, reduced at uncertain pixels."""
         outputs = self(features, audio, valid)
         scores = outputs['scores']
         if self.uncertainty_loss is not None:
@@ -218,26 +218,26 @@ class RAVSHead(BaseModule):
         return F.interpolate(scores, input_shape, mode='bilinear', align_corners=False)
 
 
-def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, by_frame: bool = True) -> Tensor:
-    """Scores whose odds of sound are multiplied by ``((1 - u) / (1 - v))^exponent``, but by e at most.
+def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, relative: bool = True) -> Tensor:
+    """Multiply the foreground odds of scores by ``((1 - u) / (1 - v))^exponent``, at most by e.
 
-    v is 0, or by frame the mean u of what is marked there: a pixel that is more in doubt than that is lowered, one that
-    is less so is raised a little. So of two objects that both seem to sound, the surer one stays. With v = 0 what is
-    rightly marked is lowered as well, since u is far from 0 at every object that might as well be silent. Where a frame
-    marks nothing, v is 0.
+    With ``relative``, v is the mean u of the predicted foreground of the frame, or 0 if there is none. More uncertain
+    pixels are suppressed, less uncertain ones are raised a little: of two candidate objects the more certain one
+    remains. Otherwise v is 0, which suppresses correct foreground as well, because u is far from 0 at every object that
+    might as well be silent.
 
     Args:
         scores: (N, K, h, w) logits of the foreground (K = 1) or of classes with background.
         uncertainty: u (N, h, w) in (0, 1).
         exponent: At least 0.
-        by_frame: Which v.
+        relative: Whether v is relative to the predicted foreground of the frame.
     """
     certainty = (1 - uncertainty).clamp(min=1e-6)
     shift = certainty.log()
-    if by_frame:
-        marked = scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1) != 0
-        num_marked = marked.sum((1, 2))
-        reference = torch.where(num_marked > 0, (certainty * marked).sum((1, 2)) / num_marked, 1)
+    if relative:
+        foreground = scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1) != 0  # (N, h, w)
+        num_pixels = foreground.sum((1, 2))
+        reference = torch.where(num_pixels > 0, (certainty * foreground).sum((1, 2)) / num_pixels, 1)
         shift = shift - reference.log()[:, None, None]
     shift = (exponent * shift).clamp(max=MAX_RAISE).unsqueeze(1)
     if scores.shape[1] == 1:

@@ -1,7 +1,7 @@
-"""TPAVI (ECCV 2022), the baseline of AVSBench: every pixel looks at the sound of its second and of its neighbours.
+"""TPAVI (ECCV 2022), the baseline of AVSBench: every pixel attends to the audio of its group of frames.
 
-Symbols of the paper, as used below: V visual maps of a stage, A the sound, alpha the similarity of the pixels with the
-sound of each frame, Z the maps that know the sound.
+Symbols of the paper, as used below: V visual maps of a stage, A the audio, alpha the similarity of the pixels to the
+audio of each frame, Z the audio-guided maps.
 """
 from collections.abc import Sequence
 
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
+
+# Frames that exchange information: a clip of 10 frames is two independent groups, as in the released code.
+GROUP_SIZE = 5
 
 
 class DilatedFusion(nn.ModuleList):
-    """Sum of four dilated 3x3 convolutions, the paper's ASPP: (N, C_in, h, w) to (N, C, h, w)."""
+    """Sum of four dilated 3x3 convolutions, the paper's ASPP: (N, C_in, h, w) -> (N, C, h, w)."""
 
     def __init__(self, in_channels: int, embed_dims: int) -> None:
         super().__init__(
@@ -33,19 +36,19 @@ class DilatedFusion(nn.ModuleList):
 
 
 class FrameGroups:
-    """Which frames a frame exchanges information with: runs of up to ``size`` frames of its clip.
+    """Groups of up to ``size`` consecutive frames of a clip that exchange information.
 
-    Padding does not count, except in a group of nothing else: there it does, which matters to the batch statistics of
-    training only and is what the released code does with the second half of a clip of 5 frames that is padded to 10.
+    Padding does not count, except in a group of nothing else. The exception affects the batch statistics of training
+    only, and is what the released code does with the second half of a clip of 5 frames that is padded to 10.
 
     Args:
         valid: (B, T) bool on the CPU, False for padding.
         size: Frames in a group; the last group of a clip may have fewer.
-        device: Where the groups are needed.
+        device: Device of the attributes.
 
     Attributes:
         members: (N, size) int64, the frames of the group of each frame.
-        shares: (N, size) float32, the weight of each member; they sum to 1, those that do not count have 0.
+        weights: (N, size) float32, the weight of each member, 0 for those that do not count; the sum is 1.
     """
 
     def __init__(self, valid: Tensor, size: int, device: torch.device) -> None:
@@ -61,21 +64,21 @@ class FrameGroups:
         counted = split(valid)
         counted = torch.where(counted.any(2, keepdim=True), counted, split(torch.ones_like(valid)))
         self.members = repeat(split(torch.arange(valid.numel()).view(num_clips, num_frames)))
-        self.shares = repeat(counted / counted.sum(2, keepdim=True))
+        self.weights = repeat(counted / counted.sum(2, keepdim=True))
 
 
 class TPAVI(nn.Module):
     """Temporal pixel-wise audio-visual interaction.
 
-    ``Z = LN(V + BN(mu(alpha g(V))))`` with ``alpha = theta(V)^T phi(A) / L``, of the frames of a group. A group of f
-    frames of h x w pixels has L = f h w positions. As the sound is the same at all pixels of a frame, so is phi, and
-    the sum over the positions of a frame needs only the mean of g: a pixel has one similarity for each frame of its
+    ``Z = LN(V + BN(mu(alpha g(V))))`` with ``alpha = theta(V)^T phi(A) / L``, over the frames of a group. A group of f
+    frames of h x w pixels has L = f h w positions. The audio, and therefore phi, is the same at all pixels of a frame,
+    and the sum over the positions of a frame needs only the mean of g: a pixel has one similarity for each frame of its
     group, instead of one for each of the L positions.
 
     Args:
         embed_dims: Channels C of the map.
-        audio_channels: Channels of the sound.
-        audio_bias: Whether the projection of the sound to C channels has a bias.
+        audio_channels: Channels of the audio.
+        audio_bias: Whether the projection of the audio to C channels has a bias.
     """
 
     def __init__(self, embed_dims: int, audio_channels: int, audio_bias: bool) -> None:
@@ -87,26 +90,26 @@ class TPAVI(nn.Module):
         self.mu = nn.Linear(embed_dims // 2, embed_dims)
         self.batch_norm = nn.BatchNorm1d(embed_dims)
         self.norm = nn.LayerNorm(embed_dims)
-        # A fresh block passes the map through, normalised.
+        # The initial block is LN(V).
         nn.init.zeros_(self.batch_norm.weight)
 
     def forward(self, visual_map: Tensor, audio: Tensor, groups: FrameGroups) -> tuple[Tensor, Tensor]:
-        """Z (N, C, h, w) and the projected sound (N, C), from V (N, C, h, w) and the sound (N, C_a)."""
-        visual = visual_map.flatten(2)
-        sound = self.align_channel(audio)
-        phi = self.phi(sound)[groups.members]
-        g = self.g(visual.mean(2))[groups.members] * groups.shares.unsqueeze(2)
+        """Z (N, C, h, w) and the projected audio (N, C), from V (N, C, h, w) and the audio (N, C_a)."""
+        visual = visual_map.flatten(2)  # (N, C, h * w)
+        projected_audio = self.align_channel(audio)
+        phi = self.phi(projected_audio)[groups.members]  # (N, frames, C / 2)
+        g = self.g(visual.mean(2))[groups.members] * groups.weights.unsqueeze(2)  # (N, frames, C / 2)
 
-        # alpha (N, frames, h * w); theta acts on phi, and mu below on g, not on all pixels.
+        # alpha (N, frames, h * w); theta acts on phi, and mu below on g, which is cheaper than on all pixels.
         alpha = torch.baddbmm((phi @ self.theta.bias).unsqueeze(2), phi @ self.theta.weight, visual)
-        # mu(alpha g)
+        # mu(alpha g) (N, C, h * w)
         update = torch.baddbmm(self.mu.bias[:, None], F.linear(g, self.mu.weight).transpose(1, 2), alpha)
         fused = (visual + self.batch_norm(update)).transpose(1, 2)
-        return self.norm(fused).transpose(1, 2).unflatten(2, visual_map.shape[-2:]), sound
+        return self.norm(fused).transpose(1, 2).unflatten(2, visual_map.shape[-2:]), projected_audio
 
 
 class ResidualConvUnit(nn.Module):
-    """``conv(ReLU(conv(r))) + r`` with r = ReLU(x): the released code rectifies in place, so the skip is r as well."""
+    """``conv(ReLU(conv(r))) + r`` with r = ReLU(x), which is also the skip: the released code rectifies in place."""
 
     def __init__(self, embed_dims: int) -> None:
         super().__init__()
@@ -119,7 +122,7 @@ class ResidualConvUnit(nn.Module):
 
 
 class PyramidDecoder(nn.Module):
-    """From the coarsest map to the finest, each refined, added and enlarged; then logits at the size of the frames.
+    """Refine, add and upsample the maps from coarse to fine, then predict logits at the size of the frames.
 
     Args:
         embed_dims: Channels C of the maps.
@@ -128,7 +131,7 @@ class PyramidDecoder(nn.Module):
 
     def __init__(self, embed_dims: int, num_classes: int) -> None:
         super().__init__()
-        # Finest first; the coarsest map has nothing to be added to.
+        # Finest first; the coarsest map has no lateral unit.
         self.lateral = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(3))
         self.refine = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(4))
         self.output_conv = nn.Sequential(
@@ -136,7 +139,7 @@ class PyramidDecoder(nn.Module):
             nn.Conv2d(128, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, num_classes, 1))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """(N, K, H, W) from maps (N, C, h_l, w_l) at strides 4, 8, 16 and 32."""
+        """Logits (N, K, H, W) from maps (N, C, h_l, w_l) at strides 4, 8, 16 and 32."""
         x = _double(self.refine[3](maps[3]))
         for level in (2, 1, 0):
             x = _double(self.refine[level](x + self.lateral[level](maps[level])))
@@ -149,11 +152,10 @@ def _double(x: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class TPAVIHead(BaseModule):
-    """Head of the AVSBench baseline: dilated fusion, TPAVI at chosen stages, a decoder like that of an FPN.
+    """Head of the AVSBench baseline: dilated fusion, TPAVI at the chosen stages, FPN-like decoder.
 
-    Defaults are those of the released code, where a clip of 10 frames is two groups of 5 that know nothing of each
-    other. With one output channel the loss is the binary cross-entropy, with classes the cross-entropy. Both are means
-    over the pixels of a frame, then over the labelled frames of all processes.
+    Defaults are those of the released code. With one output channel the loss is the binary cross-entropy, with classes
+    the cross-entropy. Both are means over the pixels of a frame, then over the labelled frames of all processes.
 
     Args:
         num_classes: K; 1 for the foreground's logit (S4, MS3), else classes with background.
@@ -161,11 +163,10 @@ class TPAVIHead(BaseModule):
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
         embed_dims: Channels C.
         stages: Stages, counted from 0, that have a TPAVI block.
-        group_size: Frames that exchange information.
-        audio_bias: Whether the projections of the sound have a bias: yes in the released code of S4 and MS3, no in that
+        audio_bias: Whether the projections of the audio have a bias: yes in the released code of S4 and MS3, no in that
             of AVSS.
         avm_loss: Config of the audio-visual matching loss, or None.
-        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+        init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
     """
 
     def __init__(self,
@@ -174,7 +175,6 @@ class TPAVIHead(BaseModule):
                  audio_channels: int = 128,
                  embed_dims: int = 256,
                  stages: Sequence[int] = (0, 1, 2, 3),
-                 group_size: int = 5,
                  audio_bias: bool = True,
                  avm_loss: dict | None = None,
                  init_cfg: dict | None = None) -> None:
@@ -184,11 +184,10 @@ class TPAVIHead(BaseModule):
         if not set(stages) <= {0, 1, 2, 3}:
             raise ValueError(f'TPAVIHead: stages is {tuple(stages)}, expected some of 0, 1, 2, 3')
         if avm_loss is not None and not stages:
-            raise ValueError('TPAVIHead: avm_loss compares the sound with the maps of stages that know it, but stages '
-                             'is empty: set some, or avm_loss=None')
+            raise ValueError('TPAVIHead: avm_loss compares the audio with the maps of stages with TPAVI, but stages is '
+                             'empty: set some, or avm_loss=None')
         self.num_classes = num_classes
         self.stages = tuple(sorted(stages))
-        self.group_size = group_size
         self.fusion = nn.ModuleList(DilatedFusion(channels, embed_dims) for channels in in_channels)
         self.tpavi = nn.ModuleDict({str(i): TPAVI(embed_dims, audio_channels, audio_bias) for i in self.stages})
         self.decoder = PyramidDecoder(embed_dims, num_classes)
@@ -201,57 +200,57 @@ class TPAVIHead(BaseModule):
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32 of frames whose height and width are
                 multiples of 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; those that do not change nothing in others, except that they enter
-                the batch statistics of training, as in the released code.
+            valid: (B, T) bool, which frames exist; padding frames influence others only through the batch statistics of
+                training, as in the released code.
 
         Returns:
             dict with
 
             - ``logits`` (N, K, H, W);
             - ``visual_maps``, the rectified maps (N, C, h_l, w_l) of the four stages;
-            - ``sounds``, the sound (N, C) as the TPAVI block of each of ``stages`` projects it.
+            - ``projected_audio``, the audio (N, C) as projected by the TPAVI block of each of ``stages``.
         """
-        visual_maps, sounds = self._interact(features, audio, valid)
-        return dict(logits=self.decoder(visual_maps), visual_maps=visual_maps, sounds=sounds)
+        visual_maps, projected_audio = self._interact(features, audio, valid)
+        return dict(logits=self.decoder(visual_maps), visual_maps=visual_maps, projected_audio=projected_audio)
 
     def _interact(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The rectified maps of the four stages, and the sounds of those with a TPAVI block."""
-        groups = FrameGroups(valid, self.group_size, audio.device)
+        """Rectified maps of the four stages, and the projected audio of those with a TPAVI block."""
+        groups = FrameGroups(valid, GROUP_SIZE, audio.device)
         exists = None if valid.all() else valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
-        audio = audio.mean(1)
+        audio = audio.mean(1)  # (N, C_a)
         if exists is not None:
             audio = audio * exists[:, None]
 
-        visual_maps, sounds = [], []
+        visual_maps, projected_audio = [], []
         for i, (fusion, feature) in enumerate(zip(self.fusion, features)):
-            # Multi-scale visual map V
+            # Visual map V (N, C, h_l, w_l)
             x = fusion(feature)
             if exists is not None:
                 x = x * exists[:, None, None, None]
-            # Temporal pixel-wise interaction with the sound
+            # Temporal pixel-wise interaction with the audio
             if i in self.stages:
-                x, sound = self.tpavi[str(i)](x, audio, groups)
-                sounds.append(sound)
-            # The matching loss gets what the decoder makes of the map in place.
+                x, stage_audio = self.tpavi[str(i)](x, audio, groups)
+                projected_audio.append(stage_audio)
+            # The released decoder rectifies in place, so the matching loss gets rectified maps as well.
             visual_maps.append(x.relu())
-        return visual_maps, sounds
+        return visual_maps, projected_audio
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
-        """``loss_mask``, and ``loss_avm`` where there is a matching loss, of the labelled frames.
-
-        The decoder treats frames on their own, so those that are not labelled do not enter it.
-        """
-        visual_maps, sounds = self._interact(features, audio, valid)
-        frames = targets.labelled.nonzero().squeeze(1).to(audio.device, non_blocking=True)
-        if len(frames) < len(targets.labelled):
-            visual_maps, sounds = [x[frames] for x in visual_maps], [x[frames] for x in sounds]
-        masks, labelled = targets.masks[frames], targets.labelled[targets.labelled]
+        """``loss_mask``, and with an ``avm_loss`` ``loss_avm``, of the labelled frames."""
+        visual_maps, projected_audio = self._interact(features, audio, valid)
+        # The decoder treats frames independently, so decode only the labelled ones.
+        frames = targets.labelled_frames
+        targets = targets.select(frames)
+        frames = frames.to(audio.device, non_blocking=True)
+        visual_maps = [select_frames(x, frames) for x in visual_maps]
+        projected_audio = [select_frames(x, frames) for x in projected_audio]
         logits = self.decoder(visual_maps)
         mask_loss = frame_binary_cross_entropy if logits.shape[1] == 1 else frame_cross_entropy
-        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, masks), labelled))
+        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, targets.masks), targets.labelled))
         if self.avm_loss is not None:
-            losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], sounds, masks)
+            losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], projected_audio,
+                                               targets.masks)
         return losses
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Vision-Centric Transformer (VCT, CVPR 2025): queries that start from the image and look for their sound.
+"""Vision-Centric Transformer (VCT, CVPR 2025): vision-derived queries that attend to audio and visual features in turn.
 
 Symbols of the paper, as used below: P the projected pixel features, Q queries, V^q the queries that PPQG makes of a
 frame, A the assignment of pixels to queries, E the audio prototypes, a the audio tokens, K classes with background.
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, select_frames
 
-# Values of the upsampled masks that are turned into class scores at once (64 MiB of float32, a frame at 384x384).
+# Bound on the values of the upsampled masks that give class scores (64 MiB of float32, a frame at 384x384).
 MAX_SCORES_PER_CHUNK = 2**24
 
 
 class PixelGrouping(nn.Module):
-    """Give every query the mean of the pixels that belong to it (grouping attention of GroupViT).
+    """Compute the mean of the pixels that are assigned to each query (grouping attention of GroupViT).
 
-    Each pixel distributes itself over the queries, ``A = softmax_q(L)``, with the single-head attention logits L. Soft
-    grouping uses A as it is. Hard grouping lets each pixel belong to one query: the best one in evaluation; in
-    training one drawn by Gumbel-softmax, with the gradient of the softmax (straight-through).
+    Each pixel is distributed over the queries, ``A = softmax_q(L)``, with the single-head attention logits L. Soft
+    grouping uses A directly. Hard grouping assigns each pixel to one query: the best one in evaluation; in training one
+    sampled by Gumbel-softmax, with the gradient of the softmax (straight-through).
 
     Args:
         embed_dims: Channels C.
-        hard: Hard or soft grouping.
+        hard: Whether grouping is hard.
     """
 
     def __init__(self, embed_dims: int, hard: bool) -> None:
@@ -40,21 +40,23 @@ class PixelGrouping(nn.Module):
         self.out_proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
-        """(N, Q, C) from queries (N, Q, C) and pixels (N, C, h * w)."""
+        """Grouped pixels (N, Q, C) from queries (N, Q, C) and pixels (N, C, h * w)."""
         assignment = self._assign(self._logits(queries, pixels))
-        share = assignment / (assignment.sum(2, keepdim=True) + 1)
-        # W_v acts on the Q sums over pixels rather than on all the pixels.
-        means = F.linear(share @ pixels.transpose(1, 2), self.v_proj.weight)
-        return self.out_proj(means + share.sum(2, keepdim=True) * self.v_proj.bias)
+        attention = assignment / (assignment.sum(2, keepdim=True) + 1)  # (N, Q, h * w)
+        # W_v acts on the Q sums over pixels, which is cheaper than on all pixels.
+        means = F.linear(attention @ pixels.transpose(1, 2), self.v_proj.weight)
+        return self.out_proj(means + attention.sum(2, keepdim=True) * self.v_proj.bias)
 
     def _logits(self, queries: Tensor, pixels: Tensor) -> Tensor:
-        """L = (W_q Q + b_q)(W_k P + b_k)^T / sqrt(C), (N, Q, h * w); W_k acts on the queries, not on the pixels."""
+        """Logits L = (W_q Q + b_q)(W_k P + b_k)^T / sqrt(C), (N, Q, h * w)."""
+        # W_k acts on the queries, which is cheaper than on all pixels.
         q = self.q_proj(queries)
         scale = queries.shape[2]**-0.5
         bias = (q @ self.k_proj.bias).unsqueeze(2)
         return torch.baddbmm(bias, q @ self.k_proj.weight, pixels, beta=scale, alpha=scale)
 
     def _assign(self, logits: Tensor) -> Tensor:
+        """Assignment A of pixels to queries, (N, Q, h * w)."""
         if not self.hard:
             return logits.softmax(1)
         if not self.training:
@@ -66,18 +68,18 @@ class PixelGrouping(nn.Module):
 
 
 def _one_hot(scores: Tensor) -> Tensor:
-    """1 at the highest score of each pixel, 0 elsewhere: (N, Q, pixels)."""
+    """One-hot vector of the query with the highest score at each pixel: (N, Q, pixels)."""
     return torch.zeros_like(scores).scatter_(1, scores.argmax(1, keepdim=True), 1)
 
 
 class QueryGenerator(nn.Module):
-    """Prototype-prompted query generation (PPQG): queries V^q of a frame from its mask features alone.
+    """Prototype-prompted query generation (PPQG): queries V^q of a frame, from its mask features only.
 
     Args:
         embed_dims: Channels C.
         num_queries: Queries Q.
-        grid: (h, w) of the mask features. The query mixer is a perceptron over the pixels, so it fits one size only.
-        grouping: ``'hard'``, ``'soft'`` or None, whether and how pixels are grouped into the queries.
+        grid: (h, w) of the mask features. The query mixer is a perceptron over the pixels, which fixes their number.
+        grouping: How pixels are grouped into the queries: ``'hard'``, ``'soft'``, or None for not at all.
         num_prototypes: Audio prototypes M that the queries attend to, or None.
     """
 
@@ -97,11 +99,11 @@ class QueryGenerator(nn.Module):
         self.grouping = None if grouping is None else PixelGrouping(embed_dims, hard=grouping == 'hard')
 
     def forward(self, mask_features: Tensor) -> Tensor:
-        """V^q (N, Q, C) from mask features (N, C, h, w)."""
-        pixels = self.pre_proj(mask_features).flatten(2)
+        """Queries V^q (N, Q, C) from mask features (N, C, h, w)."""
+        pixels = self.pre_proj(mask_features).flatten(2)  # (N, C, h * w)
 
         # Visual embeddings
-        queries = self.query_mixer(pixels).transpose(1, 2)
+        queries = self.query_mixer(pixels).transpose(1, 2)  # (N, Q, C)
         # Audio prototype prompting
         if self.prototypes is not None:
             prototypes = self.prototypes.weight[None]
@@ -113,10 +115,10 @@ class QueryGenerator(nn.Module):
 
 
 class AudioQueryGenerator(nn.Module):
-    """Queries of a frame from its sound alone: the mean of the audio tokens, the same for every query.
+    """Queries of a frame from its audio only: the mean of the audio tokens, the same for every query.
 
-    Added to the learned queries, this is how COMBO (CVPR 2024) derives queries from the sound; its released code mixes
-    the sounds of different frames where a batch has several, this does not.
+    The decoder adds them to its learned queries, as COMBO (CVPR 2024) does. COMBO's released code mixes the audio of
+    different frames if a batch has several; this module does not.
 
     Args:
         num_queries: Queries Q.
@@ -127,17 +129,17 @@ class AudioQueryGenerator(nn.Module):
         self.num_queries = num_queries
 
     def forward(self, audio_tokens: Tensor) -> Tensor:
-        """(N, Q, C) from audio tokens (N, tokens, C)."""
+        """Queries (N, Q, C) from audio tokens (N, tokens, C)."""
         return audio_tokens.mean(1, keepdim=True).expand(-1, self.num_queries, -1)
 
 
 class EarlyFusion(nn.Module):
-    """Fuse the sound of a frame into its visual pyramid F, before the pixel decoder.
+    """Fuse the audio of a frame into its visual pyramid F, before the pixel decoder.
 
-    With the mean a of the audio tokens, projected to the channels of each level, ``a_l = W_l a + b_l``, the same at
-    every pixel: ``F_l * a_l``, ``F_l + a_l``, or a 1x1 convolution of their concatenation. VCT's ablation names the
-    three operations; that they act here, and on every level, is inferred. The GroupNorm of the pixel decoder takes the
-    mean over a group off again, so what is added there is heard only where a group has several channels.
+    The mean a of the audio tokens is projected to the channels of each level, ``a_l = W_l a + b_l``, and fused at every
+    pixel: ``F_l * a_l``, ``F_l + a_l``, or a 1x1 convolution of their concatenation. VCT's ablation names the three
+    operations; that they act here, and on every level, is inferred. The GroupNorm of the pixel decoder removes the mean
+    over a group, so added audio has an effect only if a group has several channels.
 
     Args:
         channels: Channels C_l of each level of the pyramid.
@@ -153,14 +155,14 @@ class EarlyFusion(nn.Module):
             self.convs = nn.ModuleList(nn.Conv2d(2 * c, c, 1) for c in channels)
 
     def forward(self, features: Sequence[Tensor], audio_tokens: Tensor) -> list[Tensor]:
-        """The fused pyramid, (N, C_l, h_l, w_l) like ``features``, from audio tokens (N, tokens, C)."""
-        sound = audio_tokens.mean(1)
-        sounds = [proj(sound)[:, :, None, None] for proj in self.audio_projs]
+        """Fused pyramid, (N, C_l, h_l, w_l) like ``features``, from audio tokens (N, tokens, C)."""
+        audio = audio_tokens.mean(1)
+        projected = [proj(audio)[:, :, None, None] for proj in self.audio_projs]  # (N, C_l, 1, 1)
         if self.operation == 'multiply':
-            return [f * a for f, a in zip(features, sounds)]
+            return [f * a for f, a in zip(features, projected)]
         if self.operation == 'add':
-            return [f + a for f, a in zip(features, sounds)]
-        return [conv(torch.cat((f, a.expand_as(f)), 1)) for f, a, conv in zip(features, sounds, self.convs)]
+            return [f + a for f, a in zip(features, projected)]
+        return [conv(torch.cat((f, a.expand_as(f)), 1)) for f, a, conv in zip(features, projected, self.convs)]
 
 
 class DecoderLayer(nn.Module):
@@ -181,26 +183,26 @@ class DecoderLayer(nn.Module):
     def forward(self, x: Tensor, pos: Tensor, key: Tensor, value: Tensor, attend: Tensor | None) -> Tensor:
         """Queries x (N, Q, C) with positions pos (Q, C); memory key, value (N, L, C); attend (N, 1, Q, L) bool."""
         x = self.norm1(x + self.cross_attn(x + pos, key, value, attend))
-        at = x + pos
-        x = self.norm2(x + self.self_attn(at, at, x))
+        query_key = x + pos
+        x = self.norm2(x + self.self_attn(query_key, query_key, x))
         return self.norm3(x + self.linear2(self.linear1(x).relu_()))
 
 
 class VisionCentricDecoder(nn.Module):
-    """Let the queries look at the sound and at each visual level in turn, and read classes and masks off them.
+    """Let the queries attend to the audio and to each visual level in turn, and predict classes and masks from them.
 
-    Layer i attends level ``i % num_levels``: first the audio, if it is one of them, then the visual maps, coarsest
-    first. At a visual level a query attends only where its own current mask is (masked attention of Mask2Former); a
-    query whose mask is empty there attends everywhere.
+    Layer i attends to level ``i % num_levels``: the audio first, if it is a level, then the visual maps, coarsest
+    first. At a visual level a query attends only inside its own current mask (masked attention of Mask2Former), or
+    everywhere if that mask is empty.
 
     Args:
         num_classes: K, background included; class logits have one more entry, "no object".
         embed_dims: Channels C.
         num_queries: Queries Q.
         num_heads: Heads of all attentions.
-        num_layers: Layers. With 4 levels the published 9 are two rounds and a closing look at the audio (the paper's
+        num_layers: Layers. With 4 levels the published 9 are two rounds and a final attention to the audio (the paper's
             figure ends with a visual level).
-        num_levels: The visual maps and, if the decoder attends it, the audio.
+        num_levels: Number of visual maps, plus 1 if the decoder attends to the audio.
         ffn_dims: Hidden channels of the feed-forward networks.
     """
 
@@ -221,14 +223,14 @@ class VisionCentricDecoder(nn.Module):
         one, in evaluation after the last one only.
 
         Args:
-            queries: V^q, or queries from the sound, (N, Q, C).
-            audio: (N, tokens, C) on a grid of ``audio_grid``, or None where only the visual maps are attended.
+            queries: V^q, or audio queries, (N, Q, C).
+            audio: (N, tokens, C) on a grid of ``audio_grid``, or None if the decoder attends only to the visual maps.
             audio_grid: Rows and columns of the audio tokens.
             maps: Visual maps (N, C, h_l, w_l), coarsest first.
             mask_features: (N, C, h, w).
         """
         sizes = [tuple(x.shape[-2:]) for x in maps]
-        tokens = [x.flatten(2).transpose(1, 2) for x in maps]
+        tokens = [x.flatten(2).transpose(1, 2) for x in maps]  # (N, h_l * w_l, C)
         if audio is not None:
             sizes, tokens = [audio_grid, *sizes], [audio, *tokens]
         memories = [x + embed for x, embed in zip(tokens, self.level_embed.weight)]
@@ -254,13 +256,13 @@ class VisionCentricDecoder(nn.Module):
         return self.class_embed(x), self._masks(x, mask_features)
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
-        """Similarity of every query with every pixel, (N, Q, h, w)."""
+        """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
         return (self.mask_embed(x) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
 
 
 @torch.no_grad()
 def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where each query attends: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
+    """Pixels that each query may attend to: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
     inside = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False).flatten(2) >= 0
     inside |= ~inside.any(2, keepdim=True)
     return inside.unsqueeze(1)
@@ -268,7 +270,7 @@ def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 @MODELS.register_module()
 class VCTHead(BaseModule):
-    """Head of the Vision-Centric Transformer; every frame is segmented on its own, with its own sound.
+    """Head of the Vision-Centric Transformer; every frame is segmented independently, with its own audio.
 
     Defaults are those of the released code. The rows of the paper's ablation, each a config in ``configs/vct``, are the
     options ``query_source`` and ``attend_audio``, ``grouping`` (None: visual embeddings only; ``'soft'``: attention
@@ -276,8 +278,8 @@ class VCTHead(BaseModule):
 
     Args:
         num_classes: K, background included.
-        input_size: (H, W) of the (padded) frames. The number of pixels at stride 4 fixes the width of a layer, so
-            other sizes are an error.
+        input_size: (H, W) of the (padded) frames. The number of pixels at stride 4 is the width of a layer; other sizes
+            are an error.
         audio_channels: Channels of an audio token.
         pixel_decoder: Config of the pixel decoder; its ``embed_dims`` is the C of the whole head.
         criterion: Config of the loss on class and mask logits of all layers; gets ``num_classes`` from the head.
@@ -291,14 +293,15 @@ class VCTHead(BaseModule):
         ffn_dims: Hidden channels of the decoder's feed-forward networks.
         grouping: How pixels are grouped into queries: ``'hard'``, ``'soft'`` or None.
         num_prototypes: Audio prototypes M: 23 on S4 (a prototype per category), 71 on AVSS, None on MS3.
-        query_source: What a frame's part of the queries is made of: ``'vision'`` (PPQG), or ``'audio'``, for the
-            audio-centric baseline; ``grouping`` and ``num_prototypes``, which are PPQG's, are None then.
-        attend_audio: Whether the sound is a level of the decoder. VCT's queries hear nothing without; the audio-centric
-            baseline follows COMBO, whose decoder attends the visual levels only.
-        contrast: What the PAC loss compares with the prototypes: the ``'audio'`` of a frame, or its ``'queries'``.
-        early_fusion: How the sound is fused into the visual pyramid before the pixel decoder: ``'multiply'``,
+        query_source: Source of the queries of a frame: ``'vision'`` (PPQG), or ``'audio'`` for the audio-centric
+            baseline, which needs PPQG's ``grouping`` and ``num_prototypes`` to be None.
+        attend_audio: Whether the audio is a level of the decoder. VCT's queries get no audio without it; the decoder of
+            the audio-centric baseline attends only to the visual levels, as COMBO's does.
+        contrast: Features that the PAC loss compares with the prototypes: the ``'audio'`` of a frame, or its
+            ``'queries'``.
+        early_fusion: How the audio is fused into the visual pyramid before the pixel decoder: ``'multiply'``,
             ``'concatenate'``, ``'add'``, or None.
-        init_cfg: Initialization config of MMEngine. The constructor initialises as the released code does.
+        init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
     """
 
     def __init__(self,
@@ -330,14 +333,14 @@ class VCTHead(BaseModule):
                 *others, last = map(repr, choices)
                 raise ValueError(f"VCTHead: {name} is {value!r}, expected {', '.join(others)} or {last}")
         if query_source == 'audio' and (grouping, num_prototypes) != (None, None):
-            raise ValueError(f'VCTHead: queries from the sound have no grouping and no prototypes, but grouping is '
-                             f'{grouping!r} and num_prototypes {num_prototypes}: set both to None')
+            raise ValueError(f'VCTHead: audio queries have no grouping and no prototypes, but grouping is {grouping!r} '
+                             f'and num_prototypes {num_prototypes}: set both to None')
         if query_source == 'vision' and not attend_audio and early_fusion is None:
-            raise ValueError("VCTHead: the sound would reach nothing: set attend_audio=True, query_source='audio' or "
+            raise ValueError("VCTHead: the audio would not be used: set attend_audio=True, query_source='audio' or "
                              'early_fusion')
         if pac_loss is not None and num_prototypes is None:
-            raise ValueError('VCTHead: pac_loss compares sounds with prototypes, but num_prototypes is None: set it, '
-                             'or set pac_loss=None')
+            raise ValueError('VCTHead: pac_loss compares the audio with prototypes, but num_prototypes is None: set '
+                             'it, or set pac_loss=None')
         self.num_classes = num_classes
         self.input_size = tuple(input_size)
         self.audio_grid = tuple(audio_grid)
@@ -351,8 +354,9 @@ class VCTHead(BaseModule):
             self.query_generator = QueryGenerator(embed_dims, num_queries, self._mask_size, grouping, num_prototypes)
         else:
             self.query_generator = AudioQueryGenerator(num_queries)
+        num_levels = self.pixel_decoder.num_levels + (1 if attend_audio else 0)
         self.decoder = VisionCentricDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                            attend_audio + self.pixel_decoder.num_levels, ffn_dims)
+                                            num_levels, ffn_dims)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
         self.early_fusion = None
@@ -369,24 +373,27 @@ class VCTHead(BaseModule):
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; VCT treats each frame on its own and does not use it.
+            valid: (B, T) bool, which frames exist; not used, because frames are independent.
 
         Returns:
             dict with
 
             - ``class_logits`` (N, Q, K + 1), the last class is "no object";
             - ``mask_logits`` (N, Q, H / 4, W / 4);
-            - ``queries`` (N, Q, C), V^q, or what ``query_source='audio'`` makes of the sound;
+            - ``queries`` (N, Q, C), V^q, or the audio queries of ``query_source='audio'``;
             - ``mask_features`` (N, C, H / 4, W / 4);
-            - ``audio_tokens`` (N, tokens, C), the sound as the decoder gets it;
+            - ``audio_tokens`` (N, tokens, C), the input of the decoder;
             - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
         """
         self._check_sizes(features, audio)
-        audio_tokens = self.audio_mlp(audio)
+        audio_tokens = self.audio_mlp(audio)  # (N, tokens, C)
         if self.early_fusion is not None:
             features = self.early_fusion(features, audio_tokens)
+        # Pixel features
         mask_features, maps = self.pixel_decoder(features)
+        # Query generation
         queries = self.query_generator(audio_tokens if self.query_source == 'audio' else mask_features)
+        # Transformer decoder
         attended = audio_tokens if self.attend_audio else None
         *aux, final = self.decoder(queries, attended, self.audio_grid, maps, mask_features)
         outputs = dict(
@@ -401,7 +408,7 @@ class VCTHead(BaseModule):
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
-        """Loss terms of the labelled frames: those of the criterion, and ``loss_pac`` where there is a PAC loss."""
+        """Loss terms of the labelled frames: those of the criterion, and with a ``pac_loss`` ``loss_pac``."""
         outputs = self(features, audio, valid)
         final = outputs['class_logits'], outputs['mask_logits']
         losses = self.criterion([*outputs.get('aux', ()), final], targets)
@@ -409,10 +416,11 @@ class VCTHead(BaseModule):
             if targets.events is None:
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
                                  'the training pipeline, or set pac_loss=None')
-            frames = targets.labelled.nonzero().squeeze(1).to(targets.events.device, non_blocking=True)
-            compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)[frames]
-            losses['loss_pac'] = self.pac_loss(compared, self.query_generator.prototypes.weight,
-                                               targets.events[frames])
+            frames = targets.labelled_frames.to(audio.device, non_blocking=True)
+            compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)
+            losses['loss_pac'] = self.pac_loss(
+                select_frames(compared, frames), self.query_generator.prototypes.weight,
+                select_frames(targets.events, frames))
         return losses
 
     @torch.no_grad()
@@ -426,21 +434,21 @@ class VCTHead(BaseModule):
         outputs = self(features, audio, valid)
         classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
         masks = outputs['mask_logits']
-        frames_at_once = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
+        chunk = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
         scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
-        for score, weights, mask in zip(*(x.split(frames_at_once) for x in (scores, classes, masks))):
+        for score, weights, mask in zip(*(x.split(chunk) for x in (scores, classes, masks))):
             upsampled = F.interpolate(mask, input_shape, mode='bilinear', align_corners=False).flatten(2)
             score.copy_(weights @ upsampled.sigmoid_())
         return scores.unflatten(2, input_shape)
 
     def _check_sizes(self, features: Sequence[Tensor], audio: Tensor) -> None:
-        found = tuple(features[0].shape[-2:])
-        if found != self._mask_size:
+        size = tuple(features[0].shape[-2:])
+        if size != self._mask_size:
             raise ValueError(
                 f'VCTHead is configured for frames of input_size={self.input_size} (height, width), that is features '
-                f'of {self._mask_size} at stride 4, and got {found}, frames of {(found[0] * 4, found[1] * 4)}: '
+                f'of {self._mask_size} at stride 4, and got {size}, frames of {(size[0] * 4, size[1] * 4)}: '
                 'resize or crop and pad the frames to the configured size in the pipeline, or set input_size')
         rows, columns = self.audio_grid
         if audio.shape[1] != rows * columns:
             raise ValueError(f'VCTHead is configured for audio_grid={self.audio_grid}, that is {rows * columns} audio '
-                             f'tokens, and got {audio.shape[1]}: set audio_grid to what the audio backbone makes')
+                             f'tokens, and got {audio.shape[1]}: set audio_grid to that of the audio backbone')

@@ -1,4 +1,4 @@
-"""Blocks that more than one head or decoder is built of."""
+"""Blocks that are shared by several heads or decoders."""
 from .attention import MultiheadAttention
 from .deformable_attention import MultiScaleDeformableAttention, deformable_sampling
 from .deformable_encoder import DeformableEncoderLayer, encode_pyramid, split_levels

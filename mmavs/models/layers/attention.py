@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """``nn.MultiheadAttention`` (same parameters, batch first) that forms the attention matrix only where asked to.
+    """``nn.MultiheadAttention`` (same parameters, batch first) that stores the attention matrix only on request.
 
-    The mask is one boolean map for all heads, broadcast inside the kernel, where ``nn.MultiheadAttention`` wants it
+    The mask is one boolean map for all heads, broadcast inside the kernel, whereas ``nn.MultiheadAttention`` expects it
     repeated for every head. Weights are Xavier-uniform (the packed input projection as one matrix), biases 0.
 
     Args:
@@ -27,7 +27,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             query: (N, Q, C).
             key: (N, L, C), or (1, L, C) for keys that all N share.
             value: Like ``key``.
-            attend: Bool (N, 1, Q, L), True where a query may attend; None for everywhere.
+            attend: Bool (N, 1, Q, L), True where a query may attend; None to attend everywhere.
         """
         q, k, v = self._project(query, key, value)
         out = F.scaled_dot_product_attention(
@@ -39,9 +39,9 @@ class MultiheadAttention(nn.MultiheadAttention):
         return self._merge_heads(out)
 
     def with_weights(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention output (N, Q, C) and the mean of all heads' weights (N, Q, L), those after dropout.
+        """Attention output (N, Q, C), and the mean over heads of the weights after dropout (N, Q, L).
 
-        Forms the attention matrices, so it costs heads * Q * L values for each of the N.
+        Stores the attention matrices, heads * Q * L values for each of the N.
         """
         q, k, v = self._project(query, key, value)
         weights = (q * q.shape[3]**-0.5 @ k.transpose(2, 3)).softmax(3)

@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 
 class MultiScaleDeformableAttention(nn.Module):
-    """Every query samples a few points of each level of a pyramid and adds them up with learned weights.
+    """Attention of every query to a few sampled points of each level of a pyramid, with learned positions and weights.
 
-    Parameters are named and laid out as in ``mmcv.ops.MultiScaleDeformableAttention`` (and Deformable DETR). Unlike
+    Parameters have the names and shapes of ``mmcv.ops.MultiScaleDeformableAttention`` (and Deformable DETR). Unlike
     mmcv's, this module does not add the identity and has no dropout.
 
     Args:
         embed_dims: Channels C of queries, values and output.
         num_heads: Number of heads; divides ``embed_dims``.
         num_levels: Levels of the pyramid.
-        num_points: Points that a query samples from each level in each head.
+        num_points: Points that a query samples from each level with each head.
     """
 
     def __init__(self, embed_dims: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4) -> None:
@@ -30,7 +30,7 @@ class MultiScaleDeformableAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Let head k look in direction k, point i at distance i, all with the same weight."""
+        """Initialize head k to sample in direction k, point i at distance i, all with equal weights."""
         angle = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
         direction = torch.stack((angle.cos(), angle.sin()), dim=-1)
         direction = direction / direction.abs().amax(-1, keepdim=True)
@@ -52,7 +52,7 @@ class MultiScaleDeformableAttention(nn.Module):
         Args:
             query: (N, Q, C), positional encoding included.
             value: (N, S, C), the tokens of all levels, one level after the other.
-            reference_points: (Q, 2), where each query stands: (x, y) in [0, 1].
+            reference_points: (Q, 2), position (x, y) in [0, 1] of each query.
             spatial_shapes: (h, w) of every level; the areas add up to S.
         """
         grid = (self.num_heads, self.num_levels, self.num_points)
@@ -67,9 +67,9 @@ class MultiScaleDeformableAttention(nn.Module):
 
 def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
                         weights: Tensor) -> Tensor:
-    """Weighted sums of bilinear samples (zero outside of a level, pixel centres at .5).
+    """Weighted sums of bilinear samples (zero outside of a level, pixel centers at .5).
 
-    On CUDA mmcv's compiled op does it where mmcv was built with its CUDA ops; otherwise PyTorch does.
+    Runs mmcv's compiled op on CUDA if mmcv was built with its CUDA ops, otherwise plain PyTorch.
 
     Args:
         value: (N, S, heads, d), the tokens of all levels, one level after the other.
@@ -86,14 +86,14 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
         return sample_by_rows(value, spatial_shapes, locations, weights)
     shapes = torch.tensor(spatial_shapes, device=value.device)
     start = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-    # The op wants a batch that its step divides.
+    # The step of the op has to divide the batch size.
     step = next(step for step in range(min(len(value), 64), 0, -1) if len(value) % step == 0)
     return op.apply(value.contiguous(), shapes, start, locations.contiguous(), weights.contiguous(), step)
 
 
 @lru_cache(maxsize=1)
 def mmcv_cuda_op() -> type[torch.autograd.Function] | None:
-    """The op of mmcv, or None where mmcv was built without CUDA ops."""
+    """Compiled op of mmcv, or None if mmcv was built without CUDA ops."""
     try:
         from mmcv.ops import get_compiling_cuda_version
         from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
@@ -103,13 +103,12 @@ def mmcv_cuda_op() -> type[torch.autograd.Function] | None:
 
 
 def sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
-                    weights: Tensor) -> Tensor:
+                   weights: Tensor) -> Tensor:
     """:func:`deformable_sampling` in plain PyTorch.
 
-    One weighted sum of rows of ``value`` per query and head, four rows for each bilinear sample.
-
-    ``F.embedding_bag`` adds the rows up where they lie, so the samples themselves are never written to memory
-    (levels * points times the output, with ``F.grid_sample``).
+    Computes one weighted sum of rows of ``value`` per query and head, with four rows for each bilinear sample.
+    ``F.embedding_bag`` reads the rows directly, so the samples are never written to memory; with ``F.grid_sample`` they
+    would take levels * points times the output.
     """
     num, num_tokens, num_heads, channels = value.shape
     size = torch.tensor([(w, h) for h, w in spatial_shapes], device=value.device)
@@ -117,32 +116,32 @@ def sample_by_rows(value: Tensor, spatial_shapes: list[tuple[int, int]], locatio
     area = width * height
     level_start = (area.cumsum(0) - area).int()
 
-    # Pixels left and right, above and below of each point, and what the point gives to each of them.
+    # Pixels to the left and right of each point, above and below it, and their bilinear weights.
     x, y = (locations * size[:, None] - 0.5).unbind(-1)
-    (left, to_left), (right, to_right) = _neighbours(x, width)
-    (top, to_top), (bottom, to_bottom) = _neighbours(y, height)
+    (left, to_left), (right, to_right) = _adjacent_pixels(x, width)
+    (top, to_top), (bottom, to_bottom) = _adjacent_pixels(y, height)
     top, bottom = (row * width + level_start for row in (top, bottom))
     to_top, to_bottom = to_top * weights, to_bottom * weights
 
-    # Rows of value.view(N * S * heads, d) that a query and head sums up, and their weights.
+    # Rows of value.view(N * S * heads, d) to sum up for each query and head, and their weights.
     token = torch.stack((top + left, top + right, bottom + left, bottom + right), dim=3)
     frame = torch.arange(num, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1, 1, 1)
     head = torch.arange(num_heads, dtype=torch.int32, device=value.device).view(-1, 1, 1, 1)
     rows = (token + frame * num_tokens).mul_(num_heads).add_(head).flatten(3).flatten(0, 2)
-    shares = torch.stack((to_left * to_top, to_right * to_top, to_left * to_bottom, to_right * to_bottom), dim=3)
-    shares = shares.to(value.dtype).flatten(3).flatten(0, 2)
+    row_weights = torch.stack((to_left * to_top, to_right * to_top, to_left * to_bottom, to_right * to_bottom), dim=3)
+    row_weights = row_weights.to(value.dtype).flatten(3).flatten(0, 2)
 
     value = value.flatten(0, 2)
-    out = F.embedding_bag(rows, value.detach(), per_sample_weights=shares, mode='sum')
+    out = F.embedding_bag(rows, value.detach(), per_sample_weights=row_weights, mode='sum')
     if value.requires_grad:
-        out = _ValueGradient.apply(out, value, rows, shares.detach())
+        out = _ValueGradient.apply(out, value, rows, row_weights.detach())
     return out.view(num, -1, num_heads * channels)
 
 
-def _neighbours(position: Tensor, length: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(index, share) of the two pixels beside each position of an axis; the share is 0 where the pixel is outside."""
+def _adjacent_pixels(position: Tensor, length: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """(index, weight) of the two pixels beside each position of an axis; the weight of a pixel outside is 0."""
     floor = position.detach().floor()
-    # Clipped as integers, so that a position that is not a number cannot become an index out of range.
+    # Clip integers, not floats: a NaN must not become an index out of range.
     before = floor.int()
     after = before + 1
     first, last = torch.zeros_like(length), length - 1
@@ -153,25 +152,26 @@ def _neighbours(position: Tensor, length: Tensor) -> tuple[tuple[Tensor, Tensor]
 
 
 class _ValueGradient(torch.autograd.Function):
-    """Identity on ``out = embedding_bag(rows, value, shares)`` that adds the gradient of ``value``.
+    """Identity on ``out = embedding_bag(rows, value, row_weights)`` that adds the gradient of ``value``.
 
-    The gradient is the same kind of sum, over the transposed table of rows: sorted once, it takes a third of the time
-    that the backward of ``F.embedding_bag`` takes.
+    The gradient is the same kind of sum, over the transposed table of rows. With the rows sorted once, it takes a third
+    of the time of the backward pass of ``F.embedding_bag``.
     """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, out: Tensor, value: Tensor, rows: Tensor,
-                shares: Tensor) -> Tensor:
-        ctx.save_for_backward(rows, shares)
+                row_weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, row_weights)
         ctx.num_rows = len(value)
         return out.view_as(out)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, shares = ctx.saved_tensors
+        rows, row_weights = ctx.saved_tensors
         sorted_rows, order = rows.flatten().sort()
         start = torch.searchsorted(sorted_rows, torch.arange(ctx.num_rows, dtype=rows.dtype, device=rows.device))
+        row_weights = row_weights.flatten()[order]
         grad_value = F.embedding_bag(
-            order // rows.shape[1], grad.contiguous(), start, per_sample_weights=shares.flatten()[order], mode='sum')
+            order // rows.shape[1], grad.contiguous(), start, per_sample_weights=row_weights, mode='sum')
         return grad, grad_value, None, None

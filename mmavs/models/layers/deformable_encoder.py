@@ -1,4 +1,4 @@
-"""Encoder of a pyramid by deformable attention across its levels (Deformable DETR)."""
+"""Deformable encoder of a pyramid (Deformable DETR)."""
 from collections.abc import Callable, Iterable
 
 import torch
@@ -17,7 +17,7 @@ class DeformableEncoderLayer(nn.Module):
         num_levels: Levels of the pyramid.
         num_points: Points that a head samples from each level.
         ffn_dims: Hidden channels of the feed-forward network.
-        dropout: Probability of dropping a value of either residual branch, or of the hidden channels, in training.
+        dropout: Probability of dropping a value of a residual branch or a hidden channel in training.
         activation: Non-linearity of the feed-forward network.
     """
 
@@ -41,7 +41,14 @@ class DeformableEncoderLayer(nn.Module):
         nn.init.xavier_uniform_(self.linear2.weight)
 
     def forward(self, x: Tensor, pos: Tensor, reference_points: Tensor, shapes: list[tuple[int, int]]) -> Tensor:
-        """Tokens x (N, S, C) of all levels with positions pos and reference points (S, 2); see the attention."""
+        """Encoded tokens (N, S, C).
+
+        Args:
+            x: Tokens (N, S, C) of all levels, one level after the other.
+            pos: Positional encodings (S, C).
+            reference_points: (S, 2), position (x, y) in [0, 1] of each token.
+            shapes: (h, w) of every level.
+        """
         x = self.norm1(x + self.dropout(self.self_attn(x + pos, x, reference_points, shapes)))
         hidden = self.dropout(self.activation(self.linear1(x)))
         return self.norm2(x + self.dropout(self.linear2(hidden)))
@@ -51,7 +58,7 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
                    maps: list[Tensor],
                    level_embed: Tensor,
                    normalize_positions: bool = True) -> Tensor:
-    """Exchange information between all positions of all levels.
+    """Encode the positions of all levels together.
 
     Args:
         layers: Layers of the encoder.
@@ -60,7 +67,7 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
         normalize_positions: See :func:`sine_positional_encoding`.
 
     Returns:
-        Encoded tokens (N, S, C), one level after the other; :func:`split_levels` makes maps of them.
+        Encoded tokens (N, S, C), one level after the other; :func:`split_levels` turns them into maps.
     """
     shapes = [tuple(x.shape[-2:]) for x in maps]
     channels, device = maps[0].shape[1], maps[0].device
@@ -68,7 +75,7 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
         sine_positional_encoding(h, w, channels, normalize_positions, device) + embed
         for (h, w), embed in zip(shapes, level_embed)
     ])
-    reference_points = torch.cat([_pixel_centres(h, w, device) for h, w in shapes])
+    reference_points = torch.cat([_pixel_centers(h, w, device) for h, w in shapes])
     x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
     for layer in layers:
         x = layer(x, pos, reference_points, shapes)
@@ -81,8 +88,8 @@ def split_levels(tokens: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
     return [level.transpose(1, 2).unflatten(2, shape) for level, shape in zip(levels, shapes)]
 
 
-def _pixel_centres(height: int, width: int, device: torch.device) -> Tensor:
-    """(x, y) in [0, 1] of every pixel of a map, row-major: (height * width, 2)."""
+def _pixel_centers(height: int, width: int, device: torch.device) -> Tensor:
+    """Position (x, y) in [0, 1] of every pixel center of a map, row-major: (height * width, 2)."""
     y = (torch.arange(height, device=device) + 0.5) / height
     x = (torch.arange(width, device=device) + 0.5) / width
     return torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1).flatten(0, 1)

@@ -16,7 +16,7 @@ class MLP(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(c_in, c_out) for c_in, c_out in pairwise(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., channels[0]) -> (..., channels[-1])."""
+        """Output (..., channels[-1]) from x (..., channels[0])."""
         for layer in self.layers[:-1]:
             x = layer(x).relu_()
         return self.layers[-1](x)

@@ -12,20 +12,20 @@ def sine_positional_encoding(height: int,
                              channels: int,
                              normalize: bool = True,
                              device: torch.device | str = 'cpu') -> Tensor:
-    """Sine encoding of the cells of a grid (DETR), float32, kept for the next call with the same arguments.
+    """Sine encoding of the cells of a grid (DETR), float32.
 
     Args:
         height: Rows of the grid.
         width: Columns of the grid.
         channels: Channels of the encoding; the first half encodes y, the second x. A multiple of 4.
-        normalize: Scale the positions 1..height and 1..width to (0, 2 pi] (Mask2Former, VCT) or leave them
+        normalize: Whether to scale the positions 1..height and 1..width to (0, 2 pi] (Mask2Former, VCT) or not
             (AVSegFormer).
-        device: Where the encoding is needed.
+        device: Device of the encoding.
 
     Returns:
-        (height * width, channels), row-major. Shared between callers: do not write into it.
+        (height * width, channels), row-major. It is cached and shared between callers: do not write into it.
     """
-    # A tensor made in inference mode could not take part in a later training step.
+    # A cached tensor made in inference mode could not be used in a later training step.
     with torch.inference_mode(False):
         half = channels // 2
         frequency = 10000**(2 * (torch.arange(half, device=device) // 2).float() / half)

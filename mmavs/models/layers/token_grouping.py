@@ -1,53 +1,55 @@
-"""Groups of similar tokens by density peaks (DPC-KNN), and sums and softmax within groups."""
+"""Grouping of similar tokens by density peaks (DPC-KNN), with sums and softmax within groups."""
 import torch
 from torch import Tensor
 
-# Distances that exist at once (64 MiB of float32); all of them would be 1 GiB for a frame of 512x512 at stride 4.
-DISTANCES_AT_ONCE = 2**24
+from mmavs.utils.precision import disable_autocast
+
+# Bound on the distances in memory (64 MiB of float32); all of them would be 1 GiB for a frame of 512x512 at stride 4.
+MAX_DISTANCES_PER_CHUNK = 2**24
 
 
 @torch.no_grad()
 def group_by_density_peaks(tokens: Tensor,
                            num_groups: int,
-                           num_neighbours: int = 5,
-                           max_chunk: int = DISTANCES_AT_ONCE) -> Tensor:
+                           num_neighbors: int = 5,
+                           max_chunk: int = MAX_DISTANCES_PER_CHUNK) -> Tensor:
     """Distribute tokens over groups, each around a token that is dense and far from any denser one.
 
     With ``D_ij = |x_i - x_j| / sqrt(C)``, the density of a token is ``rho_i = exp(-d)``, d the mean of the k smallest
     D_ij^2, its own distance of 0 among them; ``delta_i`` is the smallest D_ij to a denser token, for the densest one
-    the largest of all distances. The tokens with the largest ``rho * delta`` are centres; each other token joins the
-    nearest centre. This is the routine of TCFormer (CVPR 2022), but for ties: it adds random noise to the densities;
-    here the first of equally dense tokens counts as the densest, so that a frame has the same groups every time.
+    the largest of all distances. The tokens with the largest ``rho * delta`` are centers; every other token joins the
+    nearest center. This is the routine of TCFormer (CVPR 2022) except for ties, which it breaks by random noise on the
+    densities. Here the first of equally dense tokens counts as the densest, which makes grouping deterministic.
 
-    Distances are computed by blocks of rows, twice, in float32; no gradient is recorded.
+    Distances are computed twice, by blocks of rows, in float32; no gradient is recorded.
 
     Args:
         tokens: (N, L, C).
         num_groups: Groups P; at most L are made.
-        num_neighbours: The k of the density; at most L.
-        max_chunk: Bound on the entries of a block, which has at least one row of each of the N frames.
+        num_neighbors: The k of the density; at most L.
+        max_chunk: Bound on the entries of a block; a block has at least one row of each of the N frames.
 
     Returns:
-        (N, L) int64 group of each token, from 0 (that of the most prominent centre) to P - 1; none is empty.
+        (N, L) int64 group of each token, from 0 (the group of the most prominent center) to P - 1; no group is empty.
     """
     num, length, channels = tokens.shape
     rows = max(1, max_chunk // (num * length))
-    # Differences are all that counts, and those of small numbers lose the least to rounding.
+    # Only differences matter; centered at 0 they lose the least to rounding.
     x = tokens.float() * channels**-0.5
     x = x - x.mean(1, keepdim=True)
 
-    with torch.autocast(x.device.type, enabled=False):
+    with disable_autocast(x):
         # Density rho
         density = x.new_empty(num, length)
         largest = x.new_zeros(num)
         for start in range(0, length, rows):
             distances = _squared_distances(x[:, start:start + rows], x)
             distances.diagonal(start, 1, 2).zero_()
-            nearest = distances.topk(min(num_neighbours, length), largest=False, sorted=False).values
+            nearest = distances.topk(min(num_neighbors, length), largest=False, sorted=False).values
             density[:, start:start + rows] = nearest.mean(2).neg_().exp_()
             torch.maximum(largest, distances.amax((1, 2)), out=largest)
 
-        # Distance delta to a denser token: in the order of density, to one that comes before
+        # Distance delta to a denser token, one that precedes in the order of density
         density, order = density.sort(dim=1, descending=True, stable=True)
         x = x.gather(1, order.unsqueeze(2).expand_as(x))
         gap = x.new_empty(num, length)
@@ -58,16 +60,16 @@ def group_by_density_peaks(tokens: Tensor,
             gap[:, start:stop] = distances.masked_fill_(after, torch.inf).amin(2)
         gap[:, 0] = largest
 
-        # Centres, and the nearest one of each token
+        # Centers, and the nearest one of each token
         prominence = density * gap.sqrt_()
-        centres = prominence.sort(dim=1, descending=True, stable=True).indices[:, :num_groups]
-        groups = _squared_distances(x, x.gather(1, centres.unsqueeze(2).expand(-1, -1, channels))).argmin(2)
-        groups.scatter_(1, centres, torch.arange(centres.shape[1], device=x.device).expand_as(centres))
+        centers = prominence.sort(dim=1, descending=True, stable=True).indices[:, :num_groups]
+        groups = _squared_distances(x, x.gather(1, centers.unsqueeze(2).expand(-1, -1, channels))).argmin(2)
+        groups.scatter_(1, centers, torch.arange(centers.shape[1], device=x.device).expand_as(centers))
     return torch.empty_like(groups).scatter_(1, order, groups)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """(N, R, L) between tokens (N, R, C) and (N, L, C)."""
+    """Squared distances (N, R, L) between tokens (N, R, C) and (N, L, C)."""
     distances = torch.baddbmm(b.square().sum(2).unsqueeze(1), a, b.transpose(1, 2), alpha=-2)
     return distances.add_(a.square().sum(2, keepdim=True)).clamp_(min=0)
 
@@ -88,10 +90,10 @@ def sum_groups(x: Tensor, groups: Tensor, num_groups: int) -> Tensor:
 
 
 def spread_groups(x: Tensor, groups: Tensor) -> Tensor:
-    """What each token's group has, (N, L, C) from x (N, P, C) and groups (N, L) below P."""
+    """Value of each token's group, (N, L, C) from x (N, P, C) and groups (N, L) below P."""
     return x.flatten(0, 1).index_select(0, _flat(groups, x.shape[1])).unflatten(0, groups.shape)
 
 
 def _flat(groups: Tensor, num_groups: int) -> Tensor:
-    """Numbers of the groups among those of all N frames, (N * L,)."""
+    """Group indices of all tokens among the groups of all N frames, (N * L,)."""
     return (groups + num_groups * torch.arange(len(groups), device=groups.device).unsqueeze(1)).flatten()

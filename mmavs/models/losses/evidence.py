@@ -1,22 +1,23 @@
-"""Evidence of classes: Dirichlet distributions instead of softmax (Sensoy et al., NeurIPS 2018)."""
+"""Evidential loss: Dirichlet distributions over classes instead of softmax (Sensoy et al., NeurIPS 2018)."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 from .frame_losses import mean_of_frames
 
 
 def dirichlet_cross_entropy(alpha: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy expected under Dir(alpha): ``psi(sum alpha) - psi(alpha_y)``, psi the digamma function.
+    """Expected cross-entropy under Dir(alpha): ``psi(sum alpha) - psi(alpha_y)``, psi the digamma function.
 
     Args:
         alpha: (N, K, ...) positive.
         labels: (N, ...) int64 classes y.
 
     Returns:
-        (N, ...).
+        Losses (N, ...).
     """
     of_label = alpha.gather(1, labels.unsqueeze(1)).squeeze(1)
     return alpha.sum(1).digamma() - of_label.digamma()
@@ -34,15 +35,15 @@ def dirichlet_divergence_from_uniform(alpha: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class EvidenceLoss(nn.Module):
-    """What evidence should be: much for the class of a pixel, none for others.
+    """Train evidence to be high for the class of a pixel and 0 for all others.
 
-    With evidence e and ``alpha = e + 1``, the expected cross-entropy plus, with a weight that grows from 0 to 1,
-    ``KL(Dir(alpha~) || Dir(1))``, where alpha~ is alpha with 1 for the true class. The weight grows linearly over the
-    first ``ramp_steps`` training steps; how many there were is a buffer, so a resumed training goes on where it was.
+    With evidence e and ``alpha = e + 1``, the loss is the expected cross-entropy plus ``KL(Dir(alpha~) || Dir(1))``,
+    where alpha~ is alpha with 1 for the true class. The weight of the divergence grows linearly from 0 to 1 over the
+    first ``ramp_steps`` training steps. The steps are counted in a buffer, which a resumed training restores.
 
     Args:
         loss_weight: Weight mu of the sum.
-        ramp_steps: Training steps until the divergence has its full weight, at least 1.
+        ramp_steps: Number of training steps until the divergence has its full weight, at least 1.
     """
 
     def __init__(self, loss_weight: float, ramp_steps: int) -> None:
@@ -59,18 +60,18 @@ class EvidenceLoss(nn.Module):
 
         Args:
             evidence: (N, K, h, w), not negative.
-            masks: (N, H, W) uint8 classes, 255 = unlabelled, of any size: the class of a cell is that at its centre.
+            masks: (N, H, W) uint8 classes, 255 = unlabelled, of any size: the class of a cell is that at its center.
             labelled: (N,) bool.
         """
         masks = F.interpolate(masks.unsqueeze(1), evidence.shape[2:], mode='nearest-exact').squeeze(1)
-        known = masks != 255
-        labels = masks.long() * known
-        with torch.autocast(evidence.device.type, enabled=False):
+        valid_pixels = masks != 255
+        labels = masks.long() * valid_pixels
+        with disable_autocast(evidence):
             alpha = evidence.float() + 1
             misleading = alpha.scatter(1, labels.unsqueeze(1), 1.)
             ramp = (self.steps / self.ramp_steps).clamp(max=1)
             losses = dirichlet_cross_entropy(alpha, labels) + ramp * dirichlet_divergence_from_uniform(misleading)
-            per_frame = (losses * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+            per_frame = (losses * valid_pixels).sum((1, 2)) / valid_pixels.sum((1, 2)).clamp(min=1)
         if self.training:
             self.steps += 1
         return self.loss_weight * mean_of_frames(per_frame, labelled)

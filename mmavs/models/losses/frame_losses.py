@@ -1,4 +1,4 @@
-"""Losses of dense predictions: one value per frame, without regard to unlabelled pixels, and their mean."""
+"""Losses of dense predictions: one value per frame over its labelled pixels, and the mean over labelled frames."""
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce
@@ -6,22 +6,25 @@ from torch import Tensor
 
 from mmavs.models.layers import at_least_float32
 
+# Smoothing constant of dice and IoU in DDESeg.
+SMOOTH = 1e-5
+
 
 def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """``1 - 2 sum(p y) / (sum(p^2) + sum(y^2) + 0.002)`` of each frame, with ``p = sigmoid(logits)`` (AVSegFormer).
 
-    A frame without foreground has loss 1 and gradient 0 whatever is predicted: the loss does not teach silence.
+    A frame without foreground has loss 1 and gradient 0 for any prediction: the loss does not teach to predict nothing.
 
     Args:
         logits: (N, 1, H, W) scores of the foreground.
-        masks: (N, H, W) uint8; every class but 0 is foreground, pixels of 255 count neither as overlap nor as area.
+        masks: (N, H, W) uint8; every class except 0 is foreground, pixels of 255 count neither as overlap nor as area.
 
     Returns:
         (N,) losses in (0, 1], float32 at least.
     """
-    known = (masks != 255).flatten(1)
-    probabilities = at_least_float32(logits).flatten(1).sigmoid() * known
-    foreground = (masks != 0).flatten(1) & known
+    valid_pixels = (masks != 255).flatten(1)
+    probabilities = at_least_float32(logits).flatten(1).sigmoid() * valid_pixels
+    foreground = (masks != 0).flatten(1) & valid_pixels
     areas = probabilities.square().sum(1) + foreground.sum(1) + 2e-3
     return 1 - 2 * (probabilities * foreground).sum(1) / areas
 
@@ -31,10 +34,10 @@ def frame_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         logits: (N, K, H, W) class scores.
-        masks: (N, H, W) uint8 classes; pixels of 255 are left out.
+        masks: (N, H, W) uint8 classes; pixels of 255 are ignored.
 
     Returns:
-        (N,) losses, float32 at least; 0 where all pixels are 255.
+        (N,) losses, float32 at least; 0 if all pixels are 255.
     """
     losses = F.cross_entropy(at_least_float32(logits), masks.long(), ignore_index=255, reduction='none')
     return losses.sum((1, 2)) / (masks != 255).sum((1, 2)).clamp(min=1)
@@ -45,19 +48,19 @@ def frame_binary_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
     Args:
         logits: (N, 1, H, W) logits of the foreground.
-        masks: (N, H, W) uint8; every class but 0 is foreground, pixels of 255 are left out.
+        masks: (N, H, W) uint8; every class except 0 is foreground, pixels of 255 are ignored.
 
     Returns:
-        (N,) losses, float32 at least; 0 where all pixels are 255.
+        (N,) losses, float32 at least; 0 if all pixels are 255.
     """
-    known = masks != 255
+    valid_pixels = masks != 255
     logits = at_least_float32(logits).squeeze(1)
-    losses = F.binary_cross_entropy_with_logits(logits, (masks > 0).to(logits), reduction='none') * known
-    return losses.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(logits, (masks > 0).to(logits), reduction='none') * valid_pixels
+    return losses.sum((1, 2)) / valid_pixels.sum((1, 2)).clamp(min=1)
 
 
 def mean_of_frames(losses: Tensor, labelled: Tensor) -> Tensor:
-    """Mean over the labelled frames of all processes; 0 where there is none.
+    """Mean over the labelled frames of all processes; 0 if there is none.
 
     Args:
         losses: (N,) one value per frame.
@@ -70,30 +73,27 @@ def mean_of_frames(losses: Tensor, labelled: Tensor) -> Tensor:
     return (losses * weights).sum() / count.clamp(min=torch.finfo(count.dtype).eps)
 
 
-SMOOTH = 1e-5
-
-
 def frame_overlap_losses(probabilities: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """``1 - dice`` and ``1 - IoU`` of each frame, means over all classes, with soft overlaps (DDESeg, CVPR 2025).
+    """``1 - dice`` and ``1 - IoU`` of each frame, as means over all classes, with soft overlaps (DDESeg, CVPR 2025).
 
     With ``I = sum(p y)``, ``A = sum(p)`` and ``Y = sum(y)`` over the pixels, a class has dice
-    ``(2 I + 1e-5) / (A + Y + 1e-5)`` and IoU ``(I + 1e-5) / (A + Y - I + 1e-5)``. Classes that are not in the frame
-    count too: their loss is 0 only where nothing of them is predicted.
+    ``(2 I + 1e-5) / (A + Y + 1e-5)`` and IoU ``(I + 1e-5) / (A + Y - I + 1e-5)``. Absent classes
+    count as well: their loss is 0 only if they are not predicted.
 
     Args:
         probabilities: (N, K, H, W), softmax of class scores.
-        masks: (N, H, W) uint8 classes; pixels of 255 are left out.
+        masks: (N, H, W) uint8 classes; pixels of 255 are ignored.
 
     Returns:
         Two (N,) losses in [0, 1].
     """
-    known = (masks != 255).flatten(1)
-    labels = masks.flatten(1).long() * known
-    p = probabilities.flatten(2) * known.unsqueeze(1)
+    valid_pixels = (masks != 255).flatten(1)
+    labels = masks.flatten(1).long() * valid_pixels
+    p = probabilities.flatten(2) * valid_pixels.unsqueeze(1)
     of_label = p.gather(1, labels.unsqueeze(1)).squeeze(1)
     zeros = torch.zeros_like(p[:, :, 0])
     overlap = zeros.scatter_add(1, labels, of_label)
-    areas = p.sum(2) + zeros.scatter_add(1, labels, known.to(p))
+    areas = p.sum(2) + zeros.scatter_add(1, labels, valid_pixels.to(p))
     dice = (2 * overlap + SMOOTH) / (areas + SMOOTH)
     iou = (overlap + SMOOTH) / (areas - overlap + SMOOTH)
     return 1 - dice.mean(1), 1 - iou.mean(1)

@@ -16,12 +16,12 @@ UNLABELLED = 255
 
 @dataclass
 class Segments:
-    """The M segments that are to be found in n frames, ordered by frame.
+    """The M ground-truth segments of n frames, ordered by frame.
 
     Attributes:
         masks: (M, H, W) float32, 1 inside the segment.
-        labels: (M,) int64 on the CPU, class of each.
-        frames: (M,) int64 on the CPU, the frame of each, ascending in [0, n).
+        labels: (M,) int64 on the CPU, class of each segment.
+        frames: (M,) int64 on the CPU, frame of each segment, ascending in [0, n).
         num_frames: n.
     """
     masks: Tensor
@@ -35,7 +35,10 @@ class Segments:
 
         Args:
             label_maps: (n, H, W) uint8 classes, 255 = unlabelled.
-            num_classes: K; any other value from K on is an error.
+            num_classes: K.
+
+        Raises:
+            ValueError: A class is not below K.
         """
         present = torch.zeros(len(label_maps), 256, dtype=torch.bool, device=label_maps.device)
         present.scatter_(1, label_maps.flatten(1).long(), True)
@@ -50,7 +53,7 @@ class Segments:
 
     @property
     def counts(self) -> Tensor:
-        """(n,) segments in each frame."""
+        """Number of segments in each frame, (n,)."""
         return torch.bincount(self.frames, minlength=self.num_frames)
 
 
@@ -63,7 +66,7 @@ def matching_costs(class_logits: Tensor,
                    mask_weight: float,
                    dice_weight: float,
                    eps: float = 1.0) -> Tensor:
-    """Cost of every query for every segment of its frame.
+    """Matching cost of every query for every segment of its frame.
 
     ``mask_weight * BCE - class_weight * softmax(class_logits)[class] + dice_weight * dice``, mask terms over P uniform
     random points that the queries and segments of a frame share.
@@ -83,14 +86,16 @@ def matching_costs(class_logits: Tensor,
     """
     device = mask_logits.device
     num_frames, num_queries = mask_logits.shape[:2]
-    most = max(segments.counts.tolist(), default=0)
+    max_segments = max(segments.counts.tolist(), default=0)  # G
     # Position of each segment in the padded (n, G) arrangement.
     first = segments.counts.cumsum(0) - segments.counts
-    slots = torch.arange(len(segments.frames)) + (most * torch.arange(num_frames) - first)[segments.frames]
+    offsets = max_segments * torch.arange(num_frames) - first
+    slots = torch.arange(len(segments.frames)) + offsets[segments.frames]
     slots = slots.to(device, non_blocking=True)
 
     def padded(x: Tensor) -> Tensor:
-        return x.new_zeros(num_frames * most, *x.shape[1:]).index_copy_(0, slots, x).unflatten(0, (num_frames, most))
+        filled = x.new_zeros(num_frames * max_segments, *x.shape[1:]).index_copy_(0, slots, x)
+        return filled.unflatten(0, (num_frames, max_segments))
 
     frames = segments.frames.to(device, non_blocking=True)
     labels = padded(segments.labels.to(device, non_blocking=True))
@@ -118,14 +123,14 @@ def _mask_costs(mask_logits: Tensor, points: Tensor, targets: Tensor, mask_weigh
 
 
 def assign_queries(costs: Tensor, counts: Tensor) -> Tensor:
-    """The query of each segment that makes the total cost of each frame smallest, no query taken twice.
+    """Assign a query to each segment with the smallest total cost per frame, each query at most once.
 
     Args:
-        costs: (L, n, Q, G) costs of L predictions, on any device: they are copied to the CPU once.
-        counts: (n,) segments in each frame, on the CPU.
+        costs: (L, n, Q, G) costs of L predictions, on any device; they are copied to the CPU once.
+        counts: (n,) number of segments in each frame, on the CPU.
 
     Returns:
-        (L, M) int64 on the CPU, query of each segment; -1 where a frame has more segments than there are queries.
+        (L, M) int64 on the CPU, query of each segment; -1 for segments in excess of the number of queries.
 
     Raises:
         ValueError: A cost is not finite.

@@ -1,11 +1,11 @@
-"""Reading masks off at points, and choosing the points (PointRend, CVPR 2020; Mask2Former, CVPR 2022)."""
+"""Point sampling of masks, uniform or by uncertainty (PointRend, CVPR 2020; Mask2Former, CVPR 2022)."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
 def sample_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Bilinear samples of maps; what lies outside counts as 0.
+    """Bilinear samples of maps; values outside of a map count as 0.
 
     Args:
         maps: (n, C, h, w) float.
@@ -21,13 +21,13 @@ def sample_points(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def uncertain_points(logits: Tensor, num_points: int, oversample: float, importance: float) -> Tensor:
-    """Points of each map where a prediction is least sure, and some that are spread evenly.
+    """Sample the points of each map where the prediction is most uncertain, and uniform points.
 
     Args:
         logits: (n, h, w) mask logits.
         num_points: P, points for each map.
-        oversample: ``oversample * P`` uniform candidates are drawn; those with the smallest absolute logit are kept.
-        importance: Share of the P points that is chosen so; the others are uniform.
+        oversample: ``oversample * P`` uniform candidates are sampled; those with the smallest absolute logit are kept.
+        importance: Fraction of the P points that is chosen by uncertainty; the others are uniform.
 
     Returns:
         (n, P, 2) points in [0, 1].
@@ -41,5 +41,5 @@ def uncertain_points(logits: Tensor, num_points: int, oversample: float, importa
 
 
 def chunk_size(device: torch.device) -> int:
-    """How many sampled values to hold in one piece: 8 MB for each CPU thread, near its cache, or 256 MB on a GPU."""
+    """Number of sampled values to hold at once: 8 MB for each CPU thread, near its cache size, or 256 MB on a GPU."""
     return 2**21 * torch.get_num_threads() if device.type == 'cpu' else 2**26

@@ -1,4 +1,4 @@
-"""Prototype-audio contrast of VCT."""
+"""Prototype-audio contrastive (PAC) loss of VCT."""
 import math
 
 import torch
@@ -7,19 +7,20 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 
 def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, logit_scale: Tensor) -> Tensor:
-    """Binary cross-entropy of scaled cosine similarities, mean over the frames of all processes and prototypes.
+    """Binary cross-entropy of scaled cosine similarities, mean over prototypes and the frames of all processes.
 
     Args:
-        audio: (n, C) L2-normalised audio features of n frames, or other features that are compared in their place.
-        prototypes: (M, C) L2-normalised prototypes.
+        audio: (n, C) L2-normalized audio features of n frames, or other features instead of them.
+        prototypes: (M, C) L2-normalized prototypes.
         events: (n, M) float, 1 where the event of prototype m sounds in the frame.
         logit_scale: Scalar, logarithm of the factor on the similarities.
 
     Returns:
-        Scalar; 0 where there are no frames.
+        Scalar; 0 if there are no frames.
     """
     logits = logit_scale.exp() * audio @ prototypes.t()
     total = F.binary_cross_entropy_with_logits(logits, events.to(logits), reduction='sum')
@@ -30,13 +31,13 @@ def prototype_audio_contrast(audio: Tensor, prototypes: Tensor, events: Tensor, 
 
 @MODELS.register_module()
 class PACLoss(nn.Module):
-    """Pull the sound of a frame towards the prototypes of the events that it holds (VCT, CVPR 2025, "PAC").
+    """Pull the audio features of a frame towards the prototypes of its events (VCT, CVPR 2025, "PAC").
 
     The paper calls the loss contrastive; like the released code, this is a multi-label binary cross-entropy on scaled
     cosine similarities, without bias, and the learned scale is not clamped.
 
     Args:
-        channels: C of the audio features and of the prototypes; both are projected, then normalised.
+        channels: C of the audio features and of the prototypes; both are projected, then normalized.
         temperature: Initial temperature of the similarities.
     """
 
@@ -61,7 +62,7 @@ class PACLoss(nn.Module):
             raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
                              f'{len(prototypes)} prototypes: num_events of GenerateEventLabels in the pipeline and '
                              'the number of prototypes of the head must agree')
-        with torch.autocast(audio.device.type, enabled=False):
+        with disable_autocast(audio):
             audio = F.normalize(self.audio_proj(audio.float()), dim=-1)
             prototypes = F.normalize(self.proto_proj(prototypes.float()), dim=-1)
             return prototype_audio_contrast(audio, prototypes, events, self.logit_scale)

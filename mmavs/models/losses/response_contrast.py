@@ -1,4 +1,4 @@
-"""Contrast of the pixels that respond to a sound with those that do not (RAVS, CVPR 2025)."""
+"""Contrastive loss between the pixels that respond to the audio and those that do not (RAVS, CVPR 2025)."""
 from collections.abc import Sequence
 
 import torch
@@ -12,18 +12,18 @@ from .frame_losses import mean_of_frames
 
 @MODELS.register_module()
 class ResponseContrastLoss(nn.Module):
-    """InfoNCE of a sound with the pixels of its frame; ground-truth masks are not used to choose any.
+    """InfoNCE between the audio and the pixels of a frame, chosen by response and not by ground-truth masks.
 
-    On each level, the share of pixels with the strongest response is positive, that with the weakest negative. With z
-    the projected pixels and a the projected sound, both of length 1, a positive has the loss
+    On each level, the ``fraction`` of pixels with the strongest response is positive, that with the weakest negative.
+    With z the projected pixels and a the projected audio, both of length 1, a positive has the loss
     ``-log(exp(z+ a / tau) / (exp(z+ a / tau) + sum over negatives of exp(z- a / tau)))``.
-    Which pixels are compared is a choice without gradient. The defaults are inferred; the paper's were not at hand.
+    The choice of pixels has no gradient. The defaults are inferred; the paper's were not at hand.
 
     Args:
         in_channels: Channels of each level.
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
-        embed_dims: Channels in which pixels and sound are compared.
-        share: Share of the pixels that is positive, and share that is negative, in (0, 0.5].
+        embed_dims: Channels of the projected pixels and audio.
+        fraction: Fraction of the pixels that is positive, and fraction that is negative, in (0, 0.5].
         temperature: tau.
         loss_weight: Weight lambda of the mean over the levels.
     """
@@ -32,25 +32,25 @@ class ResponseContrastLoss(nn.Module):
                  in_channels: Sequence[int],
                  audio_channels: int,
                  embed_dims: int = 256,
-                 share: float = 0.2,
+                 fraction: float = 0.2,
                  temperature: float = 0.1,
                  loss_weight: float = 0.1) -> None:
         super().__init__()
-        if not 0 < share <= 0.5:
-            raise ValueError(f'ResponseContrastLoss: share is {share}, expected a share in (0, 0.5], so that no pixel '
-                             'is both positive and negative')
-        self.share = share
+        if not 0 < fraction <= 0.5:
+            raise ValueError(f'ResponseContrastLoss: fraction is {fraction}, expected a value in (0, 0.5]: beyond it '
+                             'pixels would be both positive and negative')
+        self.fraction = fraction
         self.temperature = temperature
         self.loss_weight = loss_weight
         self.visual_projs = nn.ModuleList(nn.Linear(channels, embed_dims) for channels in in_channels)
         self.audio_proj = nn.Linear(audio_channels, embed_dims)
 
     def forward(self, maps: Sequence[Tensor], responses: Sequence[Tensor], audio: Tensor, labelled: Tensor) -> Tensor:
-        """Mean over positives, levels, and the labelled frames of all processes.
+        """Weighted loss, mean over positives, levels, and the labelled frames of all processes.
 
         Args:
-            maps: (N, C_l, h_l, w_l).
-            responses: (N, h_l, w_l).
+            maps: Maps (N, C_l, h_l, w_l) of each level.
+            responses: Response (N, h_l, w_l) of the pixels of each map.
             audio: Audio tokens (N, tokens, C_a).
             labelled: (N,) bool.
         """
@@ -60,9 +60,9 @@ class ResponseContrastLoss(nn.Module):
         return self.loss_weight * mean_of_frames(torch.stack(levels).mean(0), labelled)
 
     def _contrast(self, proj: nn.Linear, tokens: Tensor, response: Tensor, anchor: Tensor) -> Tensor:
-        """(N,) loss of one level, from tokens (N, L, C), response (N, L) and anchor (N, D)."""
-        count = max(1, round(self.share * response.shape[1]))
-        # Stable, so that pixels that respond alike are chosen in the same way every time.
+        """Loss (N,) of one level, from tokens (N, L, C), response (N, L) and anchor (N, D)."""
+        count = max(1, round(self.fraction * response.shape[1]))
+        # A stable sort makes the choice among equal responses deterministic.
         order = response.detach().sort(dim=1, descending=True, stable=True).indices
 
         def similarity(chosen: Tensor) -> Tensor:

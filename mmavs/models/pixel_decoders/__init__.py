@@ -1,4 +1,4 @@
-"""Pixel decoders: from a backbone's pyramid to the maps a transformer decoder reads."""
+"""Pixel decoders, which turn the pyramid of a backbone into the maps of a transformer decoder."""
 from .ms_deform_attn import MSDeformAttnPixelDecoder
 
 __all__ = ['MSDeformAttnPixelDecoder']

@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import DeformableEncoderLayer, encode_pyramid, split_levels
 from mmavs.registry import MODELS
+from mmavs.utils.precision import disable_autocast
 
 
 @MODELS.register_module()
 class MSDeformAttnPixelDecoder(BaseModule):
-    """Refine a pyramid with deformable attention across its levels, and make the map that masks are read from.
+    """Refine a pyramid with deformable attention across its levels, and compute the mask features.
 
     The finest level (stride 4) enters only the mask features; the others are encoded together (Mask2Former, CVPR 2022;
-    VCT uses it unchanged). Works at any input size. Runs in float32 under autocast, as the reference does.
+    used unchanged by VCT). Works at any input size. Runs in float32 under autocast, as the reference does.
 
     Args:
         in_channels: Channels of the pyramid, finest level first.
@@ -69,7 +70,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             mask_features (N, C, h, w) at the size of the finest level, and the encoded maps (N, C, h_l, w_l) of the
             other levels, coarsest first.
         """
-        with torch.autocast(features[0].device.type, enabled=False):
+        with disable_autocast(features[0]):
             finest, *others = (x.float() for x in features)
             maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
             tokens = encode_pyramid(self.layers, maps, self.level_embed)

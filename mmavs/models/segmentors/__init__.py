@@ -1,6 +1,4 @@
-"""Segmentors: where the visual and the audio branch meet."""
-from mmavs.models.backbones.mask_prior import MaskPriorBranch
-
+"""Segmentors, which combine the visual branch, the audio branch and a head."""
 from .audio_visual_segmentor import AudioVisualSegmentor
 
-__all__ = ['AudioVisualSegmentor', 'MaskPriorBranch']
+__all__ = ['AudioVisualSegmentor']

@@ -1,32 +1,32 @@
-"""The segmentor of every method: two branches, one head."""
+"""The segmentor of all methods: a visual branch, an audio branch and a head."""
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmavs.registry import MODELS
-from mmavs.structures import AVSDataSample, FrameTargets
+from mmavs.structures import AVSDataSample, FrameTargets, select_frames
 
 
 @MODELS.register_module()
 class AudioVisualSegmentor(BaseModel):
     """Segment the sounding objects of clips.
 
-    Visual branch: ``backbone`` (and ``mask_prior``) over N frames. Audio branch: ``audio_backbone`` over the sound of
-    each clip. The head gets the visual pyramid, the audio tokens of each frame, and which frames of the B clips of T
-    frames exist. A backbone that declares ``uses_audio = True`` is called with the audio tokens (N, tokens, C) of the
-    frames as well, and returns an :class:`AudioGuidedPyramid`.
+    The visual branch, ``backbone`` (and ``mask_prior``), encodes N frames; the audio branch, ``audio_backbone``, the
+    audio of each clip. The head gets the visual pyramid, the audio tokens of each frame, and the flags ``valid`` of the
+    B clips of T frames. A backbone with the class attribute ``uses_audio = True`` (default False) also gets the audio
+    tokens (N, tokens, C) of the frames, and returns an :class:`AudioGuidedPyramid`.
 
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
         audio_backbone: Config of the audio backbone; called with ``waveform`` (B, L) or ``log_mel`` (B, n, 1, 96, 64)
-            and T, and with ``num_samples`` (B,) where the clips say how much of their waveforms is sound; returns
+            and T, and with ``num_samples`` (B,), the recorded samples of the waveforms, if the clips have it; returns
             (B, T, tokens, C).
         decode_head: Config of the head.
         mask_prior: Config of the :class:`MaskPriorBranch`, for methods that need one.
-        independent_frames: The head treats every frame on its own. Padding frames are then not computed at all, nor,
-            in training, frames without ground truth; to the head each frame is a clip of its own. Exact only where
-            nothing else in the network mixes frames either (no batch statistics).
+        independent_frames: Whether the head treats frames independently. Then padding frames are not computed, nor, in
+            training, frames without ground truth; the head gets each frame as a clip of length 1. Exact only if nothing
+            else in the network mixes frames (no batch statistics).
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
@@ -75,7 +75,7 @@ class AudioVisualSegmentor(BaseModel):
     def predict(self,
                 inputs: dict[str, Tensor],
                 data_samples: list[AVSDataSample] | None = None) -> list[AVSDataSample]:
-        """Fill the predictions of each clip in, at the size ``out_shape`` of its data sample."""
+        """Fill in the predictions of each clip, at the size ``out_shape`` of its data sample."""
         num_clips, num_frames, _, height, width = inputs['frames'].shape
         existing = _existing(inputs)
         frames = self._frames_to_compute(existing)
@@ -101,36 +101,37 @@ class AudioVisualSegmentor(BaseModel):
                          frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """The visual pyramid, the audio tokens (N, tokens, C) and ``valid`` of the chosen frames.
 
+        ``valid`` is (B, T) bool on the CPU, False for padding. With chosen frames it is (N, 1) and True, because each
+        frame is then a clip of length 1.
+
         Args:
             inputs: The preprocessed batch.
             frames: (N,) indices of the frames to compute among the B * T of the batch; None for all of them.
-
-        ``valid`` is (B, T) bool on the CPU, False for padding; with chosen frames it is (N, 1) and True: the frames
-        are clips of their own.
         """
         num_clips, num_frames = inputs['frames'].shape[:2]
 
         def choose(x: Tensor) -> Tensor:
             x = x.flatten(0, 1)
-            return x if frames is None else x[frames.to(x.device)]
+            return x if frames is None else select_frames(x, frames)
 
-        sound = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
-        ends = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
-        audio = choose(self.audio_backbone(sound, num_frames, **ends))
-        heard = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
-        features = self.backbone(choose(inputs['frames']), *heard)
+        audio_input = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
+        num_samples = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
+        audio = choose(self.audio_backbone(audio_input, num_frames, **num_samples))
+        # Backbones of other libraries do not declare uses_audio.
+        audio_guidance = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
+        features = self.backbone(choose(inputs['frames']), *audio_guidance)
         if self.mask_prior is not None:
             if 'mask_prior' not in inputs:
-                raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load them in '
-                                 'the pipeline, or use the config of the same name without mask-prior')
+                raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load mask '
+                                 'priors in the pipeline, or use the config of the same name without mask-prior')
             features = self.mask_prior(choose(inputs['mask_prior']), features)
         valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
         return features, audio, valid
 
     def _frames_to_compute(self, needed: Tensor) -> Tensor | None:
-        """Indices of the frames that are needed, from (B, T) bool; None where all B * T frames are computed.
+        """Indices of the ``needed`` frames, from (B, T) bool; None to compute all B * T frames.
 
-        Where no frame is needed all are computed too: backbones do not take empty batches, and in distributed training
+        If no frame is needed, all are computed: backbones do not accept empty batches, and in distributed training
         every parameter has to take part in every step.
         """
         if not self.independent_frames or needed.all() or not needed.any():
@@ -142,18 +143,15 @@ class AudioVisualSegmentor(BaseModel):
                        frames: Tensor | None) -> FrameTargets:
         num_frames = inputs['frames'].shape[1]
         masks = _stack_padded([sample.gt_sem_seg for sample in data_samples], num_frames, value=255).flatten(0, 1)
-        labelled = labelled.flatten()
         events = None
         if 'gt_events' in data_samples[0]:
             events = _stack_padded([sample.gt_events for sample in data_samples], num_frames).flatten(0, 1)
-        if frames is not None:
-            masks, labelled = masks[frames.to(masks.device)], labelled[frames]
-            events = None if events is None else events[frames.to(events.device)]
-        return FrameTargets(masks=masks, labelled=labelled, events=events)
+        targets = FrameTargets(masks=masks, labelled=labelled.flatten(), events=events)
+        return targets if frames is None else targets.select(frames)
 
     @staticmethod
     def _fill_predictions(sample: AVSDataSample, logits: Tensor, input_shape: tuple[int, int]) -> None:
-        """Cut the batch padding off the scores (T, K, h, w), resize them to ``out_shape`` and read the masks off."""
+        """Crop the batch padding from the scores (T, K, h, w), resize them to ``out_shape`` and predict the masks."""
         height, width = sample.img_shape
         if (height, width) != input_shape:
             logits = F.interpolate(logits, input_shape, mode='bilinear', align_corners=False)
@@ -164,23 +162,23 @@ class AudioVisualSegmentor(BaseModel):
             margin = logits[:, 0]
             labels = margin > 0
         else:
-            # With two classes this is their softmax. With more, scores need not be log-probabilities (VCT's are sums
-            # over queries), and the margin is what agrees with the most likely class.
+            # With two classes the sigmoid of the margin is their softmax. With more, scores need not be
+            # log-probabilities (VCT's are sums over queries), but the margin agrees with the most likely class.
             best, classes = logits[:, 1:].max(1)
             margin = best - logits[:, 0]
-            labels = (classes + 1) * (margin > 0)
+            labels = torch.where(margin > 0, classes + 1, 0)
         sample.foreground_prob = margin.sigmoid()
         sample.seg_logits = logits
         sample.pred_sem_seg = labels.to(torch.uint8)
 
 
 def _existing(inputs: dict[str, Tensor]) -> Tensor:
-    """Which frames of the batch are not padding: (B, T) bool on the CPU."""
+    """Flags of the frames of the batch that are not padding: (B, T) bool on the CPU."""
     return inputs.get('valid', torch.ones(inputs['frames'].shape[:2], dtype=torch.bool)).cpu()
 
 
 def _stack_padded(tensors: list[Tensor], length: int, value: int = 0) -> Tensor:
-    """Stack tensors of (t, ...) to (B, length, ...), the missing rows filled with ``value``."""
+    """Stack tensors of (t, ...) to (B, length, ...), padded with ``value``."""
     if all(len(x) == length for x in tensors):
         return torch.stack(tensors)
     stacked = tensors[0].new_full((len(tensors), length, *tensors[0].shape[1:]), value)

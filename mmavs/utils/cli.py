@@ -1,0 +1,66 @@
+"""Command-line arguments that the tools share, and the config that they select."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmavs.utils.config import load_config
+from mmavs.utils.terminal import quiet_libraries
+
+
+def add_config(parser: argparse.ArgumentParser, **options) -> None:
+    """Add the argument ``config``; ``options`` are those of ``add_argument``."""
+    parser.add_argument('config', help='config file, or name of a model of the zoo', **options)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, example: str = 'train_cfg.max_iters=100', **options) -> None:
+    """Add ``--cfg-options``; ``options`` are those of ``add_argument``."""
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help=f'values that replace those of the config, for example {example}', **options)
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add ``--launcher``, and the rank that older launchers pass."""
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='what has started the processes (default: none, a single process)')
+    # torchrun sets the environment variable LOCAL_RANK instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False, **cfg_options) -> None:
+    """Add the arguments of a tool that runs one config.
+
+    Args:
+        parser: The parser of the tool.
+        checkpoint: Whether the tool takes a checkpoint after the config.
+        cfg_options: Arguments of :func:`add_cfg_options`.
+    """
+    add_config(parser)
+    if checkpoint:
+        parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', metavar='DIR',
+                        help='directory of logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
+    add_cfg_options(parser, **cfg_options)
+    add_launcher(parser)
+
+
+def load_run_config(args: argparse.Namespace) -> Config:
+    """Load the config that the arguments of :func:`add_run_arguments` select, with its work directory.
+
+    Messages of other libraries are kept off the terminal.
+    """
+    quiet_libraries()
+    config = load_config(args.config, args.cfg_options)
+    set_work_dir(config, args.config, args.work_dir)
+    return config
+
+
+def set_work_dir(config: Config, config_file: str, work_dir: str | None = None) -> None:
+    """Set the work directory of a run.
+
+    Args:
+        config: The config, changed in place.
+        config_file: Its file, or the name of a model of the zoo, as given on the command line.
+        work_dir: The directory; None keeps that of the config, else takes ``work_dirs/NAME_OF_CONFIG``.
+    """
+    config.work_dir = work_dir or config.get('work_dir') or str(Path('work_dirs', Path(config_file).stem))
