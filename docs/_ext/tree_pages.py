@@ -9,6 +9,7 @@ import shutil
 from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from docutils.nodes import Element
 from repository_links import DOCS, ROOT, config_page
@@ -140,8 +141,9 @@ def purpose_of(tool: Path) -> str:
     if tool.suffix == '.py':
         text = ast.get_docstring(ast.parse(text)) or ''
         return ' '.join(text.split('\n\n')[0].split()).replace('``', '`').replace('|', r'\|')
-    comment = [line.lstrip('# ') for line in takewhile(lambda line: line.startswith('# '), text.splitlines()[1:])]
-    if comment[0].startswith('Usage: '):
+    lines = [line for line in text.splitlines() if not line.startswith('#!')]
+    comment = [line.lstrip('# ') for line in takewhile(lambda line: line.startswith('# '), lines)]
+    if comment and comment[0].startswith('Usage: '):
         comment[0] = f"`{comment[0].removeprefix('Usage: ')}`."
     return ' '.join(comment).replace('|', r'\|')
 
@@ -171,6 +173,8 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
     """Resolve a reference by the name that users import, such as ``mmavs.datasets.VPODataset``."""
     target = node.get('reftarget', '')
     item = pydoc.locate(target) if node.get('refdomain') == 'py' and target.startswith('mmavs.') else None
+    if isinstance(item, TypeVar):
+        return content
     home = f"{getattr(item, '__module__', '')}.{getattr(item, '__qualname__', '')}"
     if item is None or home == target:
         return None
