@@ -5,6 +5,7 @@ They are written to ``docs/generated``; nothing in it is kept by hand.
 import ast
 import importlib
 import pydoc
+import shutil
 from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
@@ -158,6 +159,14 @@ def public_names(module: str) -> list[tuple[str, str]]:
     return names
 
 
+def remove_stale_modules() -> None:
+    """Make the API pages anew if a module is gone: Sphinx would import what old pages list."""
+    modules = ('.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in (ROOT / 'mmavs').rglob('*.py'))
+    modules = {module.removesuffix('.__init__') for module in modules if not module.startswith('mmavs..mim')}
+    if {page.stem for page in (GENERATED / 'api').glob('*.rst')} - modules:
+        shutil.rmtree(GENERATED / 'api')
+
+
 def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: Element) -> Element | None:
     """Resolve a reference by the name that users import, such as ``mmavs.datasets.VPODataset``."""
     target = node.get('reftarget', '')
@@ -172,6 +181,7 @@ def generate(app: Sphinx) -> None:
     write_configs()
     write_zoo()
     write_tools()
+    remove_stale_modules()
 
 
 def setup(app: Sphinx) -> dict:
