@@ -19,7 +19,7 @@ from mmavs.analysis.robustness import (
     robustness_test,
     score_table,
 )
-from mmavs.datasets.wrappers.audio_replacement import AudioCondition
+from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.launch import build_runner
 from mmavs.evaluation import AVSBenchMetric, RobustnessMetric
 from mmavs.evaluation.functional.avsbench import binary_scores

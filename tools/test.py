@@ -10,6 +10,7 @@ from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
 from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.model import unwrap_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,8 +43,7 @@ def main() -> None:
     # The checkpoint of the command line replaces that of the config.
     config.load_from, config.resume = None, False
     runner = build_runner(config, args.launcher)
-    load_weights(getattr(runner.model, 'module', runner.model), args.checkpoint,
-                 None if args.allow_other_settings else config)
+    load_weights(unwrap_model(runner.model), args.checkpoint, None if args.allow_other_settings else config)
     metrics = runner.test()
     if args.out and args.out_item == 'metrics' and is_main_process():
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmavs.datasets.wrappers.audio_replacement import AudioCondition
+from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import run_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 

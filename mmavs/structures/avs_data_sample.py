@@ -7,6 +7,9 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+# Value of pixels without ground truth in masks.
+UNLABELLED = 255
+
 
 class AVSDataSample(BaseDataElement):
     """Annotations and predictions of one clip of T frames.

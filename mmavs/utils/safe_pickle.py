@@ -59,7 +59,7 @@ def load_tensor(path: str | Path) -> torch.Tensor:
 
 
 class RefusedGlobalError(Exception):
-    """A pickle asks for a global that it must not reach; the message is the name of the global."""
+    """A pickle asks for a class or function that is not on the list; the message is its name."""
 
 
 def _load_torch_save(data: bytes) -> Any:
@@ -89,7 +89,7 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
 _ALLOWED_GLOBALS = {
     ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
     ('torch._utils', '_rebuild_parameter'): torch._utils._rebuild_parameter,
-    # torch's own function of this name unpickles freely
+    # PyTorch's own function of this name unpickles without restriction.
     ('torch.storage', '_load_from_bytes'): _load_torch_save,
     ('torch', 'Size'): torch.Size,
     ('collections', 'OrderedDict'): collections.OrderedDict,

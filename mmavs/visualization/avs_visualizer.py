@@ -12,11 +12,11 @@ from torch import Tensor
 from mmavs.audio.log_mel import SAMPLE_RATE, log_mel_image
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.registry import VISUALIZERS
-from mmavs.structures import AVSDataSample
+from mmavs.structures import UNLABELLED, AVSDataSample
 from mmavs.utils.palette import voc_palette
 
 from .figures import LOG_OFFSET, draw_contact_sheet, draw_video_stills
-from .overlay import UNLABELLED, overlay_masks
+from .overlay import overlay_masks
 from .video import play_stills, write_video
 
 IMAGE_SUFFIXES, VIDEO_SUFFIXES = ('.png', '.jpg', '.jpeg'), ('.mp4', )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-UNLABELLED = 255
+from mmavs.structures import UNLABELLED
+
 FADED = 225
 
 

@@ -1,4 +1,4 @@
-"""Convert BEATs, whose names mmavs keeps, with the ``cfg`` that the authors' files hold beside the weights."""
+"""Convert BEATs: the keys stay, and the ``cfg`` in the authors' files becomes arguments of the backbone."""
 from collections.abc import Mapping
 from typing import Any
 

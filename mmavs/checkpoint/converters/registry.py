@@ -14,11 +14,11 @@ class Converter:
 
     Attributes:
         convert: State dict of the source -> :class:`Conversion`.
-        rules: Table that ``convert`` applies; the way back reads it backwards.
+        rules: Table that ``convert`` applies; the export to the source reads it backwards.
         target: Converted state dict -> model that it belongs to: a component's config, or the path of a config file
             relative to ``configs/``.
-        absent: Regular expression for keys of that model that the source does not have.
-        left_out: Keys of mmavs that the way back leaves out.
+        absent: Regular expression for keys of that model that the source does not have; the default matches nothing.
+        left_out: Keys of mmavs that the export leaves out.
         file: Exported state dict -> content of the file for the authors' code.
         arguments: Content and name of a component's file -> further arguments for its config; raises a ValueError if
             the component cannot be built as the file says.

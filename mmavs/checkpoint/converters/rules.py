@@ -15,7 +15,8 @@ class Rename:
     r"""Rule for weights that are used.
 
     Attributes:
-        pattern: Regular expression for a whole key of the source; outside of its groups literal text.
+        pattern: Regular expression for a whole key of the source. Only its groups may hold special characters, because
+            :meth:`reversed` takes the rest as literal text.
         target: Key in mmavs, with all groups of the pattern in their order, as ``\1``, ``\2``, ...
         convert: Function of the tensor, if its layout differs.
         restore: Inverse of ``convert``.

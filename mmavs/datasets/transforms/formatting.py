@@ -5,9 +5,7 @@ from mmcv.transforms import BaseTransform
 from torch import Tensor
 
 from mmavs.registry import TRANSFORMS
-from mmavs.structures import AVSDataSample
-
-from .loading import UNLABELLED
+from mmavs.structures import UNLABELLED, AVSDataSample
 
 
 @TRANSFORMS.register_module()

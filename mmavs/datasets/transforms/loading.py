@@ -9,9 +9,9 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from mmavs.registry import TRANSFORMS
+from mmavs.structures import UNLABELLED
 from mmavs.utils.palette import voc_palette
 
-UNLABELLED = 255
 # The mean that all methods normalize with.
 PADDING_COLOR = (124, 116, 104)
 # The last bytes of a complete file.

@@ -6,15 +6,15 @@ import torch
 
 from mmavs.datasets.clip_dataset import ClipDataset, all_transforms
 from mmavs.datasets.transforms.formatting import GenerateEventLabels
-from mmavs.datasets.transforms.loading import UNLABELLED
 from mmavs.registry import DATASETS
+from mmavs.structures import UNLABELLED
 from mmavs.utils.errors import worker_errors
 from mmavs.utils.randomness import derive_seed
 
-from .audio_replacement import AudioCondition, AudioReplacer
+from .audio_conditions import AudioCondition, AudioReplacer
 from .clip_wrapper import ClipWrapper
 
-# Separates the draws of this wrapper from those of the pipeline, which have the same seed.
+# Added to the seed: the pipeline has the same seed, and its random draws must differ from those of this wrapper.
 STREAM = 1
 
 

@@ -10,7 +10,7 @@ from mmavs.datasets.clip_dataset import ClipDataset
 from mmavs.registry import DATASETS
 from mmavs.utils.errors import worker_errors
 
-from .audio_replacement import AudioCondition, AudioReplacer
+from .audio_conditions import AudioCondition, AudioReplacer
 from .clip_wrapper import ClipWrapper
 
 MANIFEST_COLUMNS = ('clip', 'kind', 'source', 'seed', 'level', 'class_overlap')
@@ -29,8 +29,8 @@ class ReplaceAudio(ClipWrapper):
     - 'absent-class': an audio file of a class that the dataset does not have.
     - 'mixture:0': the original audio mixed with that of 'off-screen', at this signal-to-noise ratio in dB.
 
-    All have the rate and length of the original audio and pass the same front-end. The random draws of a clip depend on
-    its id only, off-screen audio also on the list of clips, but not on its order.
+    The new audio has the rate and length of the original audio and passes the same front-end. The random draws of a
+    clip depend on its id only, off-screen audio also on the list of clips, but not on its order.
 
     Args:
         dataset: Config of a clip dataset whose pipeline loads waveforms, or the dataset.

@@ -23,9 +23,9 @@ class IterationSeedHook(Hook):
     the same for the clips and their augmentation.
 
     Args:
-        same_for_all_samples: Draw the numbers of one frame and use them for every frame of the global batch. Steps then
-            do not depend on the number of processes either. This is for comparing such runs; it weakens the
-            regularization.
+        same_for_all_samples: Draw random numbers for one sample and use them for every sample of the global batch.
+            Steps then do not depend on the number of processes either. This is for comparing such runs; it weakens
+            the regularization.
     """
 
     # After hooks that may draw random numbers themselves.

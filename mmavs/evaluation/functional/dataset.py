@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .avsbench import BETA2
+from mmavs.structures import UNLABELLED
 
-UNLABELLED = 255
+from .avsbench import BETA2
 
 #: Preset -> IoU of a class that is neither in the prediction nor in the ground truth: counted as 0, or skipped.
 PRESETS = dict(cavp='zero', ddeseg='skip')

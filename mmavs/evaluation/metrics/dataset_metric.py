@@ -7,12 +7,12 @@ from mmengine.logging import print_log
 
 from mmavs.evaluation.functional.dataset import (
     PRESETS,
-    UNLABELLED,
     class_scores,
     confusion_matrix,
     dataset_averages,
 )
 from mmavs.registry import METRICS
+from mmavs.structures import UNLABELLED
 
 from .class_table import ClassTableMetric, class_table
 from .scored_frames import clip_name, scored_frames

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from mmavs.evaluation.functional.avsbench import BinaryScores, binary_scores
+from mmavs.structures import UNLABELLED
 
 
 def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False) -> tuple[Tensor, Tensor]:
@@ -35,7 +36,7 @@ def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False)
     scored = _flags(sample, 'valid', len(gt)) & _flags(sample, 'labelled', len(gt))
     if not scored.all():
         pred, gt = pred[scored.to(pred.device)], gt[scored.to(gt.device)]
-    if not allow_unlabelled and gt.numel() and gt.max() == 255:
+    if not allow_unlabelled and gt.numel() and gt.max() == UNLABELLED:
         raise ValueError(f'{clip}: a labelled frame holds unlabelled pixels (255); the avsbench protocol scores every '
                          'pixel: do not pad or crop masks at test time, or mark the frame as not labelled')
     return pred, gt

@@ -14,14 +14,13 @@ from mmavs.models.layers import (
     MLP,
     DeformableEncoderLayer,
     MultiheadAttention,
-    at_least_float32,
     encode_pyramid,
     split_levels,
 )
 from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
-from mmavs.utils.precision import disable_autocast
+from mmavs.utils.precision import at_least_float32, disable_autocast
 
 # Bound on the values of a hidden map of the mask perceptron in inference (256 MiB, two frames at 512x512).
 MAX_HIDDEN_PER_CHUNK = 2**26

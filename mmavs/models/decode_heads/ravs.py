@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
-from mmavs.structures import AudioGuidedPyramid, FrameTargets, select_frames
+from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
 from mmavs.utils.precision import disable_autocast
 
 # Bound on how much low uncertainty raises a score: odds grow at most e-fold, which keeps clear background.
@@ -204,7 +204,8 @@ class RAVSHead(BaseModule):
         """Scores (n, K, h, w) and masks (n, H, W), those of a single channel turned into two classes."""
         if self.num_classes > 1:
             return scores, masks
-        return torch.cat((torch.zeros_like(scores), scores), 1), torch.where(masks == 255, masks, masks.clamp(max=1))
+        masks = torch.where(masks == UNLABELLED, masks, masks.clamp(max=1))
+        return torch.cat((torch.zeros_like(scores), scores), 1), masks
 
     @torch.no_grad()
     def predict(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor,

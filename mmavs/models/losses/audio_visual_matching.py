@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.structures import UNLABELLED
 from mmavs.utils.precision import disable_autocast
 
 
@@ -27,7 +28,7 @@ def foreground_features(logits: Tensor, visual_map: Tensor, masks: Tensor) -> Te
         foreground = F.adaptive_avg_pool2d(logits, size).sigmoid()
     else:
         foreground = F.adaptive_avg_pool2d((logits.argmax(1, keepdim=True) != 0).to(visual_map.dtype), size)
-    inside = F.adaptive_avg_pool2d((masks != 255).to(visual_map.dtype).unsqueeze(1), size)
+    inside = F.adaptive_avg_pool2d((masks != UNLABELLED).to(visual_map.dtype).unsqueeze(1), size)
     num_pixels = inside.sum((1, 2, 3)).clamp(min=1).unsqueeze(1)
     return (visual_map.flatten(2) @ (foreground * inside).flatten(2).transpose(1, 2)).squeeze(2) / num_pixels
 

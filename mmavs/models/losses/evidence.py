@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.structures import UNLABELLED
 from mmavs.utils.precision import disable_autocast
 
 from .frame_losses import mean_of_frames
@@ -64,7 +65,7 @@ class EvidenceLoss(nn.Module):
             labelled: (N,) bool.
         """
         masks = F.interpolate(masks.unsqueeze(1), evidence.shape[2:], mode='nearest-exact').squeeze(1)
-        valid_pixels = masks != 255
+        valid_pixels = masks != UNLABELLED
         labels = masks.long() * valid_pixels
         with disable_autocast(evidence):
             alpha = evidence.float() + 1

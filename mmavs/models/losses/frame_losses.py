@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_reduce
 from torch import Tensor
 
-from mmavs.models.layers import at_least_float32
+from mmavs.structures import UNLABELLED
+from mmavs.utils.precision import at_least_float32
 
 # Smoothing constant of dice and IoU in DDESeg.
 SMOOTH = 1e-5
@@ -22,7 +23,7 @@ def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (N,) losses in (0, 1], float32 at least.
     """
-    valid_pixels = (masks != 255).flatten(1)
+    valid_pixels = (masks != UNLABELLED).flatten(1)
     probabilities = at_least_float32(logits).flatten(1).sigmoid() * valid_pixels
     foreground = (masks != 0).flatten(1) & valid_pixels
     areas = probabilities.square().sum(1) + foreground.sum(1) + 2e-3
@@ -39,8 +40,8 @@ def frame_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (N,) losses, float32 at least; 0 if all pixels are 255.
     """
-    losses = F.cross_entropy(at_least_float32(logits), masks.long(), ignore_index=255, reduction='none')
-    return losses.sum((1, 2)) / (masks != 255).sum((1, 2)).clamp(min=1)
+    losses = F.cross_entropy(at_least_float32(logits), masks.long(), ignore_index=UNLABELLED, reduction='none')
+    return losses.sum((1, 2)) / (masks != UNLABELLED).sum((1, 2)).clamp(min=1)
 
 
 def frame_binary_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
@@ -53,7 +54,7 @@ def frame_binary_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
     Returns:
         (N,) losses, float32 at least; 0 if all pixels are 255.
     """
-    valid_pixels = masks != 255
+    valid_pixels = masks != UNLABELLED
     logits = at_least_float32(logits).squeeze(1)
     losses = F.binary_cross_entropy_with_logits(logits, (masks > 0).to(logits), reduction='none') * valid_pixels
     return losses.sum((1, 2)) / valid_pixels.sum((1, 2)).clamp(min=1)
@@ -87,7 +88,7 @@ def frame_overlap_losses(probabilities: Tensor, masks: Tensor) -> tuple[Tensor, 
     Returns:
         Two (N,) losses in [0, 1].
     """
-    valid_pixels = (masks != 255).flatten(1)
+    valid_pixels = (masks != UNLABELLED).flatten(1)
     labels = masks.flatten(1).long() * valid_pixels
     p = probabilities.flatten(2) * valid_pixels.unsqueeze(1)
     of_label = p.gather(1, labels.unsqueeze(1)).squeeze(1)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from .point_sampling import chunk_size, sample_points
+from mmavs.structures import UNLABELLED
 
-UNLABELLED = 255
+from .point_sampling import chunk_size, sample_points
 
 
 @dataclass

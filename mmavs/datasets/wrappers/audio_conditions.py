@@ -14,7 +14,8 @@ from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.clip_dataset import ClipDataset, loading_transforms
 from mmavs.datasets.file_listing import AUDIO_KEYS
 from mmavs.datasets.transforms.audio import central_or_repeated
-from mmavs.datasets.transforms.loading import UNLABELLED, read_mask
+from mmavs.datasets.transforms.loading import read_mask
+from mmavs.structures import UNLABELLED
 
 # Condition -> unit of its level, and whether the level is required or optional; None: it has no level.
 LEVELS = {

@@ -10,7 +10,7 @@ from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, ReplaceAudio
 from mmavs.datasets.samplers import SeededIndex
-from mmavs.datasets.wrappers.audio_replacement import AudioCondition, mix_at_snr, sounding_classes
+from mmavs.datasets.wrappers.audio_conditions import AudioCondition, mix_at_snr, sounding_classes
 from mmavs.datasets.wrappers.replace_audio import write_manifest
 from mmavs.engine.launch import build_runner
 from mmavs.synthesis import synthesize_clips
