@@ -1,6 +1,8 @@
+import logging
 import math
 import os
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -290,6 +292,7 @@ def test_unreadable_config_is_named(tmp_path, content, message):
 def test_mixed_precision_falls_back_to_float32_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     built = []
-    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', built.append)
+    runner = SimpleNamespace(logger=logging.getLogger('runner'))
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', lambda config: built.append(config) or runner)
     build_runner(Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic'))))
     assert built[0].optim_wrapper.to_dict() == dict(type='OptimWrapper')

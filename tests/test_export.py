@@ -11,7 +11,7 @@ import test_tpavi_head
 import torch
 from small_models import small_config
 from test_converters import linear, norm, randoms, swin_shapes, vct_shapes, vggish_shapes
-from test_parity import CASES
+from test_parity import DIRECTORIES
 
 from mmavs.apis import convert_checkpoint, export_checkpoint
 from mmavs.checkpoint.converters import CONVERTERS, Rename, export_weights
@@ -78,7 +78,7 @@ def test_export_restores_published_weights_exactly(case):
 
 
 @pytest.mark.parametrize(
-    'directory', [x for x in CASES if (x / 'spec.json').is_file()], ids=lambda directory: directory.name)
+    'directory', [x for x in DIRECTORIES if (x / 'spec.json').is_file()], ids=lambda directory: directory.name)
 def test_export_restores_weights_of_released_models_exactly(directory):
     """All names and shapes of the authors' models; neighboring values differ, and so do tensors of one shape."""
     method = json.loads((directory / 'case.json').read_text())['method'].removesuffix('-v1')

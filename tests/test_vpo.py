@@ -274,7 +274,7 @@ def test_clips_form_batches_and_vggish_requires_mono(root):
         if mode == 'mono':
             assert vggish(waveform, 1).shape == (2, 1, 1, 128)
         else:
-            with pytest.raises(ValueError, match="one channel.*audio_mode='mono'"):
+            with pytest.raises(ValueError, match="is mono, .*audio_mode='mono'"):
                 vggish(waveform, 1)
 
 
