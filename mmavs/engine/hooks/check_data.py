@@ -15,7 +15,7 @@ from mmavs.registry import HOOKS
 MAX_LISTED = 5
 
 
-# The second name is the one before version 0.2.
+# The second name is the former one, which older configs state.
 @HOOKS.register_module(['CheckDataHook', 'InspectDataHook'])
 class CheckDataHook(Hook):
     """Check the files of all clips that a training (with its validation) or a test is going to read.

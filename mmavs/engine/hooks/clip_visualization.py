@@ -9,7 +9,7 @@ from mmavs.registry import HOOKS
 from mmavs.structures import AVSDataSample
 
 
-# The second name is the one before version 0.2.
+# The second name is the former one, which older configs state.
 @HOOKS.register_module(['ClipVisualizationHook', 'DrawClipsHook'])
 class ClipVisualizationHook(Hook):
     """Write a contact sheet (frames, ground truth, prediction, spectrogram) of every tested clip.

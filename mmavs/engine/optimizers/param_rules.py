@@ -12,7 +12,7 @@ NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult')
 
 
-# The second name is the one before version 0.2.
+# The second name is the former one, which older configs state.
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module(['ParamRulesOptimWrapperConstructor', 'IndependentRulesConstructor'])
 class ParamRulesOptimWrapperConstructor:
     """Build the optimizer of a model from rules for the learning rate and rules for the weight decay.
