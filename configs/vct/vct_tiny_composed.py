@@ -1,5 +1,5 @@
 # The small VCT on clips composed of photos and recordings (synthesize_clips.py --pairs); the CSV files are described in
-# docs/user_guides/synthesis.md. The classes are those of the example there: replace them and num_classes by your own.
+# docs/user_guides/synthesis.md. The classes are those of a private set: replace them and num_classes by your own.
 _base_ = './vct_tiny_synthetic.py'
 
 # A few hundred photos are too few to train the backbone from scratch: start from the weights of make demo, which were

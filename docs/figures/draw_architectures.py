@@ -257,7 +257,7 @@ def tpavi() -> Diagram:
     c0, c1, c2, c3, c4 = COLUMNS
     row, audio_row = 50, 138
     d.frames('frames', c0, row)
-    d.box('backbone', c1, row, 'Backbone\nPVTv2-b5 or\nResNet-50', 'visual')
+    d.box('backbone', c1, row, 'Backbone\nPVTv2-B5 or\nResNet-50', 'visual')
     d.box('dilated', c2, row, 'Dilated\n*convolutions\n3, 6, 12, 18', 'visual', copies=3)
     d.box('tpavi', c3, row, 'TPAVI\nat each stage', 'fusion', copies=3)
     d.box('decoder', c4, row, 'Decoder\nFPN-like', 'fusion')
@@ -326,7 +326,7 @@ def avsegformer() -> Diagram:
     c0, c1, c2, c3, c4 = COLUMNS
     top, middle, bottom, lowest = 88, 190, 290, 350
     d.frames('frames', c0, middle)
-    d.box('backbone', c1, middle, 'Backbone\nPVTv2-b5 or\nResNet-50', 'visual')
+    d.box('backbone', c1, middle, 'Backbone\nPVTv2-B5 or\nResNet-50', 'visual')
     d.box('encoder', c2, middle, 'Encoder\ndeformable\n6 layers', 'visual')
     d.box('decoder', c3, middle, 'Decoder\n6 layers', 'fusion')
     d.box('feature', c2, top, 'Mask\n*feature F\nconvolutions', 'visual')

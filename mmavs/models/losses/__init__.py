@@ -1,4 +1,4 @@
-"""Losses, most of them shared by several methods."""
+"""Losses of the methods."""
 from .audio_visual_matching import AudioVisualMatchingLoss, foreground_features
 from .dice import dice_loss
 from .evidence import EvidenceLoss
