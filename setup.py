@@ -6,7 +6,8 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-# What a wheel carries in mmavs/.mim, where OpenMMLab's package manager looks for it; a checkout has it at its root.
+# Files that a wheel contains in mmavs/.mim, the directory that OpenMMLab's package manager reads. A checkout has them
+# at its root.
 CARRIED = ('configs', 'demo', 'tools', 'model-index.yml')
 
 

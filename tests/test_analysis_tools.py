@@ -64,7 +64,7 @@ def test_numbers_are_written_into_a_metafile_and_nothing_else(run_tool, tmp_path
 # ---- browse_dataset.py ----
 
 
-def test_clips_are_drawn_after_the_pipeline(run_tool, synthetic_root, tmp_path, capsys):
+def test_clips_are_rendered_after_the_pipeline(run_tool, synthetic_root, tmp_path, capsys):
     arguments = ('tests/configs/vct_tiny_s4.py', '--number', 2, '--first', 1, '--cfg-options',
                  f"train_dataloader.dataset.data_root={synthetic_root / 'Single-source'}")
     runs = []

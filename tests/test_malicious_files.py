@@ -215,7 +215,7 @@ READING = {
 }
 
 
-def test_nothing_else_unpickles():
+def test_other_globals_are_refused():
     """Only the two modules that restrict the globals of a file call an unpickler."""
     found = set()
     for directory in ('mmavs', 'tools', 'demo', 'configs'):

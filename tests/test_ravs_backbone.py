@@ -140,7 +140,7 @@ def test_softmax_within_groups_survives_groups_far_below_others():
     assert weights.flatten().tolist() == [1, 0.5, 0.5]
 
 
-def test_sums_of_groups_and_the_way_back():
+def test_groups_are_summed_and_their_sums_spread_to_the_members():
     x, groups = torch.randn(2, 5, 3), torch.tensor([[0, 1, 1, 0, 1], [2, 2, 2, 0, 2]])
     sums = sum_groups(x, groups, 3)
     torch.testing.assert_close(sums[0], torch.stack((x[0, [0, 3]].sum(0), x[0, [1, 2, 4]].sum(0), torch.zeros(3))))

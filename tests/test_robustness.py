@@ -210,7 +210,7 @@ def test_mistakes_are_found_before_the_first_test(model, forbid_tests, tmp_path)
         robustness_test(config, checkpoint, ['silence'])
 
 
-def test_tool_adds_the_kind_of_absent_sounds_and_asks_for_them(model, run_tool, forbid_tests, tmp_path, capsys):
+def test_tool_requires_a_directory_for_absent_class_audio(model, run_tool, forbid_tests, tmp_path, capsys):
     _, checkpoint, options = model
     with pytest.raises(SystemExit, match='error: .*nowhere: no audio file'):
         run_tool('robustness', CONFIG, checkpoint, '--kinds', 'silence', '--absent-sounds', tmp_path / 'nowhere',

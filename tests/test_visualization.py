@@ -83,7 +83,7 @@ def test_contact_sheet_is_a_readable_image_of_all_frames(visualizer, num_frames,
 def test_spectrogram_is_aligned_with_the_frames(visualizer):
     frames, sample = make_clip()
     audio, silence = (visualizer.draw_contact_sheet('clip', frames, sample, w) for w in (beeps(5), np.zeros(5 * RATE)))
-    # The sheets differ where there is audio: in the second half of each column.
+    # The sheets differ in the second half of each column, which shows the audio.
     columns = (audio.astype(int) != silence).any(-1).sum(0) > 0
     starts = np.flatnonzero(np.diff(columns.astype(int)) == 1)
     starts = starts[np.diff(starts, prepend=-100) > 100]
@@ -101,7 +101,7 @@ def test_sheet_without_ground_truth_or_audio_is_smaller(visualizer):
     assert bare.shape[0] < full.shape[0] / 2 and bare.shape[1] == full.shape[1]
 
 
-def test_log_mel_is_drawn_without_a_waveform(visualizer):
+def test_log_mel_is_rendered_without_a_waveform(visualizer):
     frames, sample = make_clip()
     with_log_mel = visualizer.draw_contact_sheet('clip', frames, sample, log_mel=torch.rand(5, 1, 96, 64))
     assert with_log_mel.shape == visualizer.draw_contact_sheet('clip', frames, sample, beeps(5)).shape

@@ -251,7 +251,7 @@ def test_horizontal_flip_exchanges_the_channels(root):
     np.testing.assert_array_equal(load(1.0, audio_mode='mono')['waveform'], load(0.0, audio_mode='mono')['waveform'])
 
 
-def test_one_flip_is_applied_once():
+def test_flip_of_frames_and_audio_is_applied_once():
     stereo = np.stack([np.zeros(4, np.float32), np.ones(4, np.float32)])
     once = FlipAudio()(dict(waveform=stereo, flip=True, flip_direction='horizontal'))
     np.testing.assert_array_equal(FlipAudio()(once)['waveform'], stereo[::-1])

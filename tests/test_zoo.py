@@ -180,7 +180,7 @@ def test_aliases_name_configs_that_exist():
 
 @pytest.mark.parametrize('former', ['vct_r50_224_s4', str(REPOSITORY / 'configs/vct/vct_r50_224_s4.py')])
 def test_a_former_name_is_replaced_and_warned_of(former):
-    with pytest.warns(DeprecationWarning, match=r'vct_r50_224_s4\S*: this config is now called \S*vct_r50-224_s4'):
+    with pytest.warns(FutureWarning, match=r'vct_r50_224_s4\S*: this config is now called \S*vct_r50-224_s4'):
         config = load_config(former)
     assert config.filename == str(REPOSITORY / 'configs/vct/vct_r50-224_s4.py')
 
@@ -188,10 +188,10 @@ def test_a_former_name_is_replaced_and_warned_of(former):
 def test_every_former_name_of_a_config_is_found():
     for former, present in CONFIG_ALIASES.items():
         for path in REPOSITORY.glob(f'configs/*/{present}.py'):
-            with pytest.warns(DeprecationWarning, match=present):
+            with pytest.warns(FutureWarning, match=present):
                 assert config_path(str(path.with_stem(former))) == str(path)
             if present in read_zoo():
-                with pytest.warns(DeprecationWarning, match=present):
+                with pytest.warns(FutureWarning, match=present):
                     assert config_path(former) == str(path)
 
 
@@ -201,7 +201,7 @@ def test_a_file_of_a_former_name_is_kept(tmp_path, recwarn):
     assert config_path(str(own)) == str(own) and not recwarn
 
 
-def test_a_former_name_in_base_is_told_the_present_one(tmp_path):
+def test_missing_base_file_error_names_its_new_name(tmp_path):
     own = tmp_path / 'own.py'
     own.write_text(f"_base_ = '{REPOSITORY}/configs/vct/vct_r50_224_s4.py'\n")
     with pytest.raises(ConfigError, match=r'vct_r50_224_s4.py\W+it is now called vct_r50-224_s4.py'):
@@ -209,7 +209,7 @@ def test_a_former_name_in_base_is_told_the_present_one(tmp_path):
 
 
 def test_a_model_is_built_by_its_former_name():
-    with pytest.warns(DeprecationWarning, match='vct_pvt-v2-b5-224_ms3'):
+    with pytest.warns(FutureWarning, match='vct_pvt-v2-b5-224_ms3'):
         assert find_model('vct_pvt-v2-b5_ms3') == find_model('vct_pvt-v2-b5-224_ms3')
 
 

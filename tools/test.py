@@ -9,6 +9,7 @@ from mmengine.dist import is_main_process
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
 from mmavs.utils.cli import add_run_arguments, load_run_config
+from mmavs.utils.config import metric_configs
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.model import unwrap_model
 
@@ -34,8 +35,7 @@ def main() -> None:
     args = parse_args()
     config = load_run_config(args)
     if args.out and args.out_item == 'pred':
-        evaluators = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
-        config.test_evaluator = [*evaluators, dict(type='SaveMasks', path=args.out)]
+        config.test_evaluator = [*metric_configs(config), dict(type='SaveMasks', path=args.out)]
     if args.show_dir:
         hook = dict(type='ClipVisualizationHook', out_dir=args.show_dir)
         config.custom_hooks = [*config.get('custom_hooks', []), hook]

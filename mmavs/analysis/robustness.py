@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import run_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
+from mmavs.utils.config import metric_configs
 
 from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
@@ -106,7 +107,7 @@ def robustness_test(config: Config,
 
 def _evaluator(config: Config) -> list[dict]:
     """Return the metrics of the config, AVSBenchMetric replaced by RobustnessMetric, which contains it."""
-    metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    metrics = metric_configs(config)
     batch_sizes = [metric.get('batch_size', 1) for metric in metrics if metric['type'] == 'AVSBenchMetric']
     others = [metric for metric in metrics if metric['type'] != 'AVSBenchMetric']
     return [*others, dict(type='RobustnessMetric', batch_size=(batch_sizes or [1])[0])]

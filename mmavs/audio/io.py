@@ -111,7 +111,6 @@ def check_samples(samples: np.ndarray, name: str) -> None:
                          'full scale (32768 for 16 bit) when writing floats')
 
 
-
 def _missing_wav_bytes(path: Path) -> int:
     """Bytes by which a RIFF file is shorter than its header states. libsndfile reads such files without an error."""
     with path.open('rb') as file:

@@ -105,7 +105,7 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     if None not in backbones and backbones[0] != backbones[1]:
         causes.append(f'  Its backbone is a {backbones[0]}, that of the config a {backbones[1]}: use the config of its '
                       'backbone.')
-    # Methods share backbones: only the other keys tell the method.
+    # Several methods use the same backbone, therefore only the other keys identify the method.
     own, absent = ([key for key in keys if not re.match(r'(audio_)?backbone\.', key)] for keys in (expected, missing))
     if 2 * len(absent) > len(own):
         causes.append(f'  It seems to belong to another method{" or backbone" if None in backbones else ""}: only '

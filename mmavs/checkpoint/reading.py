@@ -96,7 +96,7 @@ def _refusal(path: str | Path, name: str) -> pickle.UnpicklingError:
 
 
 def _history_buffer_method(owner: type, name: str) -> FunctionType:
-    """Stand in for ``getattr``, of which a HistoryBuffer needs its own statistics only."""
+    """Restricted ``getattr`` for unpickling: returns only the statistics methods of HistoryBuffer."""
     method = vars(HistoryBuffer).get(name)
     if owner is not HistoryBuffer or name.startswith('_') or not isinstance(method, FunctionType):
         raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r}')

@@ -68,7 +68,6 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
         raise ValueError('\n'.join([first, *differences, advice]))
 
 
-
 def _of(settings: Mapping) -> str:
     return f" of {settings['config']}" if settings['config'] else ''
 

@@ -1,4 +1,4 @@
-"""Pretrain a small audio backbone on the synthetic sounds, in place of VGGish pretrained on AudioSet."""
+"""Pretrain a small audio backbone on synthetic audio, as a substitute for VGGish pretrained on AudioSet."""
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,9 +24,9 @@ def pretrain_audio_backbone(config: dict,
                             pitches: Sequence[float] = (1., ),
                             seed: int = 0,
                             device: str | torch.device = 'cpu') -> float:
-    """Train a VGGish to classify the synthetic sounds by category and pitch, and save its weights.
+    """Train a VGGish to classify synthetic audio by category and pitch, and save its weights.
 
-    Every example is a second of noise mixed with none, one or two sounds of the training instances. The classifier on
+    Every example is one second of noise mixed with the audio of zero to two training instances. The classifier on
     top of the embedding is dropped; both outputs are scaled to a root mean square of 1.
 
     Args:
@@ -35,11 +35,11 @@ def pretrain_audio_backbone(config: dict,
         steps: Training steps of Adam with a learning rate from 1e-3 to 0.
         batch_size: Seconds of audio in a step.
         pitches: Factors on the frequencies. Each pitch of a category is a class of its own.
-        seed: Seed of weights and sounds.
+        seed: Seed of weights and audio.
         device: Device to train on.
 
     Returns:
-        Accuracy over the last tenth of the steps: fraction of correct decisions (sound present or not, by category and
+        Accuracy over the last tenth of the steps: fraction of correct decisions (present or not, by category and
         pitch).
     """
     init_default_scope('mmavs')

@@ -174,3 +174,8 @@ def find_clip_dataset(config: Config, split: str) -> tuple[str, Mapping]:
         else:
             break
     return key, dataset
+
+
+def metric_configs(config: Config) -> list[dict]:
+    """Return the configs of the metrics of the test, of which a config states one or a list."""
+    return config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]

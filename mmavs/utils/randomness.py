@@ -1,4 +1,4 @@
-"""Random numbers that do not depend on the process that draws them, nor on earlier draws."""
+"""Random numbers that depend on a seed only, not on the process or on earlier random numbers."""
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -150,14 +150,14 @@ def find_model(name: str) -> ModelInfo:
 def current_name(config: str) -> str:
     """Replace the former name of a config, a path or the name of its model, by the present one.
 
-    A file of the former name that exists is kept. A replacement is announced by a DeprecationWarning.
+    A file of the former name that exists is kept. A replacement is announced by a FutureWarning, Python's
+    category for deprecations that concern the users of a program.
     """
     path = Path(config)
     if path.stem not in CONFIG_ALIASES or path.exists():
         return config
     present = str(path.with_name(CONFIG_ALIASES[path.stem] + path.suffix))
-    # The warning names the caller of load_config: Python shows it in scripts and tools.
-    warnings.warn(f'{config}: this config is now called {present}', DeprecationWarning, stacklevel=4)
+    warnings.warn(f'{config}: this config is now called {present}', FutureWarning, stacklevel=4)
     return present
 
 

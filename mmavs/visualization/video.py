@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mmavs.audio.log_mel import SAMPLE_RATE
+
 PLAYHEAD = (255, 255, 255)
 
 
@@ -14,7 +16,7 @@ def write_video(path: str | Path,
                 frames: Iterable[np.ndarray],
                 fps: int,
                 waveform: np.ndarray | None = None,
-                sample_rate: int = 16000) -> None:
+                sample_rate: int = SAMPLE_RATE) -> None:
     """Write an MP4 file that browsers play: H.264 (yuv420p) video and AAC audio.
 
     Args:

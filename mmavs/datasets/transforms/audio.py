@@ -181,7 +181,6 @@ def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     return np.tile(waveform, -(-num_samples // length))[..., :num_samples]
 
 
-
 def _require_one_example(seconds: float, path: str) -> None:
     if seconds < MIN_SAMPLES / SAMPLE_RATE:
         raise ValueError(f'{path}: {seconds:.3f} s of audio is too short, expected at least '

@@ -54,7 +54,7 @@ class NegativeAudio(ClipWrapper):
                  lazy_init: bool = False,
                  absent_sounds: str | None = None) -> None:
         if not 0 <= share <= 1:
-            raise ValueError(f'share is {share}, expected the share of negatives in [0, 1]')
+            raise ValueError(f'share is {share}, expected the probability of negative audio, in [0, 1]')
         self.share = share
         self.conditions = [AudioCondition.parse(kind) for kind in kinds]
         if not kinds or not all(condition.is_negative for condition in self.conditions):

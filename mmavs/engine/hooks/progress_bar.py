@@ -9,6 +9,8 @@ from mmavs.registry import HOOKS
 
 # Lines for the whole training if the output is not a terminal.
 NUM_LINES = 10
+# Weight of the past in the running mean of the loss that is shown.
+SMOOTHING = 0.95
 
 
 @HOOKS.register_module()
@@ -16,15 +18,11 @@ class ProgressBarHook(Hook):
     """Show the progress of an iteration-based training: iterations, smoothed loss and, at a terminal, the time left.
 
     A terminal gets a bar that moves, any other output (a file, a pipe) a line for every 10 % of the iterations.
-
-    Args:
-        smoothing: Weight of the past in the running mean of the loss that is shown, in [0, 1).
     """
 
     priority = 'VERY_LOW'
 
-    def __init__(self, smoothing: float = 0.95) -> None:
-        self.smoothing = smoothing
+    def __init__(self) -> None:
         self.loss: float | None = None
 
     def before_train(self, runner: Runner) -> None:
@@ -40,7 +38,7 @@ class ProgressBarHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Advance the bar, or write a line if another tenth of the training is done."""
         loss = outputs['loss'].item()
-        self.loss = loss if self.loss is None else self.smoothing * self.loss + (1 - self.smoothing) * loss
+        self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
         done, total = runner.iter + 1, runner.max_iters
         self.progress.update(self.task, completed=done, loss=f'{self.loss:.3f}')
         if not self.console.is_terminal and done * NUM_LINES // total > (done - 1) * NUM_LINES // total:

@@ -72,7 +72,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
     # All thresholds below the nearest one are reached and all above it are not: only the nearest is compared.
     thresholds = f_score_thresholds().to(gt.device)
     nearest = prob.mul(NUM_THRESHOLDS - 1).add_(0.5).to(torch.int32)
-    reached = nearest + (prob >= thresholds.index_select(0, nearest.flatten()).view_as(prob))
+    reached = nearest + (prob >= thresholds.index_select(0, nearest.flatten()).view_as(prob)).to(nearest.dtype)
     bins = 4 * (NUM_THRESHOLDS + 1)
     index = reached.mul_(4).add_(prob > 0.5, alpha=2).add_((gt != 0).flatten(1))
     index += bins * torch.arange(num_frames, device=gt.device, dtype=torch.int32)[:, None]

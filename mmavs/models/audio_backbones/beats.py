@@ -24,7 +24,8 @@ class BEATs(AudioBackbone):
 
     A frame has 48 tokens, 6 steps of time by 8 of frequency, frequency fastest, from its own 0.975 s (see
     :class:`AudioBackbone`). Frames are encoded independently. BEATs could encode a whole clip at once, but then the
-    tokens of a frame would depend on the audio before and after it, while masks hold what sounds in the frame itself.
+    tokens of a frame would depend on the audio before and after it. The masks contain the objects that are sounding in
+    the frame itself.
 
     If a waveform or its ``num_samples`` end before its frames do, patches after the end are masked in the attention and
     get tokens of zeros.

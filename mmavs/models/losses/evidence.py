@@ -66,7 +66,7 @@ class EvidenceLoss(nn.Module):
         """
         masks = F.interpolate(masks.unsqueeze(1), evidence.shape[2:], mode='nearest-exact').squeeze(1)
         valid_pixels = masks != UNLABELLED
-        labels = masks.long() * valid_pixels
+        labels = masks.long().masked_fill(~valid_pixels, 0)
         with disable_autocast(evidence):
             alpha = evidence.float() + 1
             misleading = alpha.scatter(1, labels.unsqueeze(1), 1.)

@@ -89,7 +89,7 @@ def frame_overlap_losses(probabilities: Tensor, masks: Tensor) -> tuple[Tensor, 
         Two (N,) losses in [0, 1].
     """
     valid_pixels = (masks != UNLABELLED).flatten(1)
-    labels = masks.flatten(1).long() * valid_pixels
+    labels = masks.flatten(1).long().masked_fill(~valid_pixels, 0)
     p = probabilities.flatten(2) * valid_pixels.unsqueeze(1)
     of_label = p.gather(1, labels.unsqueeze(1)).squeeze(1)
     zeros = torch.zeros_like(p[:, :, 0])
