@@ -41,14 +41,13 @@ import mmavs.models
 from mmavs.apis import list_models
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
+from mmavs.synthesis.scenes import CATEGORIES
 from mmavs.utils.config import load_config
 from mmavs.utils.zoo import config_path
 
 Record = Callable[..., None]
 GIB = 2**30
 TINY = 'configs/{}_tiny_synthetic.py'
-# Classes of the synthetic clips.
-CLASSES = ('background', 'bell', 'drum', 'cymbal', 'bird', 'gear', 'horn', 'clock', 'hive')
 
 
 @dataclass
@@ -274,7 +273,7 @@ def optimizer_of(config: mmengine.Config, model: BaseModel, device: str, amp: bo
 def training(args: Namespace, record: Record) -> None:
     """Train VCT with Swin-B at 384 in mixed precision on synthetic clips, as tools/train.py would."""
     extent = extent_of(args.device)
-    data, classes = args.work_dir / 'data', CLASSES
+    data, classes = args.work_dir / 'data', ('background', *CATEGORIES)
     subprocess.run([sys.executable, 'tools/dataset_converters/synthesize_clips.py', str(data), '--subset', 'avss',
                     '--num-train', '16', '--num-val', '1', '--num-test', '1', '--size', str(extent.size), '--workers',
                     str(min(8, len(os.sched_getaffinity(0))))], check=True, cwd=REPOSITORY)
