@@ -1,6 +1,7 @@
 """Fixtures of the tests: threads, datasets, and the tools called in this process."""
 import importlib.util
 import os
+import random
 import sys
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 # Before torch is imported: the tests run in several processes at once.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +19,14 @@ REPOSITORY = Path(__file__).parents[1]
 def pytest_configure() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings('ignore', message='.*pkg_resources.*')
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Every test draws the same numbers each time, also the seed that a Runner without one draws from NumPy."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope='session')
