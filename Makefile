@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# CPU=1 installs PyTorch without CUDA.
+CPU ?=
 
 # One thread per process: the tests run on as many processes as there are cores.
 JOBS ?= auto
@@ -17,11 +19,11 @@ help:
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'
-	@echo 'make env     set up $(VENV) only'
+	@echo 'make env     set up $(VENV) only (CPU=1: with PyTorch without CUDA, a small download)'
 	@echo 'make clean   remove $(VENV), built docs and caches'
 
 env:
-	@$(PYTHON) tools/setup_env.py $(VENV)
+	@$(PYTHON) tools/setup_env.py $(if $(CPU),--cpu) $(VENV)
 
 lint: env
 	@$(BIN)/ruff check .

@@ -1,14 +1,22 @@
-"""Package mmavs. OpenMMLab's packages are not install requirements: see requirements/mminstall.txt for the reason."""
+"""What pyproject.toml cannot say: configs and tools in the wheel, and the README as PyPI shows it.
+
+OpenMMLab's packages are not install requirements: see requirements/mminstall.txt for the reason.
+"""
+import os
+import re
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 # Files that a wheel contains in mmavs/.mim, the directory that OpenMMLab's package manager reads. A checkout has them
 # at its root.
 CARRIED = ('configs', 'demo', 'tools', 'model-index.yml')
+# Address of the public repository, without a trailing slash; whoever publishes a release sets it.
+REPOSITORY_VARIABLE = 'MMAVS_REPOSITORY_URL'
+RELATIVE_LINK = re.compile(r'(?P<image>!?)\[(?P<text>[^][]*(?:\n[^][]*)?)\]\((?![a-z]+:|#)(?P<target>[^)\s]+)\)')
 
 
 class BuildWithConfigs(build_py):
@@ -27,37 +35,24 @@ class BuildWithConfigs(build_py):
                 shutil.copy(ROOT / name, target / name)
 
 
-def read_version() -> str:
-    """The version stated in mmavs/version.py, read without importing the package."""
-    scope = {}
-    exec((ROOT / 'mmavs/version.py').read_text(encoding='utf-8'), scope)
-    return scope['__version__']
+def long_description(repository: str | None) -> str:
+    """README.md with absolute links: PyPI has no other files of the repository.
 
+    Args:
+        repository: Address of the repository; None leaves images out and of other relative links the text.
+    """
 
-def read_requirements(name: str) -> list[str]:
-    """The requirement lines of requirements/{name}.txt."""
-    lines = (ROOT / f'requirements/{name}.txt').read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+    def absolute(match: re.Match) -> str:
+        if not repository:
+            return '' if match['image'] else match['text']
+        view = 'raw' if match['image'] else 'blob'
+        return f"{match['image']}[{match['text']}]({repository}/{view}/main/{match['target']})"
+
+    readme = ROOT / 'README.md'
+    return RELATIVE_LINK.sub(absolute, readme.read_text(encoding='utf-8')) if readme.exists() else ''
 
 
 setup(
-    name='mmavs',
-    version=read_version(),
-    description='OpenMMLab toolbox for audio-visual segmentation',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
+    long_description=long_description(os.environ.get(REPOSITORY_VARIABLE)),
     long_description_content_type='text/markdown',
-    keywords=['computer vision', 'audio-visual segmentation', 'sound source', 'OpenMMLab'],
-    license='Apache-2.0',
-    classifiers=[
-        'Development Status :: 4 - Beta',
-        'Operating System :: OS Independent',
-        'Programming Language :: Python :: 3',
-        'Topic :: Scientific/Engineering :: Image Recognition',
-    ],
-    python_requires='>=3.10',
-    cmdclass=dict(build_py=BuildWithConfigs),
-    packages=find_packages(include=['mmavs', 'mmavs.*']),
-    include_package_data=True,
-    install_requires=read_requirements('runtime'),
-    extras_require={name: read_requirements(name) for name in ('mminstall', 'tests', 'docs', 'optional')},
-)
+    cmdclass=dict(build_py=BuildWithConfigs))

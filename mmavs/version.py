@@ -1,2 +1,2 @@
-"""The version of mmavs, kept free of imports so that setup.py can read it."""
+"""The version of mmavs, kept free of imports so that builds can read it."""
 __version__ = '0.1.0'

@@ -1,5 +1,6 @@
 """BEATs: front-end, positions, masks and published files."""
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.models import BEATs
 from mmavs.models.audio_backbones.beats import relative_position_buckets
-from mmavs.models.audio_backbones.filter_bank import KaldiFilterBank
+from mmavs.models.audio_backbones.filter_bank import KaldiFilterBank, kaldi_mel_filters
 from mmavs.registry import MODELS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -63,6 +64,15 @@ def test_frame_may_have_several_examples_and_two_channels():
         both = stereo(torch.stack((left, right), 1), 1, num_samples)
         assert both.shape[3] == stereo.embed_dims
         torch.testing.assert_close(both, torch.cat((of_left, of_right), 3))
+
+
+def test_filter_bank_without_torchaudio_is_the_same(monkeypatch):
+    filters = KaldiFilterBank('povey').mel_filters
+    # As a torchaudio that does not fit torch: its import raises.
+    monkeypatch.setitem(sys.modules, 'torchaudio.compliance.kaldi', None)
+    torch.testing.assert_close(KaldiFilterBank('povey').mel_filters, filters, rtol=0, atol=1e-6)
+    expected, _ = kaldi.get_mel_banks(128, 512, 16000., 20., 8000., 100., -500., 1.)
+    torch.testing.assert_close(kaldi_mel_filters(), expected, rtol=0, atol=1e-6)
 
 
 def test_mixed_precision_does_not_change_the_filter_bank():

@@ -1,7 +1,8 @@
 """Outputs of the published implementations, reproduced from seeded weights and inputs.
 
 Each directory in ``MMAVS_PARITY_DIR`` is one case; its ``case.json`` names the method. Nothing is downloaded: the
-weights are sampled by ``seeded.py`` beside the directory of cases.
+weights are sampled by ``seeded.py`` beside the directory of cases. Where that variable is set, a case of an unknown
+method and a directory without cases are failures; where it is not, ``../shared/parity/cases`` is used if it exists.
 """
 import importlib
 import importlib.util
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-CASES = Path(os.environ.get('MMAVS_PARITY_DIR', Path(__file__).parents[2] / 'shared/parity/cases'))
+NAMED = os.environ.get('MMAVS_PARITY_DIR')
+CASES = Path(NAMED or Path(__file__).parents[2] / 'shared/parity/cases')
 CHECKS = {
     'avsegformer': 'avsegformer',
     'avsegformer-v1': 'avsegformer',
@@ -35,11 +37,20 @@ def seeded():
     return module
 
 
+def test_named_directory_holds_cases():
+    # Without cases the parametrized test below is skipped, which must not pass for parity where cases are asked for.
+    assert DIRECTORIES or NAMED is None, f'MMAVS_PARITY_DIR={NAMED}: no directory in it holds a case.json'
+
+
 @pytest.mark.skipif(not DIRECTORIES, reason=f'no parity cases in {CASES}: set MMAVS_PARITY_DIR to their directory')
 @pytest.mark.parametrize('directory', DIRECTORIES, ids=lambda directory: directory.name)
 def test_case_matches_the_published_implementation(directory, seeded):
     case = json.loads((directory / 'case.json').read_text())
-    if case['method'] not in CHECKS:
-        pytest.skip(f"method {case['method']!r} is not part of mmavs yet")
-    check = importlib.import_module(f"parity.{CHECKS[case['method']]}").check
-    check(directory, case, seeded)
+    method = case.pop('method')
+    if method not in CHECKS:
+        message = f"{directory}: the method {method!r} is not one of {', '.join(CHECKS)}"
+        (pytest.fail if NAMED else pytest.skip)(message)
+    module = importlib.import_module(f'parity.{CHECKS[method]}')
+    unknown = sorted(set(case) - module.KEYS)
+    assert not unknown, f'{directory}/case.json: keys that the check of {method} does not read: {unknown}'
+    module.check(directory, case | dict(method=method), seeded)

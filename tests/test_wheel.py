@@ -1,5 +1,8 @@
 """The package as a wheel: it contains configs and tools, and works without the checkout."""
+import email
 import os
+import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -81,6 +84,28 @@ def test_the_wheel_holds_every_config_and_tool_and_nothing_else(wheel):
     assert modules | {'mmavs/py.typed'} <= names
 
 
+def test_the_description_has_no_relative_links(wheel):
+    with zipfile.ZipFile(wheel) as files:
+        name, = (name for name in files.namelist() if name.endswith('.dist-info/METADATA'))
+        metadata = email.message_from_bytes(files.read(name))
+    links = re.findall(r'\]\(([^)]+)\)', metadata.get_payload())
+    assert links and all(link.startswith(('https://', '#')) for link in links), links
+    # The metadata of a release names what pyproject.toml reads from other files.
+    requirements = metadata.get_all('Requires-Dist')
+    assert 'onedl-mmcv' in ' '.join(r for r in requirements if 'extra == "mminstall"' in r)
+    assert any(r.startswith('torch>=') for r in requirements)
+
+
+def test_links_of_the_description_lead_to_the_repository(monkeypatch):
+    monkeypatch.setattr('setuptools.setup', lambda **kwargs: None)
+    long_description = runpy.run_path(str(REPOSITORY / 'setup.py'))['long_description']
+    text = long_description('https://example.org/mmavs')
+    assert '![Test clips of the demo' in text
+    assert '](https://example.org/mmavs/raw/main/docs/images/contact_sheet.png)' in text
+    assert '](https://example.org/mmavs/blob/main/docs/user_guides/data.md#prepare-avsbench)' in text
+    assert not re.search(r'\]\((?!https:|#)', text)
+
+
 def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):
     environment, elsewhere = tmp_path / 'venv', tmp_path / 'elsewhere'
     elsewhere.mkdir()
@@ -94,3 +119,13 @@ def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):
     run = subprocess.run([str(environment / 'bin/python'), '-c', SCRIPT, str(REPOSITORY)], cwd=elsewhere,
                          env=environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True)
     assert run.stdout.endswith('works\n'), run.stdout + run.stderr
+
+
+def test_an_environment_for_a_cpu_takes_pytorch_from_its_index_first():
+    steps = runpy.run_path(str(REPOSITORY / 'tools/setup_env.py'))['installation_steps']
+    usual, cpu = steps(False), steps(True)
+    assert [step for step in cpu if step not in usual] == [cpu[1]]
+    name, arguments = cpu[1]
+    assert {'torch', 'torchaudio', 'torchvision'} < set(arguments)
+    assert arguments[arguments.index('--index-url') + 1].endswith('/whl/cpu')
+    assert 'runtime.txt' in str(cpu[2])

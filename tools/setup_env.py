@@ -13,11 +13,13 @@ import sys
 import time
 from pathlib import Path
 
+# Wheels of PyTorch without CUDA, for Linux; those of PyPI for macOS and Windows are without CUDA anyway.
+CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 STEPS = [
     ('pip', ['--upgrade', 'pip', 'wheel', 'setuptools<82']),
-    ('PyTorch and the runtime (about 3 GB the first time)', ['-r', REQUIREMENTS / 'runtime.txt']),
+    ('PyTorch and the runtime', ['-r', REQUIREMENTS / 'runtime.txt']),
     ('OpenMMLab', ['-r', REQUIREMENTS / 'mminstall.txt']),
     ('packages for tests and docs, and optional ones',
      [x for name in ('tests', 'docs', 'optional') for x in ('-r', REQUIREMENTS / f'{name}.txt')]),
@@ -25,11 +27,11 @@ STEPS = [
 ]
 
 
-def current_state() -> dict:
-    """Return what the environment depends on: the Python version, the path of this checkout and the requirements."""
+def current_state(cpu: bool) -> dict:
+    """Return what the environment depends on: Python, the path of this checkout, requirements, kind of PyTorch."""
     files = [*sorted(REQUIREMENTS.glob('*.txt')), ROOT / 'setup.py', ROOT / 'pyproject.toml', Path(__file__).resolve()]
     digest = hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()
-    return dict(python='.'.join(map(str, sys.version_info[:3])), root=str(ROOT), requirements=digest)
+    return dict(python='.'.join(map(str, sys.version_info[:3])), root=str(ROOT), requirements=digest, cpu=cpu)
 
 
 def read_stamp(stamp: Path) -> dict | None:
@@ -48,12 +50,18 @@ def create(venv: Path) -> None:
                  '(on Debian and Ubuntu: the package python3-venv)')
 
 
-def install(venv: Path) -> None:
+def installation_steps(cpu: bool) -> list[tuple[str, list]]:
+    """Names of the steps and arguments of pip; with ``cpu``, PyTorch comes first, and from its own index."""
+    torch = ('PyTorch without CUDA', ['--index-url', CPU_INDEX, 'torch', 'torchaudio', 'torchvision'])
+    return [STEPS[0], *[torch] * cpu, *STEPS[1:]]
+
+
+def install(venv: Path, cpu: bool) -> None:
     # Without build isolation, mmcv would find torch and compile its ops.
     env = {key: value for key, value in os.environ.items() if key != 'PIP_NO_BUILD_ISOLATION'}
     pip = [str(venv / 'bin/python'), '-m', 'pip', '--disable-pip-version-check', 'install', '--quiet']
     constraints = ['--constraint', str(REQUIREMENTS / 'constraints.txt')]
-    for name, arguments in STEPS:
+    for name, arguments in installation_steps(cpu):
         start = time.time()
         print(f'environment: installing {name} ...', end=' ', flush=True)
         result = subprocess.run([*pip, *constraints, *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
@@ -66,21 +74,24 @@ def install(venv: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('venv', type=Path, help='directory of the virtual environment')
-    venv = parser.parse_args().venv
+    parser.add_argument('--cpu', action='store_true', help='install PyTorch without CUDA, a much smaller download')
+    args = parser.parse_args()
+    venv = args.venv
     if sys.version_info < (3, 10):  # noqa: UP036
         sys.exit(f'mmavs needs Python 3.10 or later, {sys.executable} is {sys.version.split()[0]}: '
                  'choose another one, for example make PYTHON=python3.12')
 
-    stamp, state = venv / 'mmavs-environment.json', current_state()
+    stamp, state = venv / 'mmavs-environment.json', current_state(args.cpu)
     installed = read_stamp(stamp)
     if installed == state and (venv / 'bin/python').exists():
         return
     print(f'environment: setting up {venv}', flush=True)
-    # Without a stamp, an installation was interrupted; an environment of another Python cannot be updated in place.
-    if installed is None or installed['python'] != state['python']:
+    # Without a stamp, an installation was interrupted; an environment of another Python, or with another kind of
+    # PyTorch, cannot be updated in place.
+    if installed is None or any(installed.get(key, False) != state[key] for key in ('python', 'cpu')):
         create(venv)
     stamp.unlink(missing_ok=True)
-    install(venv)
+    install(venv, args.cpu)
     stamp.write_text(json.dumps(state))
     print(f'environment: {venv} is ready', flush=True)
 

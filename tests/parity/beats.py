@@ -6,6 +6,10 @@ from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.registry import MODELS
 
 from . import DEVICE
+from .comparison import assert_within, relative_error
+
+KEYS = {'seconds', 'seed'}
+TOLERANCE = 1e-4
 
 
 def check(directory, case, seeded):
@@ -31,8 +35,6 @@ def check(directory, case, seeded):
 
 
 def compare(name, found, expected):
-    found, expected = found.cpu().numpy(), expected[name]
-    assert found.shape == expected.shape, name
-    error = np.abs(found - expected).max() / np.abs(expected).max()
+    error = relative_error(name, found.cpu().numpy(), expected[name])
     print(f'{name}: largest difference {error:.2g} of the largest value')
-    assert error <= 1e-4, name
+    assert_within({name: error}, TOLERANCE)

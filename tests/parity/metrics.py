@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric
 from mmavs.evaluation.functional.avsbench import binary_scores
 
+KEYS = {'seed', 'size'}
 CLIP_LENGTH = 5
 
 

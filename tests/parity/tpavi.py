@@ -1,7 +1,6 @@
 """TPAVI: seeded weights of the authors' model -> converter -> model of the config -> outputs."""
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
@@ -11,7 +10,9 @@ from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
 from . import DEVICE
+from .comparison import assert_within, relative_errors
 
+KEYS = {'subset', 'backbone', 'size', 'frames', 'seed', 'clips'}
 CONFIGS = Path(__file__).parents[2] / 'configs'
 BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
 TOLERANCE = 1e-4
@@ -27,13 +28,9 @@ def check(directory, case, seeded):
     # The projected audio of a padding frame is 0: on AVSS it has no bias.
     exists = torch.from_numpy((expected['a_fea0'] != 0).any(2)).view(case['clips'], -1)
     found = outputs(model, case, seeded, exists)
-    assert set(expected) <= set(found), f'no output for {sorted(set(expected) - set(found))}'
-    errors = {}
-    for key, values in expected.items():
-        assert found[key].shape == values.shape, (key, found[key].shape, values.shape)
-        errors[key] = float(np.abs(found[key] - values).max() / np.abs(values).max())
+    errors = relative_errors(found, expected)
     print(f"{directory.name}: largest error relative to the array's largest magnitude:", errors)
-    assert max(errors.values()) <= TOLERANCE, errors
+    assert_within(errors, TOLERANCE)
 
 
 def build_model(directory, case, seeded):

@@ -9,6 +9,7 @@ from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset
 from mmavs.datasets.avss import supervised_frames
 from mmavs.datasets.transforms import ClipBroadcaster, LoadAudio, LoadClipFrames, LoadClipMasks, PackClipInputs
 
+KEYS = {'frame_sizes'}
 MEAN, STD = (np.array(x, np.float32).reshape(3, 1, 1) for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 DIRECTORIES = dict(s4='Single-source', ms3='Multi-sources', avss='AVSS')
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from mmavs.models.losses import SetCriterion, prototype_audio_contrast
 from mmavs.models.losses.matching import Segments
 
-from . import DEVICE
+from . import DEVICE, targets
 
+KEYS = {'subset', 'seed', *targets.KEYS}
 NUM_FRAMES, NUM_QUERIES, NUM_AUX = 10, 100, 9
 NUM_CLASSES = dict(s4=2, ms3=2, avss=71)
 NUM_PROTOTYPES = dict(s4=23, avss=71)
@@ -21,7 +22,8 @@ TERMS = dict(loss_ce='loss_cls', loss_mask='loss_mask', loss_dice='loss_dice')
 def check(case_dir, case, seeded):
     """Every term within 1e-5 of the reference, relatively."""
     subset, seed = case['subset'], case['seed']
-    labels = frame_labels(subset, (case_dir / 'README.md').read_text())
+    readme = (case_dir / 'README.md').read_text()
+    labels = targets.frame_labels(case, readme, NUM_FRAMES)
     predictions = [draw_prediction(seeded, seed, subset, f'aux{i}.') for i in range(NUM_AUX)]
     predictions.append(draw_prediction(seeded, seed, subset, ''))
 
@@ -33,29 +35,13 @@ def check(case_dir, case, seeded):
         for layer, value in enumerate(terms[name]):
             losses[official if layer == NUM_AUX else f'{official}_{layer}'] = value
     if subset in NUM_PROTOTYPES:
-        losses['loss_proto'] = prototype_loss(seeded, seed, subset, labels, (case_dir / 'README.md').read_text())
+        losses['loss_proto'] = prototype_loss(seeded, seed, subset, labels, readme)
 
     expected = dict(np.load(case_dir / 'expected.npz'))
     assert set(losses) == set(expected)
     for name, value in expected.items():
-        np.testing.assert_allclose(losses[name].item(), value, rtol=1e-5, err_msg=f'{case_dir.name}: {name}')
-
-
-def frame_labels(subset, readme):
-    """{supervised frame: classes that it holds} for two clips of 5 frames; the classes are read from the README."""
-    classes = [[int(c) for c in found.split(',')] for found in re.findall(r'\[(\d+(?:,\d+)*)\]', readme)]
-    if subset == 's4':
-        return {0: classes[0], 5: classes[0]}
-    if subset == 'ms3':
-        labels = {frame: classes[0] for frame in range(NUM_FRAMES)}
-        # Frames that hold something else are named, as in 'frames 3 and 7 with [0]' or 'the last with [0]'.
-        named = re.findall(r'(last|frames? [\d, and]*\d)[^\[\]]*\[(\d+(?:,\d+)*)\]', readme)
-        for frames, found in named:
-            numbers = [int(frame) for frame in re.findall(r'\d+', frames)] or [NUM_FRAMES - 1]
-            labels.update(dict.fromkeys(numbers, [int(c) for c in found.split(',')]))
-        return labels
-    first, common, last = classes
-    return {0: first, 5: common, 6: common, 7: common, 8: common, 9: last}
+        np.testing.assert_allclose(losses[name].item(), value, rtol=1e-5, equal_nan=False,
+                                   err_msg=f'{case_dir.name}: {name}')
 
 
 def segments_of(labels):
@@ -81,8 +67,9 @@ def prototype_loss(seeded, seed, subset, labels, readme):
         for name, num in (('audio_feat', NUM_FRAMES), ('proto_feat', NUM_PROTOTYPES[subset])))
     events = torch.zeros(len(labels), len(prototypes), device=DEVICE)
     if subset == 's4':
-        categories = re.search(r'clip categories (\d+) and (\d+) \(1-based\)', readme).groups()
-        present = [[int(category) - 1] for category in categories]
+        categories = re.search(r'clip categories (\d+) and (\d+) \(1-based\)', readme)
+        assert categories, 'the README does not name the categories of the two clips'
+        present = [[int(category) - 1] for category in categories.groups()]
     else:
         present = labels.values()
     for row, classes in zip(events, present):

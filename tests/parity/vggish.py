@@ -7,6 +7,8 @@ from mmavs.models import VGGish
 
 from . import DEVICE
 
+KEYS = {'audio', 'seed'}
+
 
 def check(directory, case, seeded):
     model = VGGish(output='conv', channels=(1, ) * 6).to(DEVICE)
@@ -19,6 +21,7 @@ def check(directory, case, seeded):
             examples = examples[::2]
         assert examples.shape == expected.shape, (seconds, rate, channels)
         error = np.abs(examples - expected)
+        assert np.isfinite(error).all()
         print(f'{seconds} s, {rate} Hz, {channels} channel(s): max error {error.max():.2g}, mean {error.mean():.2g}')
         if rate == 16000:
             assert error.max() <= 1e-4

@@ -1,0 +1,263 @@
+"""Videos: frames and audio by their timestamps, and clips that are cut from them."""
+import re
+import struct
+from fractions import Fraction
+from itertools import count
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from mmavs.datasets import AVSBenchMS3Dataset
+from mmavs.datasets.clip_extraction import distribute, extract_clips, read_splits
+from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks, PackClipInputs
+from mmavs.video import AudioTrack, probe_video, read_frames
+
+RATE = 16000
+
+
+def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_from=0.0, rate=RATE, pix_fmt='yuv420p',
+                     codec='libx264', audio_codec='aac', sample_aspect_ratio=None):
+    """Video whose frames in second s are of the gray value 40 s, and whose audio has the amplitude (s % 6 + 1) / 10.
+
+    Args:
+        path: The file.
+        seconds: Duration.
+        fps: Frames per second, unless ``times`` are given.
+        times: Timestamps of the frames.
+        size: (H, W).
+        audio_from: Second at which the audio track begins; None: no audio track.
+        rate: Samples per second.
+        pix_fmt: Pixel format.
+        codec: Codec of the video, None for audio alone.
+        audio_codec: Codec of the audio.
+        sample_aspect_ratio: Width of a pixel by its height.
+    """
+    times = [i / fps for i in range(seconds * fps)] if times is None else times
+    with av.open(str(path), 'w') as container:
+        video = None
+        if codec is not None:
+            video = container.add_stream(codec, rate=fps, options={'crf': '1'})
+            video.height, video.width, video.pix_fmt = *size, pix_fmt
+            video.codec_context.time_base = Fraction(1, 1000)
+            if sample_aspect_ratio:
+                video.codec_context.sample_aspect_ratio = sample_aspect_ratio
+        audio = None
+        if audio_from is not None:
+            audio = container.add_stream(audio_codec, rate=rate, layout='mono')
+        for time in times if video else ():
+            image = np.full((*size, 3), 40 * int(time) % 256, np.uint8)
+            # The upper left corner is white, for orientation.
+            image[:size[0] // 4, :size[1] // 4] = 255
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        if video:
+            container.mux(video.encode())
+        if audio:
+            t = np.arange(seconds * rate) / rate
+            samples = ((t.astype(int) % 6 + 1) / 10 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+            samples = samples[round(audio_from * rate):]
+            for begin in range(0, len(samples), 1024):
+                block = av.AudioFrame.from_ndarray(samples[None, begin:begin + 1024], format='fltp', layout='mono')
+                block.sample_rate, block.time_base = rate, Fraction(1, rate)
+                block.pts = round(audio_from * rate) + begin
+                for converted in av.AudioResampler(format=audio.format, rate=rate).resample(block):
+                    container.mux(audio.encode(converted))
+            container.mux(audio.encode())
+    return path
+
+
+def grays(path, times):
+    """Gray value of the frames at given times, below and right of the white corner."""
+    frames = read_frames(path, times)
+    return [round(float(frame[frame.shape[0] // 2:, frame.shape[1] // 2:].mean())) for frame in frames]
+
+
+def amplitudes(samples, rate):
+    """Peak of the audio in the middle of each second."""
+    seconds = (samples[int((s + 0.3) * rate):int((s + 0.7) * rate)] for s in range(len(samples) // rate))
+    return [float(np.abs(second).max()) for second in seconds]
+
+
+@pytest.fixture(scope='module')
+def usual(tmp_path_factory):
+    return write_test_video(tmp_path_factory.mktemp('video') / 'usual.mp4')
+
+
+def test_frames_and_audio_of_a_usual_video_are_in_their_seconds(usual):
+    properties = probe_video(usual)
+    assert properties.size == (48, 64) and properties.frame_rate == 10 and properties.audio_rate == RATE
+    assert properties.duration == pytest.approx(6, abs=0.1)
+    assert grays(usual, (k + 0.5 for k in count())) == pytest.approx([0, 40, 80, 120, 160, 200], abs=3)
+    # Several times at which one frame is shown, and times after the end.
+    assert grays(usual, [1.0, 1.01, 1.09, 4.95, 7, 8]) == pytest.approx([40, 40, 40, 160], abs=3)
+    samples = AudioTrack(usual).read(0, 6)
+    assert samples.shape == (6 * RATE, 1)
+    assert amplitudes(samples[:, 0], RATE) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], abs=0.03)
+
+
+def test_audio_that_is_read_in_parts_equals_the_whole(usual):
+    whole, track = AudioTrack(usual).read(0, 6), AudioTrack(usual)
+    # Overlapping windows, as neighboring frames need them.
+    for begin, end in ((0, 0.975), (0.96, 1.935), (1.92, 2.9), (4, 8)):
+        part = track.read(begin, end)
+        expected = whole[round(begin * RATE):round(end * RATE)]
+        np.testing.assert_array_equal(part[:len(expected)], expected)
+        # The codec pads its last block.
+        assert len(part) == round((end - begin) * RATE) and not part[len(expected) + 2048:].any()
+    with pytest.raises(ValueError, match='in order'):
+        track.read(0, 1)
+
+
+def test_timestamps_decide_in_a_variable_frame_rate(tmp_path):
+    # 20 frames in the first second, then one every half a second.
+    times = [i / 20 for i in range(20)] + [1 + i / 2 for i in range(8)]
+    path = write_test_video(tmp_path / 'vfr.mkv', 5, times=times)
+    assert grays(path, (k + 0.9 for k in range(5))) == pytest.approx([0, 40, 80, 120, 160], abs=3)
+
+
+@pytest.mark.parametrize('suffix', ['mp4', 'mkv'])
+def test_late_audio_begins_with_silence(tmp_path, suffix):
+    path = write_test_video(tmp_path / f'late.{suffix}', audio_from=2.0)
+    samples = AudioTrack(path, probe_video(path).start).read(0, 6)[:, 0]
+    assert amplitudes(samples, RATE) == pytest.approx([0, 0, 0.3, 0.4, 0.5, 0.6], abs=0.03)
+
+
+def test_rotated_video_is_upright(tmp_path):
+    path = write_test_video(tmp_path / 'phone.mp4', 1, audio_from=None)
+    content = path.read_bytes()
+    # The matrix of the track's header: from the identity to a quarter turn clockwise.
+    place = content.index(b'tkhd') + 4 + 40
+    identity = struct.pack('>9i', 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    assert content[place:place + 36] == identity
+    turned = struct.pack('>9i', 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:place] + turned + content[place + 36:])
+    frame, = read_frames(path, [0.0])
+    assert probe_video(path).size == frame.shape[:2] == (64, 48)
+    # The white corner goes from the upper left to the upper right.
+    assert frame[:10, -10:].min() > 200 and frame[:10, :10].max() < 60
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path):
+    path = write_test_video(tmp_path / 'wide.mkv', 1, audio_from=None, sample_aspect_ratio=Fraction(4, 3))
+    frame, = read_frames(path, [0.0])
+    assert probe_video(path).size == frame.shape[:2] == (48, 85)
+
+
+@pytest.mark.parametrize('kind', [
+    dict(size=(47, 65), pix_fmt='yuv444p'),
+    dict(pix_fmt='yuv420p10le'),
+    dict(codec='mpeg4'),
+    dict(rate=8000, audio_codec='pcm_s16le'),
+    dict(rate=48000, audio_codec='mp3'),
+], ids=str)
+def test_sizes_depths_and_codecs(tmp_path, kind):
+    path = write_test_video(tmp_path / 'video.mkv', 3, **kind)
+    properties = probe_video(path)
+    assert properties.size == kind.get('size', (48, 64)) and properties.audio_rate == kind.get('rate', RATE)
+    assert grays(path, [0.5, 1.5, 2.5]) == pytest.approx([0, 40, 80], abs=4)
+    samples = AudioTrack(path, properties.start).read(0, 3)[:, 0]
+    assert amplitudes(samples, properties.audio_rate) == pytest.approx([0.1, 0.2, 0.3], abs=0.04)
+
+
+def test_unusable_files_are_named(tmp_path, usual):
+    (tmp_path / 'garbage.mp4').write_text('not a video')
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'half.mp4').write_bytes(usual.read_bytes()[:4000])
+    for name in ('garbage', 'empty', 'half'):
+        with pytest.raises(ValueError, match=rf'{name}\.mp4: FFmpeg cannot read this as a video'):
+            probe_video(tmp_path / f'{name}.mp4')
+    write_test_video(tmp_path / 'audio.m4a', codec=None)
+    with pytest.raises(ValueError, match=r'audio\.m4a: no video stream but audio'):
+        probe_video(tmp_path / 'audio.m4a')
+    write_test_video(tmp_path / 'silent.mp4', 1, audio_from=None)
+    assert probe_video(tmp_path / 'silent.mp4').audio_rate is None
+    with pytest.raises(ValueError, match=r'silent\.mp4: no audio track'):
+        AudioTrack(tmp_path / 'silent.mp4')
+    with pytest.raises(FileNotFoundError, match=r'nothing\.mp4: no such video'):
+        next(read_frames(tmp_path / 'nothing.mp4', [0.0]))
+
+
+# ---- Clips of videos ----
+
+
+@pytest.fixture
+def videos(tmp_path):
+    directory = tmp_path / 'videos'
+    directory.mkdir()
+    write_test_video(directory / 'long take.mp4', 11)
+    write_test_video(directory / 'short.mkv', 3)
+    write_test_video(directory / 'mute.mp4', 5, audio_from=None)
+    return sorted(directory.iterdir())
+
+
+def test_videos_become_clips_that_the_dataset_reads(tmp_path, videos):
+    masks = tmp_path / 'masks'
+    for name, seconds in (('long take', 10), ('mute', 5)):
+        (masks / name).mkdir(parents=True)
+        for second in range(seconds):
+            Image.fromarray(np.full((48, 64), 255 * (second % 2), np.uint8)).save(masks / name / f'{second}.png')
+    done = extract_clips(videos, tmp_path / 'own', lambda video: 'test', masks)
+    assert (done.written, done.kept) == (3, 0)
+    problem, = done.problems
+    assert re.search(r'short\.mkv: too short \(3\.\d\d s\), a clip needs 5 s', problem)
+    assert done.silent == [str(tmp_path / 'videos/mute.mp4')]
+
+    pipeline = [LoadClipFrames(), LoadClipMasks(), LoadAudio(), PackClipInputs()]
+    dataset = AVSBenchMS3Dataset(str(tmp_path / 'own'), 'test', pipeline=pipeline)
+    assert [clip['clip_id'] for clip in (dataset.get_data_info(i) for i in range(3))] == [
+        'long take_00000', 'long take_00005', 'mute_00000']
+    second = dataset[1]
+    frames, waveform = second['inputs']['frames'], second['inputs']['waveform'].numpy()
+    assert frames[:, :, 24:, 32:].float().mean((1, 2, 3)).tolist() == pytest.approx(
+        [40 * s % 256 for s in range(5, 10)], abs=6)
+    assert amplitudes(waveform, RATE) == pytest.approx([0.6, 0.1, 0.2, 0.3, 0.4], abs=0.04)
+    assert second['data_samples'].gt_sem_seg[:, 0, 0].tolist() == [1, 0, 1, 0, 1]
+    silent, rate = soundfile.read(tmp_path / 'own/ms3_data/audio_wav/test/mute_00000.wav')
+    assert not silent.any() and len(silent) == 5 * rate
+
+
+def test_extraction_goes_on_and_keeps_splits(tmp_path, videos):
+    long, mute, _ = videos
+    extract_clips([long], tmp_path / 'own', lambda video: 'val')
+    frame = tmp_path / 'own/ms3_data/visual_frames/long take_00000/long take_00000.mp4_1.png'
+    before = frame.stat().st_mtime_ns
+    done = extract_clips([long, mute], tmp_path / 'own', lambda video: 'train')
+    assert (done.written, done.kept) == (1, 2) and frame.stat().st_mtime_ns == before
+    rows = (tmp_path / 'own/ms3_meta_data.csv').read_text().splitlines()
+    assert [row.split(',')[:2] for row in rows[1:]] == [
+        ['long take_00000', 'val'], ['long take_00005', 'val'], ['mute_00000', 'train']]
+
+
+def test_clips_without_all_masks_and_videos_of_one_name_are_problems(tmp_path, videos):
+    (tmp_path / 'masks/mute').mkdir(parents=True)
+    Image.new('L', (64, 48)).save(tmp_path / 'masks/mute/0.png')
+    done = extract_clips(videos[1:2], tmp_path / 'own', lambda video: 'test', tmp_path / 'masks')
+    assert done.written == 0
+    assert done.problems == [f'mute_00000: 4 of 5 masks are missing, first {tmp_path}/masks/mute/1.png']
+    assert not (tmp_path / 'own/ms3_meta_data.csv').exists()
+    with pytest.raises(ValueError, match=r'a/x\.mp4 and b/x\.mkv have the same name'):
+        extract_clips(['a/x.mp4', 'b/x.mkv'], tmp_path, lambda video: 'test')
+
+
+def test_videos_are_distributed_by_name(tmp_path):
+    names = [tmp_path / f'{i}.mp4' for i in range(20)]
+    splits = [distribute(names)(name) for name in names]
+    assert [splits.count(split) for split in ('train', 'val', 'test')] == [16, 2, 2]
+    assert [distribute(names[::-1])(name) for name in names] == splits
+    assert sorted(distribute(names[:3])(name) for name in names[:3]) == ['test', 'train', 'val']
+    assert {distribute(names[:2])(name) for name in names[:2]} == {'train'}
+
+
+def test_splits_are_read_from_a_list(tmp_path):
+    (tmp_path / 'splits.csv').write_text('video,split\na.mp4,train\nb,test\n')
+    split_of = read_splits(tmp_path / 'splits.csv')
+    assert split_of(tmp_path / 'a.mp4') == 'train' and split_of(tmp_path / 'b.mov') == 'test'
+    with pytest.raises(ValueError, match=r'c\.mp4: not in the list of splits'):
+        split_of(tmp_path / 'c.mp4')
+    (tmp_path / 'splits.csv').write_text('video,split\na.mp4,training\n')
+    with pytest.raises(ValueError, match="the split of a.mp4 is 'training'"):
+        read_splits(tmp_path / 'splits.csv')
