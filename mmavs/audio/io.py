@@ -9,6 +9,9 @@ import soundfile
 from .log_mel import SAMPLE_RATE
 from .resampling import resample
 
+#: Suffixes of the formats that libsndfile reads, in lower case: .wav, .flac, .mp3, .ogg, ... Raw samples lack a header.
+AUDIO_SUFFIXES = tuple(
+    f'.{name.lower()}' for name in soundfile.available_formats() if name != 'RAW') + ('.aif', '.aifc', '.oga', '.opus')
 # A float file whose samples exceed this was never scaled to [-1, 1].
 MAX_PEAK = 8.0
 
