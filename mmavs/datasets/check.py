@@ -214,12 +214,12 @@ def _check_images(clip: dict, listing: Listing, read_masks: Callable[..., np.nda
     for kind, sizes in shapes.items():
         if len(sizes) > 1:
             problems.append(f"the {kind.replace('_', ' ')} files differ in size: {_describe(sizes)} (height x width)")
-    if {'frame', 'mask'} <= set(shapes):
-        frames, masks = shapes['frame'], shapes['mask']
-        found = f'frames are {_describe(frames)}, masks {_describe(masks)} (height x width)'
-        if not all(same_aspect(frame, mask) for frame in frames for mask in masks):
+    if {'frame', 'mask'} <= set(shapes) and len(shapes['frame']) == len(shapes['mask']) == 1:
+        (frame, ), (mask, ) = shapes['frame'], shapes['mask']
+        found = f"frames are {_describe(shapes['frame'])}, masks {_describe(shapes['mask'])} (height x width)"
+        if not same_aspect(frame, mask):
             problems.append(f'{found}, expected the same aspect ratio')
-        elif clip['split'] == 'train' and set(frames) != set(masks):
+        elif clip['split'] == 'train' and frame != mask:
             problems.append(f'{found}, expected the same in training')
     return problems
 
