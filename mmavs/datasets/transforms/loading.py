@@ -101,8 +101,9 @@ class LoadClipMasks(BaseTransform):
             none does. (VCT reads class indices.) Their published numbers include that rule; whether the published
             masks have such pixels is not known.
         allow_unlabelled: Whether 255 in masks of 'index', and VOC's (224, 224, 192) in those of 'palette', are
-            unlabelled pixels instead of an error. Losses and the dataset protocol skip such pixels; the avsbench
-            protocol scores every pixel and refuses them.
+            unlabelled pixels instead of an error. Losses of frames and the dataset protocol skip such pixels; for the
+            segments of VCT's set criterion they are outside of every segment, as in Mask2Former. The avsbench protocol
+            scores every pixel and refuses them.
 
     Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``; ``category_ids`` for 'category'. Added keys:
     ``masks``, a list of T arrays (H, W) uint8.
