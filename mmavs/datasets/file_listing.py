@@ -87,9 +87,11 @@ def candidates(path: str, listing: Listing) -> list[str]:
     """
     directory, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
+    names = listing(directory).get(stem, ())
+    if len(names) == 1 and names[0] == name:  # Nearly always; datasets have up to a million files.
+        return [path]
     suffixes = next((group for group in (IMAGE_SUFFIXES, AUDIO_SUFFIXES) if suffix.lower() in group), (suffix, ))
-    return [os.path.join(directory, other) for other in listing(directory).get(stem, ())
-            if os.path.splitext(other)[1].lower() in suffixes]
+    return [os.path.join(directory, other) for other in names if os.path.splitext(other)[1].lower() in suffixes]
 
 
 def describe_missing(path: str, listing: Listing) -> str:
