@@ -24,6 +24,7 @@ from mmavs.engine.launch import build_runner
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
+from mmavs.utils.images import read_image
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
 
@@ -77,8 +78,7 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
         sample, = model(**batch, mode='predict')
         # Show the foreground of the benchmark, regardless of the class.
         sample.pred_sem_seg = (sample.foreground_prob > 0.5).byte()
-        frames = [cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
-                  for path in dataset.get_data_info(index)['frame_paths']]
+        frames = [read_image(path, 'frame', 'RGB') for path in dataset.get_data_info(index)['frame_paths']]
         waveform = clip['inputs']['waveform']
         sheets.append(visualizer.draw_contact_sheet(sample.clip_id, frames, sample, waveform=waveform))
         if index == 0:

@@ -92,6 +92,7 @@ def write_ms3(root: Path, clips: int = 2, size: tuple[int, int] = (40, 48), mask
 
 def write_avss(root: Path, labels: str = 'labels_semantic', size: tuple[int, int] = (36, 60)) -> Path:
     """Write AVSS with a clip of each part in each split; ``labels`` is the directory of labels to write."""
+    from mmavs.datasets.avss import CLASSES
     from mmavs.utils.palette import voc_palette
     rng, rows = np.random.default_rng(2), []
     palette = np.array(voc_palette(71), np.uint8)
@@ -108,5 +109,5 @@ def write_avss(root: Path, labels: str = 'labels_semantic', size: tuple[int, int
                                 classes if labels == 'labels_semantic' else palette[classes])
             write_wav(root / part / uid / 'audio.wav', num_frames)
     write_csv(root / 'metadata.csv', 'vid,uid,s_min,s_sec,a_obj,split,label', rows)
-    (root / 'label2idx.json').write_text(json.dumps({f'class {i}': i for i in range(71)}))
+    (root / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(CLASSES)}))
     return root

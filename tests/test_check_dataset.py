@@ -11,7 +11,7 @@ import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
-from mmavs.datasets import AVSBenchMS3Dataset, VPODataset
+from mmavs.datasets import AVSBenchMS3Dataset, AVSSDataset, VPODataset
 from mmavs.datasets.check import PUBLISHED_SIZES, check_clips, check_dataset
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
 
@@ -60,6 +60,7 @@ def test_every_damage_is_reported_in_one_line(tmp_path):
     ('visual_frames/val_1/val_1.mp4_2.png', cut, 'the frame cannot be decoded, it is truncated'),
     ('visual_frames/val_1/val_1.mp4_2.png', lambda path: write_image(path, np.zeros((9, 9, 3), np.uint8)), 'differ in'),
     ('gt_masks/val/val_1/val_1_3.png', cut, 'the mask cannot be decoded, it is truncated'),
+    ('gt_masks/val/val_1/val_1_{1..5}.png', lambda path: write_image(path, np.zeros((48, 40), np.uint8)), 'aspect'),
     ('gt_masks/val/val_1/val_1_3.png', lambda path: write_image(path, np.full((40, 48), 7, np.uint8)), 'mask value 7 '),
     ('audio_wav/val/val_1.wav', cut, 'truncated audio file'),
     ('audio_wav/val/val_1.wav', lambda path: path.write_bytes(b''), 'not a readable audio file'),
@@ -74,7 +75,9 @@ def test_check_before_training_names_the_clip_and_the_file(tmp_path, path, damag
         str(root), 'val', pipeline=[LoadClipFrames(), LoadClipMasks(), LoadAudio(source)])
     clips = [dataset.get_data_info(i) for i in range(len(dataset))]
     assert check_clips(dataset, clips) == ([], [])
-    damage(root / 'ms3_data' / path)
+    for i in range(1, 6) if '{1..5}' in path else (1, ):
+        damage(root / 'ms3_data' / path.replace('{1..5}', str(i)))
+    path = path.replace('{1..5}', '1')
     (problem, ), warnings = check_clips(dataset, clips)
     assert problem.startswith('val val_1: ') and str(root / 'ms3_data' / path) in problem and message in problem
     assert warnings == []
@@ -128,10 +131,46 @@ def test_malicious_pickle_is_reported_and_not_executed(tmp_path):
     assert not (tmp_path / 'marker').exists()
 
 
-def test_clip_listed_twice_is_reported(tmp_path):
+def test_clip_that_is_listed_twice_or_in_two_splits_is_reported(tmp_path):
+    root = write_avss(tmp_path, size=(8, 8))
+    # The rows of a clip differ in another column.
+    write_csv(root / 'metadata.csv', 'uid,split,label,s_min',
+              [['val_v1m', 'val', 'v1m', 0], ['test_v2', 'test', 'v2', 1], ['test_v2', 'test', 'v2', 2],
+               ['val_v1m', 'test', 'v1m', 3]])
+    assert check_dataset(root, 'avss', published=False) == [
+        f"{root}/metadata.csv: the clip v2/test_v2 is listed 2 times in the split 'test'",
+        f'{root}/metadata.csv: the clip v1m/val_v1m is in the splits val and test, expected one'
+    ]
+
+
+def test_masks_of_another_aspect_ratio_are_reported_in_every_split(tmp_path):
     root = write_ms3(tmp_path, clips=1)
-    write_csv(root / 'ms3_meta_data.csv', 'video_id,split', [['train_0', 'train']] * 2)
-    assert any('listed 2 times: train_0,train' in line for line in check_dataset(root, 'ms3', published=False))
+    for split in ('train', 'val', 'test'):
+        for i in range(1, 6):
+            write_image(root / f'ms3_data/gt_masks/{split}/{split}_0/{split}_0_{i}.png', np.zeros((48, 40), np.uint8))
+    lines = check_dataset(root, 'ms3', published=False)
+    assert [line.split(':')[0] for line in lines] == ['train train_0', 'val val_0', 'test test_0']
+    assert all(line.endswith('frames are 5 of 40x48, masks 5 of 48x40 (height x width), expected the same aspect ratio')
+               for line in lines)
+
+
+def test_unlabelled_pixels_and_colors_of_no_class_are_reported_unless_the_pipeline_takes_them(tmp_path, capsys,
+                                                                                             monkeypatch):
+    root = write_avss(tmp_path / 'a', size=(8, 8))
+    write_image(root / 'v2/val_v2/labels_semantic/7.png', np.full((8, 8), 255, np.uint8))
+    line, = check_dataset(root, 'avss', published=False)
+    assert '7.png: mask value 255 is outside the classes' in line
+    assert check_dataset(root, 'avss', published=False, allow_unlabelled=True) == []
+    rgb = write_avss(tmp_path / 'b', 'labels_rgb', size=(8, 8))
+    write_image(rgb / 'v2/val_v2/labels_rgb/7.png', np.full((8, 8, 3), 9, np.uint8))
+    line, = check_dataset(rgb, 'avss', published=False)
+    assert '7.png: the color (9, 9, 9)' in line
+    # The flags of the suggested command are those of the pipeline.
+    (rgb / 'v2/val_v2/audio.wav').unlink()
+    with pytest.raises(FileNotFoundError) as error:
+        AVSSDataset(str(rgb), 'val', pipeline=[LoadClipMasks(off_palette='background', allow_unlabelled=True)])
+    line, = lines_of_suggested_command(error, capsys, monkeypatch)
+    assert 'audio.wav is missing' in line
 
 
 def test_missing_mask_priors_are_reported_on_request(tmp_path):

@@ -1,13 +1,16 @@
+import itertools
 import os
 import shutil
 
 import numpy as np
 import pytest
+import soundfile
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4
 from mmengine.dataset import Compose
 from PIL import Image
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, SwapAudio
+from mmavs.datasets.check import check_dataset
 from mmavs.datasets.transforms import LoadAudio
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
@@ -112,6 +115,106 @@ def test_avss_reads_indices_or_colors_by_the_directory_of_labels(avss_root, tmp_
 def test_avss_of_another_number_of_classes_is_refused(avss_root):
     with pytest.raises(ValueError, match=r'label2idx\.json: 71 classes.*built for 2.*metainfo'):
         AVSSDataset(str(avss_root), 'train', metainfo=dict(classes=['background', 'dog']))
+
+
+LABELS = '{"background": 0, "hair-dryer": 1, "b": 2}'
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    (LABELS.encode('utf-8-sig'), None),
+    (b'{"b": 2, "Hair_Dryer": 1, "background": 0}', None),
+    (b'{"background": 0, ', 'not a JSON file'),
+    (b'\xff\xfe{', 'not a JSON file'),
+    (b'["background", "hair-dryer", "b"]', 'a JSON object that maps'),
+    (b'{"background": 0, "hair-dryer": 1, "b": 1}', 'a JSON object that maps'),
+    (b'{"background": 0, "b": 1, "hair-dryer": 2}', "class 1 is 'b', in the dataset it is 'hair-dryer'.*metainfo"),
+])
+def test_label_file_of_avss_is_compared_with_the_classes(tmp_path, content, message):
+    root = write_avss(tmp_path, size=(8, 8))
+    (root / 'label2idx.json').write_bytes(content)
+    metainfo = dict(classes=['background', 'hair-dryer', 'b'])
+    if message is None:
+        assert len(AVSSDataset(str(root), 'train', metainfo=metainfo)) == 3
+    else:
+        with pytest.raises(ValueError, match=rf'label2idx\.json: .*{message}'):
+            AVSSDataset(str(root), 'train', metainfo=metainfo)
+
+
+def test_clip_that_is_listed_twice_is_an_error(tmp_path):
+    root = write_ms3(tmp_path, clips=1)
+    # The rows differ in another column, as in lists of several segments of a video.
+    write_csv(root / 'ms3_meta_data.csv', 'video_id,start,split', [['val_0', 0, 'val'], ['val_0', 5, 'val']])
+    with pytest.raises(ValueError, match=r"ms3_meta_data\.csv: 1 clip.*split 'val'.*more than once.*: val_0 \(2 times"):
+        AVSBenchMS3Dataset(str(root), 'val')
+
+
+# Suffixes and surplus files
+
+FRAMES = dict(s4='s4_data/visual_frames/val/dog_barking/val0/val0_1.png',
+              ms3='ms3_data/visual_frames/val_0/val_0.mp4_1.png', avss='v1s/val_v1s/frames/0.jpg')
+MASKS = dict(s4='s4_data/gt_masks/val/dog_barking/val0/val0_1.png', ms3='ms3_data/gt_masks/val/val_0/val_0_1.png',
+             avss='v1s/val_v1s/labels_semantic/0.png')
+AUDIO = dict(s4='s4_data/audio_wav/val/dog_barking/val0.wav', ms3='ms3_data/audio_wav/val/val_0.wav',
+             avss='v1s/val_v1s/audio.wav')
+TYPES = dict(s4=(write_s4, AVSBenchS4Dataset), ms3=(write_ms3, AVSBenchMS3Dataset), avss=(write_avss, AVSSDataset))
+LOADERS = [dict(type='LoadClipFrames'), dict(type='LoadClipMasks'), dict(type='LoadAudio')]
+
+
+@pytest.mark.parametrize('subset', TYPES)
+def test_images_and_audio_may_have_any_suffix_that_is_read(tmp_path, subset):
+    write, dataset_type = TYPES[subset]
+    root = write(tmp_path)
+    expected = dataset_type(str(root), 'val', pipeline=LOADERS)[0]
+    directory, suffixes = (root / FRAMES[subset]).parent, itertools.cycle(['.bmp', '.PNG', '.tif', '.ppm', '.webp'])
+    for path, suffix in zip(sorted(directory.iterdir()), suffixes):
+        Image.open(path).save(path.with_suffix(suffix), lossless=True)
+        path.unlink()
+    mask, audio = root / MASKS[subset], root / AUDIO[subset]
+    Image.open(mask).save(mask.with_suffix('.TIFF'))
+    soundfile.write(audio.with_suffix('.FLAC'), *soundfile.read(audio))
+    mask.unlink(), audio.unlink()
+    clip = dataset_type(str(root), 'val', pipeline=LOADERS)[0]
+    assert clip['mask_paths'][0].endswith('.TIFF') and clip['audio_path'].endswith('.FLAC')
+    for key in ('frames', 'masks', 'waveform'):
+        np.testing.assert_array_equal(clip[key], expected[key])
+    assert check_dataset(root, subset, published=False) == []
+
+
+@pytest.mark.parametrize(('files', 'suffix'), [(FRAMES, '.bmp'), (MASKS, '.tif'), (AUDIO, '.flac')])
+def test_two_files_of_one_name_are_an_error_that_names_both(tmp_path, files, suffix):
+    path = write_ms3(tmp_path, clips=1) / files['ms3']
+    path.with_suffix(suffix).touch()
+    first, second = sorted((path.name, path.with_suffix(suffix).name))
+    with pytest.raises(FileNotFoundError, match=rf'is not unique: found {first} and {second}, expected one'):
+        AVSBenchMS3Dataset(str(tmp_path), 'val', pipeline=[LoadAudio()])
+    assert any(f'found {first} and {second}' in line for line in check_dataset(tmp_path, 'ms3', published=False))
+
+
+@pytest.mark.parametrize(('files', 'suffix'), [(FRAMES, '.heic'), (AUDIO, '.m4a')])
+def test_file_of_a_format_that_is_not_read_is_named(tmp_path, files, suffix):
+    path = write_ms3(tmp_path, clips=1) / files['ms3']
+    path.rename(path.with_suffix(suffix))
+    with pytest.raises(FileNotFoundError, match=rf'is missing; found {path.stem}{suffix}, .*not in a format'):
+        AVSBenchMS3Dataset(str(tmp_path), 'val', pipeline=[LoadAudio()])
+
+
+def test_hidden_files_are_ignored_and_surplus_files_are_named(tmp_path):
+    root = write_ms3(tmp_path, clips=1)
+    for path in list(root.rglob('*.png')):
+        path.with_name(f'._{path.name}').write_bytes(b'AppleDouble')
+    assert len(AVSBenchMS3Dataset(str(root), 'val')) == 1 and check_dataset(root, 'ms3', published=False) == []
+    (root / MASKS['ms3']).with_name('preview.png').touch()
+    with pytest.raises(FileNotFoundError, match=r'mask count is 6 in .*val_0, expected 5 .*misnamed \(preview\.png\)'):
+        AVSBenchMS3Dataset(str(root), 'val')
+
+
+def test_a_directory_is_listed_once_and_no_file_is_touched(tmp_path, monkeypatch):
+    root, listed = write_ms3(tmp_path, clips=3), []
+    list_directory = os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda directory: listed.append(directory) or list_directory(directory))
+    monkeypatch.setattr(os.path, 'exists', lambda path: pytest.fail(f'{path} is looked up on the disk'))
+    AVSBenchMS3Dataset(str(root), 'val')
+    assert len(listed) == len(set(listed)) == 3 + 3 + 1 + 1  # frames, masks, audio, log-mel
 
 
 def test_voc_palette_has_the_published_colors():

@@ -4,6 +4,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+
+from mmavs.utils.zoo import read_zoo
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / 'docs'
@@ -55,6 +58,17 @@ def test_links_lead_to_files_and_headings_of_the_repository(page):
 def test_configs_that_a_page_names_exist(page):
     missing = [path for path in CONFIG.findall(page.read_text()) if not (REPOSITORY / path).is_file()]
     assert not missing
+
+
+def test_checkpoints_that_the_pages_name_are_saved_by_their_schedules():
+    named = {match for page in PAGES
+             for match in re.findall(r'work_dirs/([\w-]+)/(?:best_\w+_)?iter_(\d+)\.pth', page.read_text())}
+    named = {(name, int(step)) for name, step in named if name in read_zoo()}
+    assert ('vct_swin-b_avss', 45000) in named
+    for name, step in named:
+        config = Config.fromfile(read_zoo()[name].config)
+        last, interval = config.train_cfg.max_iters, config.default_hooks.checkpoint.interval
+        assert step <= last and (step == last or step % interval == 0), f'{name} has no iter_{step}.pth'
 
 
 def test_pages_that_the_code_names_exist():

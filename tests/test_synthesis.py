@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset
 from mmavs.models.audio_backbones.vggish import VGGish
@@ -350,6 +351,22 @@ def test_composition_is_deterministic_and_written_again_if_an_image_changes(imag
     assert (compose(directory) / 'synthesis.json').stat().st_mtime_ns == before
     cv2.imwrite(str(directory / 'test.png'), np.full((60, 80, 3), 200, np.uint8))
     assert (compose(directory) / 'synthesis.json').stat().st_mtime_ns > before
+
+
+def test_turned_photos_and_palette_masks_compose_as_they_are_displayed(image_pairs):
+    directory, _ = image_pairs
+    pipeline = [dict(type='LoadClipFrames'), dict(type='LoadClipMasks')]
+    options = dict(metainfo=dict(classes=('background', 'dog', 'cat')), pipeline=pipeline)
+    expected = AVSSDataset(compose(directory), 'train', **options)[1]
+    image, mask, exif = Image.open(directory / 'train.png'), Image.open(directory / 'train_mask.png'), Image.Exif()
+    exif[0x0112] = 6  # To be displayed turned to the right.
+    Image.fromarray(np.rot90(np.asarray(image))).save(directory / 'train.png', exif=exif)
+    mask = mask.convert('P')
+    mask.putpalette([200, 1, 3] * 256)
+    mask.save(directory / 'train_mask.png')
+    clip = AVSSDataset(compose(directory, out='again'), 'train', **options)[1]
+    for key in ('frames', 'masks'):
+        np.testing.assert_array_equal(clip[key], expected[key])
 
 
 @pytest.mark.parametrize('change, error, message', [

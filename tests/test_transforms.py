@@ -25,10 +25,13 @@ from mmavs.datasets.transforms import (
     ResizeToSquare,
 )
 from mmavs.models.data_preprocessor import AVSDataPreprocessor
-from mmavs.registry import DATASETS, TRANSFORMS
+from mmavs.registry import DATASETS, METRICS, TRANSFORMS
+from mmavs.utils.palette import voc_palette
 
 CONFIGS = Path(__file__).parents[1] / 'configs/_base_/datasets'
 SUBSETS = dict(s4=write_s4, ms3=write_ms3, avss=write_avss)
+# The trees of these tests are those of the downloads, whichever layout a config reads.
+OBJECT_LAYOUT = dict(s4=dict(layout='object'), ms3=dict(layout='object'), avss={})
 
 
 def clip_of(**paths):
@@ -174,7 +177,7 @@ def test_config_loads_batches_of_its_size(tmp_path, subset, size):
     config = Config.fromfile(CONFIGS / f'{subset}_{size}.py')
     for split, side in (('train', size), ('val', 224), ('test', 224)):
         loader = config[f'{split}_dataloader']
-        loader.dataset.data_root = str(root)
+        loader.dataset.update(data_root=str(root), **OBJECT_LAYOUT[subset])
         dataset = DATASETS.build(loader.dataset)
         np.random.seed(0)
         clips = [dataset[i] for i in range(2)]
@@ -217,15 +220,17 @@ def test_mask_prior_config_differs_in_directories_only(subset, size):
     plain, prior = (Config.fromfile(CONFIGS / f'{subset}_{size}{suffix}.py') for suffix in ('', '_mask-prior'))
     for split in ('train', 'val', 'test'):
         dataset = prior[f'{split}_dataloader'].dataset
+        other = plain[f'{split}_dataloader'].dataset
         assert 'mask_prior' in dataset.pop('data_prefix')
         assert dataset.pop('layout', '384') == '384'
-        assert dataset == plain[f'{split}_dataloader'].dataset
+        assert other.pop('layout', 'object') == ('384' if size == 384 and subset != 'avss' else 'object')
+        assert dataset == other
 
 
 def test_test_frames_are_resized_by_pillow_and_masks_to_the_nearest_pixel(tmp_path):
     root = write_ms3(tmp_path, size=(50, 70), mask_prior=True)
     config = Config.fromfile(CONFIGS / 'ms3_384.py').test_dataloader.dataset
-    config.update(data_root=str(root), data_prefix=dict(mask_prior='priors'))
+    config.update(data_root=str(root), layout='object', data_prefix=dict(mask_prior='priors'))
     clip = DATASETS.build(config)[0]
     frame = Image.open(root / 'ms3_data/visual_frames/test_0/test_0.mp4_1.png')
     mask = Image.open(root / 'ms3_data/gt_masks/test/test_0/test_0_1.png')
@@ -279,6 +284,13 @@ def test_soft_outlines_of_binary_masks_are_cut_at_128(tmp_path):
     assert results['masks'][0].tolist() == [[0, 0, 1, 1, 1]]
 
 
+@pytest.mark.parametrize('foreground', [255, 65535])
+def test_binary_masks_of_16_bits_are_read(tmp_path, foreground):
+    write_image(tmp_path / 'm.png', np.array([[0, 1, 0]], np.uint16) * foreground)
+    results = LoadClipMasks()(clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding='binary', num_classes=2))
+    assert results['masks'][0].tolist() == [[0, 1, 0]]
+
+
 @pytest.mark.parametrize('values', [[0, 1, 1], [200, 0, 0], [255, 3, 3]])
 def test_binary_mask_of_other_values_is_an_error(tmp_path, values):
     write_image(tmp_path / 'm.png', np.array([values], np.uint8))
@@ -294,6 +306,40 @@ def test_index_outside_the_classes_names_file_value_and_range(tmp_path):
     assert LoadClipMasks()(dict(results, num_classes=72))['masks'][0].tolist() == [[0, 70, 71]]
 
 
+@pytest.mark.parametrize('encoding', ['index', 'palette'])
+def test_unlabelled_pixels_are_an_error_unless_allowed(tmp_path, encoding):
+    labels = np.array([[0, 2, 255], [1, 255, 0]], np.uint8)
+    palette = np.array(voc_palette(256), np.uint8)
+    write_image(tmp_path / 'm.png', labels if encoding == 'index' else palette[labels])
+    results = clip_of(mask_paths=[str(tmp_path / 'm.png')], mask_encoding=encoding, num_classes=3)
+    with pytest.raises(ValueError, match='allow_unlabelled' if encoding == 'index' else r'\(224, 224, 192\) \(2 pix'):
+        LoadClipMasks()(dict(results))
+    np.testing.assert_array_equal(LoadClipMasks(allow_unlabelled=True)(dict(results))['masks'][0], labels)
+    with pytest.raises(ValueError, match='outside the classes|none of the 2 classes'):
+        LoadClipMasks(allow_unlabelled=True)(dict(results, num_classes=2))
+
+
+def test_unlabelled_pixels_of_files_are_skipped_by_the_dataset_protocol_and_refused_by_avsbench(tmp_path):
+    write_image(tmp_path / 'f.png', np.zeros((2, 3, 3), np.uint8))
+    write_image(tmp_path / 'm.png', np.array([[0, 1, 255], [1, 255, 0]], np.uint8))
+    clip = clip_of(frame_paths=[str(tmp_path / 'f.png')], mask_paths=[str(tmp_path / 'm.png')], mask_encoding='index',
+                   num_classes=3, valid=[True], labelled=[True])
+    for load in (LoadClipFrames(), LoadClipMasks(allow_unlabelled=True), PackClipInputs()):
+        clip = load(clip)
+    sample = clip['data_samples']
+    # One of the four labelled pixels is wrong; of the two unlabelled ones, both would be.
+    sample.pred_sem_seg = torch.tensor([[[0, 1, 2], [1, 2, 1]]], dtype=torch.uint8)
+    metrics = {kind: METRICS.build(dict(type=kind, **options))
+               for kind, options in (('DatasetMetric', dict(preset='ddeseg')), ('AVSSMetric', {}))}
+    for metric in metrics.values():
+        metric.dataset_meta = dict(classes=('background', 'a', 'b'))
+    with pytest.raises(ValueError, match=r"clip 'x': a labelled frame holds unlabelled pixels \(255\)"):
+        metrics['AVSSMetric'].process(None, [sample.to_dict()])
+    metrics['DatasetMetric'].process(None, [sample.to_dict()])
+    # IoU of the background 1 / 2, of a 2 / 3; b is predicted on unlabelled pixels only.
+    assert metrics['DatasetMetric'].evaluate(1)['dataset/mIoU'] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
 def test_palette_image_of_indices_keeps_its_indices(tmp_path):
     image = Image.fromarray(np.array([[0, 5, 70]], np.uint8)).convert('P')
     image.putpalette([200, 1, 3] * 256)
@@ -302,8 +348,14 @@ def test_palette_image_of_indices_keeps_its_indices(tmp_path):
     assert image.mode == 'P' and LoadClipMasks()(results)['masks'][0].tolist() == [[0, 5, 70]]
 
 
+def test_bilevel_image_holds_the_classes_0_and_1(tmp_path):
+    Image.fromarray(np.array([[False, True]])).save(tmp_path / 'm.png')
+    clip = clip_of(mask_paths=[str(tmp_path / 'm.png')], num_classes=3, category_ids=(0, 7, 1))
+    for encoding, expected in (('index', [[0, 1]]), ('category', [[0, 2]])):
+        assert LoadClipMasks()(dict(clip, mask_encoding=encoding))['masks'][0].tolist() == expected
+
+
 def test_palette_colors_become_classes(tmp_path):
-    from mmavs.utils.palette import voc_palette
     colors = np.array(voc_palette(71), np.uint8)
     labels = np.random.default_rng(0).integers(0, 71, (40, 50), dtype=np.uint8)
     write_image(tmp_path / 'm.png', colors[labels])
@@ -348,6 +400,35 @@ def test_frames_are_rgb(tmp_path):
     write_image(tmp_path / 'x.png', np.full((2, 3, 3), (250, 20, 5), np.uint8))
     results = LoadClipFrames()(clip_of(frame_paths=[str(tmp_path / 'x.png')]))
     assert results['frames'][0][0, 0].tolist() == [250, 20, 5] and results['ori_shape'] == (2, 3)
+
+
+def write_phone_clip(directory, frame_size, mask_size, orientation=6):
+    """A frame that is stored turned, as by a phone, with a mask that was made of the frame as displayed."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new('RGB', frame_size[::-1]).save(directory / 'f.jpg', exif=exif)
+    write_image(directory / 'm.png', np.zeros(mask_size, np.uint8))
+    return clip_of(frame_paths=[str(directory / 'f.jpg')], mask_paths=[str(directory / 'm.png')],
+                   mask_encoding='binary', num_classes=2)
+
+
+@pytest.mark.parametrize('mask_size', [(32, 48), (64, 96), (21, 32)])
+def test_frames_are_turned_as_displayed_and_masks_may_have_another_scale(tmp_path, mask_size):
+    clip = write_phone_clip(tmp_path, (48, 32), mask_size)
+    results = LoadClipMasks()(LoadClipFrames()(dict(clip)))
+    assert results['frames'][0].shape == (32, 48, 3) and results['masks'][0].shape == mask_size
+    LoadClipMasks().check_files(clip)
+
+
+@pytest.mark.parametrize('mask_size', [(48, 32), (32, 32), (96, 64), (32, 60)])
+def test_masks_of_another_aspect_ratio_are_an_error(tmp_path, mask_size):
+    clip = write_phone_clip(tmp_path, (48, 32), mask_size)
+    match = rf'm\.png: the mask is {mask_size[0]}x{mask_size[1]}, the frames are 32x48 .*the same aspect ratio'
+    for first, second in ((LoadClipFrames(), LoadClipMasks()), (LoadClipMasks(), LoadClipFrames())):
+        with pytest.raises(ValueError, match=match):
+            second(first(dict(clip)))
+    with pytest.raises(ValueError, match=match):
+        LoadClipMasks().check_files(clip)
 
 
 # Audio
@@ -499,5 +580,5 @@ def test_misspelt_options_are_refused():
                    dict(type='LoadClipMasks', off_palette='ignore')):
         with pytest.raises(ValueError, match="expected '"):
             TRANSFORMS.build(config)
-    with pytest.raises(ValueError, match="layout is '224'"):
-        AVSBenchMS3Dataset('x', 'train', layout='224')
+    with pytest.raises(ValueError, match="layout is 'vct'"):
+        AVSBenchMS3Dataset('x', 'train', layout='vct')

@@ -1,5 +1,6 @@
 """VPO: both layouts, class indices, mixed audio, stereo and flips, and error messages."""
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,11 +84,12 @@ def root(tmp_path):
 
 def write_clean(root, header='uid,frame,mask,classes,split,type', channels=2):
     rng, rows = np.random.default_rng(0), []
-    for kind, split, indices in (('VPO-SS', 'train', '[9]'), ('VPO-MS', 'train', '[1, 5]'), ('VPO-SS', 'test', '[3]')):
+    clips = (('VPO-SS', 'train', '[9.0]', 9), ('VPO-MS', 'train', '[1, 5]', 1), ('VPO-SS', 'test', '[3]', 3))
+    for kind, split, indices, value in clips:
         uid = f'{kind}/{split}_{len(rows)}'
         rows.append([uid, 'a.jpg', 'b.png', indices, split, kind])
         write_image(root / uid / 'frames/a.jpg', random_frame(rng, *SIZE))
-        write_image(root / uid / 'labels_semantic/b.png', halves(int(indices.strip('[]').split(',')[0]), 0))
+        write_image(root / uid / 'labels_semantic/b.png', halves(value, 0))
         write_wav(root / uid / 'mono_audio.wav', 3)
         write_wav(root / uid / 'stereo_audio.wav', 3, channels=channels)
     write_csv(root / 'vpo_data_clean.csv', header, rows)
@@ -151,6 +153,24 @@ def test_repeated_rows_get_clip_ids_of_their_own(root):
     write_csv(root / 'VPO/VPO-SS/vpo_ss_data_stereo.csv', HEADER, [row('dog', 7, 11)] * 2)
     ids = [clip['clip_id'] for clip in clips_of(VPODataset(str(root), 'train', 'vpo-ss'))]
     assert len(set(ids)) == 2
+
+
+def test_frames_masks_and_audio_may_have_any_suffix_that_is_read(root):
+    expected = VPODataset(str(root), 'train', 'vpo-ms', pipeline=[LoadClipMasks(), LoadMixedAudio()])[0]
+    frame, mask = (root / f'VPO/VPO-MS/{name}' for name in ('data/000000000007.jpg', 'mask/000000000007.png'))
+    frame.rename(frame.with_suffix('.JPEG'))
+    write_image(mask.with_suffix('.bmp'), halves(3, 5))
+    mask.unlink()
+    audio = root / AUDIO_DIRECTORY / 'car_1.wav'
+    audio.rename(audio.with_suffix('.WAV'))
+    clip = VPODataset(str(root), 'train', 'vpo-ms', pipeline=[LoadClipMasks(), LoadMixedAudio()])[0]
+    assert (clip['frame_paths'], clip['audio_paths'][0]) == ([str(frame.with_suffix('.JPEG'))],
+                                                             str(audio.with_suffix('.WAV')))
+    for key in ('masks', 'waveform'):
+        np.testing.assert_array_equal(clip[key], expected[key])
+    audio.touch()
+    with pytest.raises(FileNotFoundError, match=r'audio .* is not unique: found car_1\.WAV and car_1\.wav'):
+        VPODataset(str(root), 'train', 'vpo-ms', pipeline=[LoadMixedAudio()])
 
 
 def test_numbers_may_be_written_as_floats_and_lists(root):
@@ -383,9 +403,11 @@ def test_clean_csv_errors(tmp_path):
     write_csv(root / 'vpo_data_clean.csv', 'uid,split,type', [['a', 'train', 'VPO-SS']])
     with pytest.raises(ValueError, match='the columns are uid, split, type, expected'):
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
-    write_csv(root / 'vpo_data_clean.csv', 'uid,f,m,c,split,type', [['a', 'a.jpg', 'b.png', '[22]', 'train', 'VPO-SS']])
-    with pytest.raises(ValueError, match='the class indices of a are .*below 22'):
-        VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
+    for indices in ('[22]', '[1.5]', '[-1]', '[1 x]', '[]'):
+        write_csv(root / 'vpo_data_clean.csv', 'uid,f,m,c,split,type',
+                  [['a', 'a.jpg', 'b.png', indices, 'train', 'VPO-SS']])
+        with pytest.raises(ValueError, match=rf'the class indices of a are .{re.escape(indices)}.*below 22'):
+            VPODataset(str(root), 'train', 'vpo-ss', layout='clean')
     # As pandas writes it, with the number of the row.
     write_csv(root / 'vpo_data_clean.csv', ',uid,f,m,c,split,type',
               [[0, 'a', 'a.jpg', '3.png', '[9]', 'train', 'VPO-SS']])

@@ -11,6 +11,17 @@ from .resampling import resample
 
 # A float file whose samples exceed this was never scaled to [-1, 1].
 MAX_PEAK = 8.0
+# Suffixes of libsndfile's formats that differ from the name of the format. None: files without a header, and
+# containers of data other than audio.
+_OTHER_SUFFIXES = dict(
+    AIFF=('.aiff', '.aif', '.aifc'), AU=('.au', '.snd'), IRCAM=('.sf', '.ircam'), MP3=('.mp3', '.mp2'),
+    MPC2K=('.snd', ), NIST=('.sph', '.nist'), OGG=('.ogg', '.oga', '.opus'), SVX=('.8svx', '.16sv', '.iff', '.svx'),
+    WAVEX=(), MAT4=(), MAT5=(), RAW=(), SD2=())
+#: Suffixes of the audio files that the installed libsndfile reads, in lower case: '.wav', '.flac', '.mp3', ...
+AUDIO_SUFFIXES = tuple(
+    dict.fromkeys(suffix for name in ('WAV', 'FLAC', 'OGG', 'MP3', *sorted(soundfile.available_formats()))
+                  if name in soundfile.available_formats()
+                  for suffix in _OTHER_SUFFIXES.get(name, (f'.{name.lower()}', ))))
 
 
 def read_waveform(path: str | Path, rate: int = SAMPLE_RATE) -> np.ndarray:

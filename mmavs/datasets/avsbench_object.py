@@ -10,6 +10,23 @@ from .file_listing import read_csv
 # The published CSV files name the clip in their first column, under one of these headers. It is none of the others.
 NAME_COLUMNS = ('name', 'video_id', 'video_name', 'vid')
 OTHER_COLUMNS = ('start', 'start_time', 'category', 'split')
+# Side of the masks that the published numbers are scored with.
+EVALUATION_SIZE = 224
+
+
+def resized_directories(directory: str, size: int | str, split: str) -> dict[str, str]:
+    """Directories of the frames, masks and mask priors of a split in the layout of resized AVSBench-semantic.
+
+    Args:
+        directory: 's4_data' or 'ms3_data'.
+        size: Side of the frames and of the masks of training; those of evaluation have the published 224.
+        split: 'train', 'val' or 'test'.
+    """
+    mask_size = size if split == 'train' else EVALUATION_SIZE
+    return dict(
+        frames=f'{directory}_{size}/visual_frames_{size}',
+        masks=f'{directory}_{size}/gt_masks_{mask_size}',
+        mask_prior=f'{directory}_{size}/pre_SAM_mask_{size}')
 
 
 class AVSBenchObjectDataset(ClipDataset):
@@ -18,8 +35,9 @@ class AVSBenchObjectDataset(ClipDataset):
     Args:
         data_root: See :class:`ClipDataset`.
         split: See :class:`ClipDataset`.
-        layout: 'object': the tree of the AVSBench-object download. '384': the tree that VCT's preparation derives
-            from AVSBench-semantic, with frames and training masks of 384x384, and 224x224 masks for evaluation.
+        layout: 'object': the tree of the AVSBench-object download. '384' or another size: the tree that VCT's
+            preparation derives from AVSBench-semantic, with frames and training masks of 384x384, and 224x224 masks for
+            evaluation; ``tools/dataset_converters/avss_to_object.py`` makes it.
         data_prefix: Replaces directories of the layout: ``frames``, ``masks``, ``audio``, ``log_mel``. ``mask_prior``
             turns on the loading of mask priors.
         **options: Other arguments of :class:`ClipDataset`.
@@ -35,21 +53,27 @@ class AVSBenchObjectDataset(ClipDataset):
                  layout: str = 'object',
                  data_prefix: dict | None = None,
                  **options: Any) -> None:
-        if layout not in ('object', '384'):
-            raise ValueError(f"layout is {layout!r}, expected 'object' or '384'")
+        if layout != 'object' and not layout.isdecimal():
+            raise ValueError(f"layout is {layout!r}, expected 'object', or a size such as '384'")
         self.layout = layout
         directories = dict(audio=f'{self.DIRECTORY}/audio_wav', log_mel=f'{self.DIRECTORY}/audio_log_mel')
         if layout == 'object':
             directories.update(frames=f'{self.DIRECTORY}/visual_frames', masks=f'{self.DIRECTORY}/gt_masks')
         else:
-            size = 384 if split == 'train' else 224
-            directories.update(
-                frames=f'{self.DIRECTORY}_384/visual_frames_384', masks=f'{self.DIRECTORY}_384/gt_masks_{size}')
+            resized = resized_directories(self.DIRECTORY, layout, split)
+            directories.update(frames=resized['frames'], masks=resized['masks'])
         super().__init__(data_root, split, data_prefix={**directories, **(data_prefix or {})}, **options)
 
     def check_flags(self) -> list[str]:
         """See :class:`ClipDataset`."""
         return ['--layout', self.layout, *super().check_flags()]
+
+    def advice(self) -> str:
+        """See :class:`ClipDataset`."""
+        if self.layout == 'object' or os.path.isdir(self.data_prefix['frames']):
+            return ''
+        return (f'Frames of {self.layout} pixels are made of AVSBench-semantic by tools/dataset_converters/'
+                "avss_to_object.py; layout='object' of the dataset reads those of AVSBench-object. ")
 
     def _describe(self, name: str, frames: str, in_split: str, labelled: list[bool]) -> dict:
         """Make the clip dict without its id, category and event.

@@ -1,6 +1,7 @@
 """AVSBench-semantic (AVSS): class maps of the sounding objects."""
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ CLASSES = (
 def supervised_frames(part: str) -> list[bool]:
     """Flags of the frames that training may use (published as ``gt_flag``): the first of v1s, all of v1m and v2."""
     return [i == 0 or part != 'v1s' for i in range(NUM_FRAMES[part])]
+
+
+def _plain(name: str) -> str:
+    """A class name without differences of spelling."""
+    return re.sub('[-_ ]+', ' ', name).strip().casefold()
 
 
 @DATASETS.register_module()
@@ -59,19 +65,36 @@ class AVSSDataset(ClipDataset):
         super().__init__(data_root, split, **options)
 
     def read_metadata(self) -> list[dict]:
-        """Read the rows of ``metadata.csv``; an unknown part or another number of classes is an error."""
+        """Read the rows of ``metadata.csv``; unknown parts and other classes than in ``label2idx.json`` are errors."""
         rows = read_csv(self.ann_file, ('uid', 'split', 'label'))
         unknown = sorted({row['label'] for row in rows} - set(NUM_FRAMES))
         if unknown:
             raise ValueError(f"{self.ann_file}: found {', '.join(unknown)} in the column 'label', expected v1s, v1m or "
                              'v2')
-        label_file = Path(self.data_root, 'label2idx.json')
-        if label_file.is_file():
-            found, expected = len(json.loads(label_file.read_text())), len(self._metainfo['classes'])
-            if found != expected:
-                raise ValueError(f'{label_file}: {found} classes, the dataset was built for {expected}; for a dataset '
-                                 'of other classes state them in the config: metainfo=dict(classes=[...])')
+        self._check_label_file(Path(self.data_root, 'label2idx.json'))
         return rows
+
+    def _check_label_file(self, path: Path) -> None:
+        """Compare the classes of the dataset with ``label2idx.json``, if there is that file: {name: index}."""
+        if not path.is_file():
+            return
+        try:
+            indices = json.loads(path.read_text(encoding='utf-8-sig'))
+        except ValueError as error:
+            raise ValueError(f'{path}: not a JSON file in UTF-8 ({error}); write it again or remove it, it is only '
+                             'compared with the classes of the dataset') from error
+        if not isinstance(indices, dict) or sorted(map(str, indices.values())) != sorted(map(str, range(len(indices)))):
+            raise ValueError(f'{path}: expected a JSON object that maps the names of the classes to the indices 0 '
+                             '(background), 1, 2, ..., each once')
+        classes = self._metainfo['classes']
+        if len(indices) != len(classes):
+            raise ValueError(f'{path}: {len(indices)} classes, the dataset was built for {len(classes)}; for a dataset '
+                             'of other classes state them in the config: metainfo=dict(classes=[...])')
+        for index, (found, expected) in enumerate(zip(sorted(indices, key=lambda name: int(indices[name])), classes)):
+            if _plain(found) != _plain(expected):
+                raise ValueError(f'{path}: class {index} is {found!r}, in the dataset it is {expected!r}; the masks '
+                                 'would get wrong names: state the classes in the order of this file in the config: '
+                                 'metainfo=dict(classes=[...])')
 
     def describe_clip(self, row: dict) -> dict:
         """Make the dict of one clip."""

@@ -12,13 +12,23 @@ import numpy as np
 from mmavs.audio.io import read_waveform, require_stereo
 from mmavs.audio.log_mel import SAMPLE_RATE, min_seconds
 from mmavs.datasets.transforms.audio import read_log_mel
-from mmavs.datasets.transforms.loading import read_image, read_mask
+from mmavs.datasets.transforms.loading import read_mask, same_aspect
+from mmavs.utils.images import read_image
 from mmavs.utils.progress import track_progress
 
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
-from .clip_dataset import ClipDataset, loading_transforms
-from .file_listing import AUDIO_KEYS, Listing, audio_files, exists, list_directory, read_csv
+from .clip_dataset import ClipDataset, loading_transforms, repeated_clips
+from .file_listing import (
+    AUDIO_KEYS,
+    Listing,
+    audio_files,
+    candidates,
+    describe_missing,
+    exists,
+    list_directory,
+    read_csv,
+)
 from .vpo import SUBSETS, VPODataset
 
 DATASET_TYPES = dict(
@@ -42,12 +52,15 @@ def check_dataset(data_root: str | Path,
                   mask_prior: str | None = None,
                   metainfo: dict | None = None,
                   published: bool = True,
-                  num_threads: int = 4) -> list[str]:
+                  num_threads: int = 4,
+                  off_palette: str = 'error',
+                  allow_unlabelled: bool = False) -> list[str]:
     """Check every clip of a data root: files missing, unreadable, or inconsistent with each other.
 
-    Checked are: the columns of the CSV file; clips listed twice; frames, masks and mask priors missing or too many;
-    images that cannot be decoded; sizes that differ within a clip or, in training, between frames and masks; mask
-    values that are not a class; audio that is missing, cannot be decoded, holds NaN, is clipped, or is shorter than one
+    Checked are: the columns of the CSV file; ``label2idx.json``; clips listed twice, or in two splits; frames, masks
+    and mask priors missing or too many; images that cannot be decoded; sizes that differ within a clip or, in training,
+    between frames and masks; aspect ratios that differ between frames and masks in any split; mask values that are not
+    a class; audio that is missing, cannot be decoded, holds NaN, is clipped, or is shorter than one
     0.96 s example for each frame; log-mel of another shape; number of clips in each split.
 
     A kind of audio (wav, log-mel) is expected of every clip if its directory exists, and at least one of the two is.
@@ -62,6 +75,8 @@ def check_dataset(data_root: str | Path,
         metainfo: See :class:`ClipDataset`, for datasets of other classes or events.
         published: Whether to compare the number of clips with the published sizes.
         num_threads: Number of clips decoded in parallel.
+        off_palette: See :class:`LoadClipMasks`, as for the following.
+        allow_unlabelled: See :class:`LoadClipMasks`.
 
     Returns:
         One line for each problem, without line breaks.
@@ -77,15 +92,24 @@ def check_dataset(data_root: str | Path,
     except (OSError, ValueError) as error:
         return [_one_line(error)]
 
-    problems = [*_check_counts(subset, counts, published), *_check_repetitions(build(split='train'))]
+    problems = [*_check_counts(subset, counts, published), *_check_repeated_rows(build(split='train'))]
     listing = cache(list_directory)
+    read_masks = partial(read_mask, off_palette=off_palette, allow_unlabelled=allow_unlabelled)
+    splits_of: dict[str, list[str]] = {}
     for split in counts:
         dataset = build(split=split)
-        clips = dataset.list_clips()
-        check = partial(_check_clip, dataset=dataset, listing=listing, audio_keys=_expected_audio(clips, listing))
+        clips = dataset.list_clips(listing)
+        problems += [f'{dataset.ann_file}: the clip {name} is listed {count} times in the split {split!r}'
+                     for name, count in repeated_clips(clips).items()]
+        for name in {clip['clip_id'] for clip in clips}:
+            splits_of.setdefault(name, []).append(split)
+        check = partial(_check_clip, dataset=dataset, listing=listing, audio_keys=_expected_audio(clips, listing),
+                        read_masks=read_masks)
         with ThreadPoolExecutor(num_threads) as pool:
             for found in track_progress(pool.map(check, clips), f'{subset} {split}', len(clips)):
                 problems += found
+    problems += [f"{dataset.ann_file}: the clip {name} is in the splits {' and '.join(splits)}, expected one"
+                 for name, splits in sorted(splits_of.items()) if len(splits) > 1]
     return problems
 
 
@@ -130,11 +154,13 @@ def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str
             yield f'{subset} {split}: {counts[split]} clips in a split that the published dataset does not have'
 
 
-def _check_repetitions(dataset: ClipDataset) -> Iterator[str]:
-    rows = read_csv(dataset.ann_file, ())
-    for row, count in Counter(tuple(row.values()) for row in rows).items():
-        if count > 1:
-            yield f"{dataset.ann_file}: listed {count} times: {','.join(row)}"
+def _check_repeated_rows(dataset: ClipDataset) -> Iterator[str]:
+    """Find repeated rows of VPO, whose repeated clips get an id of their own."""
+    if isinstance(dataset, VPODataset):
+        rows = read_csv(dataset.ann_file, ())
+        for row, count in Counter(tuple(row.values()) for row in rows).items():
+            if count > 1:
+                yield f"{dataset.ann_file}: listed {count} times: {','.join(row)}"
 
 
 def _expected_audio(clips: list[dict], listing: Listing) -> list[str]:
@@ -153,22 +179,24 @@ def _has_directory(clip: dict, key: str) -> bool:
     return clip['subset'] in ('s4', 'ms3') and os.path.isdir(os.path.dirname(clip[key]))
 
 
-def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, audio_keys: list[str]) -> list[str]:
+def _check_clip(clip: dict, dataset: ClipDataset, listing: Listing, audio_keys: list[str],
+                read_masks: Callable[..., np.ndarray]) -> list[str]:
     problems = [f'{kind} {message}' for kind, message in dataset.find_problems(clip, listing)]
-    problems += _check_images(clip, listing)
+    problems += _check_images(clip, listing, read_masks)
     for key in audio_keys:
         check = dict(audio_path=_check_waveform, log_mel_path=_check_log_mel, audio_paths=_check_object_audio)[key]
         for path in audio_files(clip, key):
-            problems += _attempt(check, clip, path) if exists(path, listing) else [f'{path} is missing']
+            unique = len(candidates(path, listing)) == 1
+            problems += _attempt(check, clip, path) if unique else [describe_missing(path, listing)]
     return [f"{clip['split']} {clip['clip_id']}: {_one_line(problem)}" for problem in problems]
 
 
-def _check_images(clip: dict, listing: Listing) -> list[str]:
+def _check_images(clip: dict, listing: Listing, read_masks: Callable[..., np.ndarray]) -> list[str]:
     problems, shapes = [], {}
     readers = dict(
         frame=partial(read_image, kind='frame', mode='RGB'),
         mask=partial(
-            read_mask,
+            read_masks,
             encoding=clip['mask_encoding'],
             num_classes=clip['num_classes'],
             category_ids=clip.get('category_ids', ())),
@@ -186,9 +214,13 @@ def _check_images(clip: dict, listing: Listing) -> list[str]:
     for kind, sizes in shapes.items():
         if len(sizes) > 1:
             problems.append(f"the {kind.replace('_', ' ')} files differ in size: {_describe(sizes)} (height x width)")
-    if clip['split'] == 'train' and {'frame', 'mask'} <= set(shapes) and set(shapes['frame']) != set(shapes['mask']):
-        frames, masks = _describe(shapes['frame']), _describe(shapes['mask'])
-        problems.append(f'frames are {frames}, masks {masks} (height x width), expected the same in training')
+    if {'frame', 'mask'} <= set(shapes) and len(shapes['frame']) == len(shapes['mask']) == 1:
+        (frame, ), (mask, ) = shapes['frame'], shapes['mask']
+        found = f"frames are {_describe(shapes['frame'])}, masks {_describe(shapes['mask'])} (height x width)"
+        if not same_aspect(frame, mask):
+            problems.append(f'{found}, expected the same aspect ratio')
+        elif clip['split'] == 'train' and frame != mask:
+            problems.append(f'{found}, expected the same in training')
     return problems
 
 

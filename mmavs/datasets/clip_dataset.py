@@ -12,14 +12,29 @@ from mmavs.registry import TRANSFORMS
 from mmavs.utils.errors import worker_errors
 from mmavs.utils.randomness import seeded
 
-from .file_listing import AUDIO_KEYS, IMAGE_SUFFIXES, Listing, audio_files, exists, list_directory
+from .file_listing import (
+    AUDIO_KEYS,
+    IMAGE_SUFFIXES,
+    Listing,
+    audio_files,
+    candidates,
+    describe_missing,
+    existing_path,
+    exists,
+    list_directory,
+)
+
+# Number of names that a message lists.
+MAX_NAMED = 5
 
 
 class ClipDataset(BaseDataset):
     """List the clips of one split: paths and flags, no pixels.
 
     Clips come in the order of the CSV file. The existence of all files that the pipeline reads is checked up front, so
-    an incomplete download is reported before the first training step. Each clip is a dict:
+    an incomplete download is reported before the first training step. Images and audio may have any suffix of a format
+    that is read, whichever the layout has: ``0.png`` stands for ``0.jpg``, ``x.MP3`` for ``x.wav``. Hidden files, whose
+    names begin with a dot, are ignored. Each clip is a dict:
 
     - ``clip_id`` (str, unique), ``subset``, ``split``, ``category`` (str or None), ``event_id`` (int or None: index of
       the category among the events of the metainfo);
@@ -29,7 +44,7 @@ class ClipDataset(BaseDataset):
     - ``frame_paths``, T paths, None for a padding frame;
     - ``mask_paths``, T paths, None for a frame without ground truth;
     - ``mask_prior_paths``, T paths (None for a padding frame), or None if ``data_prefix`` names none;
-    - ``audio_path`` (wav) and ``log_mel_path`` (pkl), each None if there is no such file; or ``audio_paths``, the audio
+    - ``audio_path`` and ``log_mel_path`` (pkl), each None if there is no such file; or ``audio_paths``, the audio
       of single objects, which is to be mixed;
     - ``valid`` and ``labelled``, T bools: the frame exists, the frame has ground truth (in training: may be used);
     - ``mask_encoding``: 'binary', 'index', 'palette' or 'category'; ``num_classes``, background included.
@@ -46,8 +61,9 @@ class ClipDataset(BaseDataset):
 
     Raises:
         FileNotFoundError: The CSV file is missing, or clips lack files or have another number of frames than of masks;
-            the message counts the problems and names the first clip and file.
-        ValueError: The CSV file lacks a column or has no clip of the split.
+            or two files that differ in their suffix only; the message counts the problems and names the first clip and
+            file.
+        ValueError: The CSV file lacks a column, has no clip of the split, or lists a clip twice in it.
     """
 
     SUBSET: str
@@ -81,22 +97,36 @@ class ClipDataset(BaseDataset):
 
     @abstractmethod
     def describe_clip(self, row: dict) -> dict:
-        """Make the dict of one clip, every path as the layout has it."""
+        """Make the dict of one clip, every path with the suffix that the layout has."""
 
-    def list_clips(self) -> list[dict]:
-        """List the clips of the split as in the CSV file, whether their files exist or not."""
+    def list_clips(self, listing: Listing | None = None) -> list[dict]:
+        """List the clips of the split as in the CSV file, whether their files exist or not.
+
+        Paths get the suffixes of the files that exist.
+
+        Args:
+            listing: :func:`list_directory` or a cached version of it.
+        """
         rows = self.read_metadata()
         chosen = [row for row in rows if row['split'] == self.split]
         if not chosen:
             counts = Counter(row['split'] for row in rows)
             found = ', '.join(f'{name!r} ({n})' for name, n in counts.items()) or 'no clip at all'
             raise ValueError(f'{self.ann_file}: the split {self.split!r} is empty, found {found}')
-        return [dict(clip, **_named_objects(row, clip)) for row in chosen for clip in [self.describe_clip(row)]]
+        listing = listing or cache(list_directory)
+        return [_with_existing_paths(dict(clip, **_named_objects(row, clip)), listing)
+                for row in chosen for clip in [self.describe_clip(row)]]
 
     def load_data_list(self) -> list[dict]:
-        """List the clips of the split; an error if files are missing."""
-        clips = self.list_clips()
+        """List the clips of the split; an error if files are missing or a clip is listed twice."""
         listing = cache(list_directory)
+        clips = self.list_clips(listing)
+        repeated = repeated_clips(clips)
+        if repeated:
+            # Every score would count them twice.
+            names = ', '.join(f'{name} ({count} times)' for name, count in list(repeated.items())[:MAX_NAMED])
+            raise ValueError(f'{self.ann_file}: {len(repeated)} clip(s) of the split {self.split!r} are listed more '
+                             f'than once, keep one row of each: {names}')
         self._require_files(clips, listing)
         for clip in clips:
             for key in ('audio_path', 'log_mel_path'):
@@ -127,18 +157,19 @@ class ClipDataset(BaseDataset):
             if not wanted:
                 continue
             directory = os.path.dirname(wanted[0])
-            count = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in listing(directory))
-            missing = [path for path in wanted if not exists(path, listing)]
+            images = [name for names in listing(directory).values() for name in names
+                      if name.lower().endswith(IMAGE_SUFFIXES)]
+            missing = [describe_missing(path, listing) for path in wanted if len(candidates(path, listing)) != 1]
             if self.SHARED_DIRECTORIES:
-                problems += [(kind, f'{path} is missing') for path in missing]
+                problems += [(kind, message) for message in missing]
                 continue
-            problems += [(kind, f'{path} is missing; found {count} of {len(wanted)} {kind} files for '
-                          f'{num_frames} frames')
-                         for path in missing]
+            found = f'found {len(images)} of {len(wanted)} {kind} files for {num_frames} frames{_named(images)}'
+            problems += [(kind, f'{message}; {found}') for message in missing]
             # Masks of frames without supervision may be stored beside those that are used.
-            if not missing and kind != 'mask prior' and count not in (len(wanted), num_frames):
-                problems.append(
-                    (kind, f'count is {count} in {directory}, expected {len(wanted)} for {num_frames} frames'))
+            if not missing and kind != 'mask prior' and len(images) not in (len(wanted), num_frames):
+                surplus = sorted(set(images) - {os.path.basename(path) for path in wanted})
+                problems.append((kind, f'count is {len(images)} in {directory}, expected {len(wanted)} for '
+                                 f'{num_frames} frames; surplus or misnamed{_named(surplus)}'))
         return problems
 
     def check_flags(self) -> list[str]:
@@ -150,7 +181,13 @@ class ClipDataset(BaseDataset):
                 flags += [f'--{key}', *names]
         if 'mask_prior' in self.data_prefix:
             flags += ['--mask-prior', os.path.relpath(self.data_prefix['mask_prior'], self.data_root)]
+        for loader in loading_transforms(self.pipeline.transforms):
+            flags += getattr(loader, 'check_flags', ())
         return flags
+
+    def advice(self) -> str:
+        """Sentence for the message on missing files, with a blank at its end; '' if the layout needs none."""
+        return ''
 
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read. If none reads audio, either kind of audio will do.
@@ -169,8 +206,8 @@ class ClipDataset(BaseDataset):
             arguments = shlex.join([self.data_root, '--subset', self.SUBSET, *self.check_flags()])
             raise FileNotFoundError(
                 f'{self.ann_file}: {incomplete} of {len(clips)} clips of the split {self.split!r} are incomplete or '
-                f'inconsistent ({kinds}). First: {first}. For the whole list run tools/dataset_converters/'
-                f'check_dataset.py {arguments}')
+                f'inconsistent ({kinds}). First: {first}. {self.advice()}For the whole list run '
+                f'tools/dataset_converters/check_dataset.py {arguments}')
 
 
 def _find_audio_problems(clip: dict, keys: Sequence[str], listing: Listing) -> list[tuple[str, str]]:
@@ -179,10 +216,33 @@ def _find_audio_problems(clip: dict, keys: Sequence[str], listing: Listing) -> l
     if not files:
         return [('audio', f"the dataset has no {' or '.join(keys)}, which the pipeline reads: LoadMixedAudio is for "
                  'VPO, LoadAudio for the other datasets')]
-    missing = [[path for path in paths if not exists(path, listing)] for paths in files]
+    missing = [[describe_missing(path, listing) for path in paths if len(candidates(path, listing)) != 1]
+               for paths in files]
     if all(missing):
-        return [('audio', ' or '.join(', '.join(paths) for paths in missing) + ' is missing')]
+        return [('audio', ' or '.join(', '.join(messages) for messages in missing))]
     return []
+
+
+def repeated_clips(clips: Iterable[dict]) -> dict[str, int]:
+    """Ids of the clips that are listed more than once, and how often."""
+    return {clip_id: count for clip_id, count in Counter(clip['clip_id'] for clip in clips).items() if count > 1}
+
+
+def _with_existing_paths(clip: dict, listing: Listing) -> dict:
+    """Replace the paths of a clip by those of the files that exist, which may have other suffixes."""
+    for key in ('frame_paths', 'mask_paths', 'mask_prior_paths', *AUDIO_KEYS):
+        paths = clip.get(key)
+        if isinstance(paths, str):
+            clip[key] = existing_path(paths, listing)
+        elif paths is not None:
+            clip[key] = [path if path is None else existing_path(path, listing) for path in paths]
+    return clip
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first names in parentheses, for messages; '' if there is none."""
+    more = ', ...' if len(names) > MAX_NAMED else ''
+    return f" ({', '.join(names[:MAX_NAMED])}{more})" if names else ''
 
 
 def _named_objects(row: dict, clip: dict) -> dict:

@@ -2,15 +2,17 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
+from mmavs.audio.io import AUDIO_SUFFIXES
+from mmavs.utils.images import IMAGE_SUFFIXES
+
 # Keys of a clip that name audio files; a loading transform names the one that it reads.
 AUDIO_KEYS = ('audio_path', 'log_mel_path', 'audio_paths')
 
-# A function from a directory to the names in it: list_directory, or a cached version of it.
-Listing = Callable[[str], frozenset[str]]
+# A function from a directory to the names in it, by stem: list_directory, or a cached version of it.
+Listing = Callable[[str], Mapping[str, Sequence[str]]]
 
 
 def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what is missing') -> list[dict]:
@@ -54,18 +56,61 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
     return rows
 
 
-def list_directory(directory: str) -> frozenset[str]:
-    """List the names in a directory; empty if there is no such directory."""
+def list_directory(directory: str) -> dict[str, list[str]]:
+    """List the names in a directory by their stem, sorted; empty if there is no such directory.
+
+    Hidden names, which begin with a dot, are left out: macOS puts a ``._NAME`` beside every file on some disks.
+    """
+    names: dict[str, list[str]] = {}
     try:
-        return frozenset(os.listdir(directory))
+        for name in sorted(os.listdir(directory)):
+            if not name.startswith('.'):
+                names.setdefault(os.path.splitext(name)[0], []).append(name)
     except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
+        pass
+    return names
 
 
 def exists(path: str, listing: Listing) -> bool:
     """Check if a file is in the listing of its directory. The disk is read once per directory, not per file."""
     directory, name = os.path.split(path)
-    return name in listing(directory)
+    return name in listing(directory).get(os.path.splitext(name)[0], ())
+
+
+def candidates(path: str, listing: Listing) -> list[str]:
+    """List the files that can stand for a file of a layout: the same name with any suffix of an image or of audio.
+
+    Args:
+        path: A file with the suffix of the layout, such as ``frames/0.jpg``. If that is the suffix of neither an image
+            nor audio (``audio.pkl``), only the file itself counts.
+        listing: See :func:`list_directory`.
+    """
+    directory, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    names = listing(directory).get(stem, ())
+    if len(names) == 1 and names[0] == name:  # Nearly always; datasets have up to a million files.
+        return [path]
+    suffixes = next((group for group in (IMAGE_SUFFIXES, AUDIO_SUFFIXES) if suffix.lower() in group), (suffix, ))
+    return [os.path.join(directory, other) for other in names if os.path.splitext(other)[1].lower() in suffixes]
+
+
+def describe_missing(path: str, listing: Listing) -> str:
+    """Message on a file without exactly one candidate: what was found, and what is expected."""
+    found = [os.path.basename(other) for other in candidates(path, listing)]
+    if found:
+        return (f"{path} is not unique: found {' and '.join(found)}, expected one of them; remove the others or move "
+                'them elsewhere')
+    directory, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    others = listing(directory).get(stem, ())
+    unread = f"; found {', '.join(others)}, which is not in a format that is read" if others else ''
+    return f'{path} is missing{unread}'
+
+
+def existing_path(path: str, listing: Listing) -> str:
+    """The one candidate for a file of a layout; the path itself if there is none or several."""
+    found = candidates(path, listing)
+    return found[0] if len(found) == 1 else path
 
 
 def audio_files(clip: dict, key: str) -> list[str]:

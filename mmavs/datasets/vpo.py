@@ -231,8 +231,9 @@ class VPODataset(ClipDataset):
 
     def _describe_clean(self, row: dict, uid: str, frame: str, mask: str, indices: str) -> dict:
         classes = self._metainfo['classes']
-        present = [int(index) for index in re.findall(r'\d+', indices)]
-        if not present or max(present) >= len(classes) or re.search('[A-Za-z]', indices):
+        numbers = [re.fullmatch(r'(\d+)(\.0*)?', word) for word in re.findall(r'[^\s,;\[\]()]+', indices)]
+        present = [int(number[1]) for number in numbers if number]
+        if not present or not all(numbers) or max(present) >= len(classes):
             raise ValueError(f'{self.ann_file}: the class indices of {uid} are {indices!r}, expected a list of indices '
                              f'below {len(classes)}; clip, frame, mask and class indices are the first four columns '
                              f"except split and type, found {', '.join(map(repr, row))}")

@@ -13,6 +13,7 @@ import numpy as np
 from mmavs.audio.io import read_waveform
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.file_listing import read_csv
+from mmavs.utils.images import read_image
 
 from .clip import ObjectAudio, SyntheticClip
 from .scenes import SPLITS
@@ -28,7 +29,7 @@ class Pair:
     Attributes:
         name: Name of the clip.
         split: 'train', 'val' or 'test'.
-        image, mask: Files of the image, and of 8-bit class ids of the same size.
+        image, mask: Files of the image, and of class ids (one channel, or indices of a palette) of the same size.
         targets: Ids of the sounding classes; empty if no visible object sounds.
         sounds: One recording, or two that are mixed at equal level. If they are as many as the targets, they belong to
             the targets in this order.
@@ -169,12 +170,11 @@ def _target_table(pair: Pair, classes: dict[int, str]) -> np.ndarray:
 
 def _read_image(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.ndarray]:
     """Read the RGB image and the class ids, and check them against each other and against the classes."""
-    image, ids = cv2.imread(str(pair.image), cv2.IMREAD_COLOR), cv2.imread(str(pair.mask), cv2.IMREAD_UNCHANGED)
-    for path, pixels in ((pair.image, image), (pair.mask, ids)):
-        if pixels is None:
-            raise ValueError(f'{path}: not a readable image')
-    if ids.ndim != 2 or ids.dtype != np.uint8:
-        raise ValueError(f'{pair.mask}: shape {ids.shape} of {ids.dtype}, expected one channel of 8-bit class ids')
+    image, ids = read_image(pair.image, 'image', 'RGB'), read_image(pair.mask, 'mask')
+    if ids.ndim != 2 or ids.max() > 255:
+        raise ValueError(f'{pair.mask}: shape {ids.shape}, values up to {ids.max()}, expected one channel of class ids '
+                         'from 0 to 255')
+    ids = ids.astype(np.uint8, copy=False)
     if ids.shape != image.shape[:2]:
         raise ValueError(f'{pair.mask}: size {ids.shape[1]}x{ids.shape[0]} differs from that of {pair.image}, '
                          f'{image.shape[1]}x{image.shape[0]}')
@@ -187,7 +187,7 @@ def _read_image(pair: Pair, classes: dict[int, str]) -> tuple[np.ndarray, np.nda
     if absent:
         raise ValueError(f'{pair.mask}: pair {pair.name!r} states that the classes {absent} sound, but the mask holds '
                          f'only {present}')
-    return image[..., ::-1], ids
+    return image, ids
 
 
 def _camera_windows(rng: np.random.Generator, num_frames: int) -> np.ndarray:

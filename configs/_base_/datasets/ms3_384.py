@@ -1,6 +1,6 @@
-# AVSBench MS3 at 384x384 with the augmentation of VCT, masks scored at 224x224. 2 GPUs make the batch of 2 that the
-# released scripts train with.
+# AVSBench MS3 at 384x384 with the augmentation of VCT, masks scored at 224x224; frames and masks as in s4_384.py.
+# 2 GPUs make the batch of 2 that the released scripts train with.
 _base_ = ['./ms3.py', '../pipelines/augmented_384.py']
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
-val_dataloader = test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+train_dataloader = dict(dataset=dict(layout='384', pipeline=_base_.train_pipeline))
+val_dataloader = test_dataloader = dict(dataset=dict(layout='384', pipeline=_base_.test_pipeline))

@@ -1,26 +1,24 @@
 """Load the frames, mask priors and masks of a clip."""
-import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image
 
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import UNLABELLED
+from mmavs.utils.images import image_shape, read_image
 from mmavs.utils.palette import voc_palette
 
 # The mean that all methods normalize with.
 PADDING_COLOR = (124, 116, 104)
-# The last bytes of a complete file.
-IMAGE_ENDS = {'.png': b'\x00\x00\x00\x00IEND\xaeB`\x82', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
+# VOC's color of unlabelled pixels, that of class 255.
+UNLABELLED_COLOR = voc_palette(UNLABELLED + 1)[UNLABELLED]
 
 
 @TRANSFORMS.register_module()
 class LoadClipFrames(BaseTransform):
-    """Read the frames of a clip in RGB.
+    """Read the frames of a clip in RGB, see :func:`mmavs.utils.images.read_image`.
 
     Padding frames get the color (124, 116, 104); the data preprocessor sets them to 0 after normalization.
 
@@ -28,7 +26,8 @@ class LoadClipFrames(BaseTransform):
 
     Raises:
         FileNotFoundError: A frame is missing.
-        ValueError: A frame cannot be decoded, or the frames differ in size.
+        ValueError: A frame cannot be decoded, the frames differ in size, or masks that have been loaded before have
+            another aspect ratio.
     """
 
     path_key = 'frame_paths'
@@ -41,6 +40,8 @@ class LoadClipFrames(BaseTransform):
         padding = np.empty((*results['ori_shape'], 3), np.uint8)
         padding[:] = PADDING_COLOR
         results['frames'] = [padding if frame is None else frame for frame in frames]
+        if 'masks' in results:
+            _require_same_aspect(results, results['ori_shape'], results['masks'][0].shape)
         return results
 
     def check_files(self, clip: dict) -> None:
@@ -85,10 +86,10 @@ class LoadClipMasks(BaseTransform):
 
     ``results['mask_encoding']`` states how masks are stored:
 
-    - 'binary': gray, palette, bilevel or RGB images of 0 and 255; values of 128 and more are foreground. More pixels
-      between 0 and 255 than at 255 are an error (class indices were stored, for example).
+    - 'binary': gray, palette, bilevel or RGB images of 0 and 255 (or 65535); values of 128 and more are foreground.
+      More pixels between 0 and 255 than at 255 are an error (class indices were stored, for example).
     - 'index': the stored value (of a gray or palette image) is the class. Other values are an error.
-    - 'palette': RGB in PASCAL-VOC colors.
+    - 'palette': RGB in PASCAL-VOC colors. Other colors are an error.
     - 'category': the stored value (of a gray or palette image) is the id of a category, whose class is its position in
       ``results['category_ids']``; 255 is unlabelled. Other values are an error.
 
@@ -96,22 +97,33 @@ class LoadClipMasks(BaseTransform):
 
     Args:
         off_palette: Treatment of colors of 'palette' masks that belong to no class: 'error', or 'background' as in the
-            released code of AVSBench and AVSegFormer.
+            released code of AVSBench and AVSegFormer, which take the argmax over the colors that a pixel equals: 0 if
+            none does. (VCT reads class indices.) Their published numbers include that rule; whether the published
+            masks have such pixels is not known.
+        allow_unlabelled: Whether 255 in masks of 'index', and VOC's (224, 224, 192) in those of 'palette', are
+            unlabelled pixels instead of an error. Losses of frames and the dataset protocol skip such pixels; for the
+            segments of VCT's set criterion they are outside of every segment, as in Mask2Former. The avsbench protocol
+            scores every pixel and refuses them.
 
     Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``; ``category_ids`` for 'category'. Added keys:
     ``masks``, a list of T arrays (H, W) uint8.
 
     Raises:
         FileNotFoundError: A mask is missing.
-        ValueError: A mask cannot be decoded, holds other values than the classes, or the masks differ in size.
+        ValueError: A mask cannot be decoded, holds other values than the classes, the masks differ in size, or have
+            another aspect ratio than the frames: their pixels would not be those of the frames.
     """
 
     path_key = 'mask_paths'
 
-    def __init__(self, off_palette: str = 'error') -> None:
+    def __init__(self, off_palette: str = 'error', allow_unlabelled: bool = False) -> None:
         if off_palette not in ('error', 'background'):
             raise ValueError(f"off_palette is {off_palette!r}, expected 'error' or 'background'")
         self.off_palette = off_palette
+        self.allow_unlabelled = allow_unlabelled
+        # The flags of check_dataset.py for this treatment.
+        self.check_flags = ['--off-palette', off_palette] * (off_palette != 'error')
+        self.check_flags += ['--allow-unlabelled'] * allow_unlabelled
 
     def transform(self, results: dict) -> dict:
         """Read the masks."""
@@ -120,83 +132,66 @@ class LoadClipMasks(BaseTransform):
             return results
         masks = [
             read_mask(path, results['mask_encoding'], results['num_classes'], self.off_palette,
-                      results.get('category_ids', ())) if path is not None else None for path in paths
+                      results.get('category_ids', ()), self.allow_unlabelled) if path is not None else None
+            for path in paths
         ]
         unlabelled = np.full(_common_shape(masks, paths), UNLABELLED, np.uint8)
         results['masks'] = [unlabelled if mask is None else mask for mask in masks]
+        if 'frames' in results:
+            _require_same_aspect(results, results['ori_shape'], unlabelled.shape)
         return results
 
     def check_files(self, clip: dict) -> None:
         """Raise an error if a mask of a clip cannot be used; this decodes the masks."""
-        self.transform(dict(clip))
-
-
-def read_image(path: str, kind: str, mode: str | None = None) -> np.ndarray:
-    """Decode an image with Pillow.
-
-    Args:
-        path: The file.
-        kind: Kind of the file, for messages.
-        mode: Pillow's mode to convert to; None keeps the stored values (indices of a palette image).
-
-    Returns:
-        (H, W) or (H, W, channels), uint8 (bool for bilevel images that are not converted).
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: The file is truncated or not an image.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.array(image if mode is None or image.mode == mode else image.convert(mode))
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: the {kind} is missing') from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f'{path}: the {kind} cannot be decoded, it is truncated or not an image ({error})') from error
+        masks = self.transform(dict(clip)).get('masks')
+        frame = next((path for path in clip.get('frame_paths', ()) if path is not None), None)
+        if masks and frame is not None:
+            _require_same_aspect(clip, image_shape(frame, 'frame'), masks[0].shape)
 
 
 def check_images(paths: Sequence[str | None], kind: str) -> None:
-    """Raise the errors of :func:`read_image`, and one if sizes differ, without decoding complete images.
-
-    An image with the end of a PNG or JPEG file counts as complete; others are decoded.
-    """
-    shapes = []
-    for path in paths:
-        shape = None
-        if path is not None and Path(path).suffix.lower() in IMAGE_ENDS:
-            shape = _complete_shape(path)
-        if path is not None and shape is None:
-            shape = read_image(path, kind).shape[:2]
-        shapes.append(shape)
-    _require_one_shape(shapes, paths)
+    """Raise the errors of :func:`image_shape`, and one if sizes differ."""
+    _require_one_shape([None if path is None else image_shape(path, kind) for path in paths], paths)
 
 
-def _complete_shape(path: str) -> tuple[int, int] | None:
-    """Height and width of an image with a readable header and a complete end, else None."""
-    end = IMAGE_ENDS[Path(path).suffix.lower()]
-    try:
-        with Image.open(path) as image, open(path, 'rb') as file:
-            file.seek(-len(end), os.SEEK_END)
-            return (image.height, image.width) if file.read() == end else None
-    except (OSError, SyntaxError, ValueError):
-        return None
+def same_aspect(shape: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Check if one size (height, width) is the other one, scaled and rounded to whole pixels."""
+    (height, width), (other_height, other_width) = shape, other
+    return abs(height * other_width - width * other_height) <= max(height + width, other_height + other_width)
+
+
+def _require_same_aspect(clip: dict, frames: tuple[int, int], masks: tuple[int, int]) -> None:
+    if not same_aspect(frames, masks):
+        first = next(path for path in clip['mask_paths'] if path is not None)
+        raise ValueError(f'{first}: the mask is {masks[0]}x{masks[1]}, the frames are {frames[0]}x{frames[1]} (height '
+                         'x width): expected the same aspect ratio, since both are resized to one size; were the masks '
+                         'made of rotated or cropped frames?')
 
 
 def read_mask(path: str,
               encoding: str,
               num_classes: int,
               off_palette: str = 'error',
-              category_ids: Sequence[int] = ()) -> np.ndarray:
+              category_ids: Sequence[int] = (),
+              allow_unlabelled: bool = False) -> np.ndarray:
     """Decode one ground-truth mask to classes, (H, W) uint8; see :class:`LoadClipMasks`."""
     if encoding == 'binary':
-        return _decode_binary(read_image(path, 'mask', 'L'), path)
+        return _decode_binary(_read_binary(path), path)
     if encoding == 'index':
-        return _check_index(read_image(path, 'mask'), path, num_classes)
+        return _check_index(read_image(path, 'mask'), path, num_classes, allow_unlabelled)
     if encoding == 'palette':
-        return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette)
+        return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette, allow_unlabelled)
     if encoding == 'category':
         return _decode_category(read_image(path, 'mask'), path, tuple(category_ids))
     raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette' or 'category'")
+
+
+def _read_binary(path: str) -> np.ndarray:
+    """Gray values of a binary mask; those of 16 bits may reach from 0 to 255 or to 65535."""
+    values = read_image(path, 'mask')
+    if values.dtype == np.uint16:
+        return (values if values.max() <= 255 else values >> 8).astype(np.uint8)
+    return read_image(path, 'mask', 'L')
 
 
 def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
@@ -208,12 +203,16 @@ def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
     return (values >= 128).view(np.uint8)
 
 
-def _check_index(values: np.ndarray, path: str, num_classes: int) -> np.ndarray:
+def _check_index(values: np.ndarray, path: str, num_classes: int, allow_unlabelled: bool) -> np.ndarray:
     _require_one_channel(values, path, 'class indices')
-    largest = int(values.max())
-    if largest >= num_classes or int(values.min()) < 0:
-        wrong = largest if largest >= num_classes else int(values.min())
-        raise ValueError(f'{path}: mask value {wrong} is outside the classes, expected 0 to {num_classes - 1}')
+    wrong = values >= num_classes
+    if allow_unlabelled:
+        wrong &= values != UNLABELLED
+    if wrong.any():
+        value, hint = int(values[wrong].max()), ''
+        if value == UNLABELLED:
+            hint = '; LoadClipMasks(allow_unlabelled=True) reads 255 as unlabelled'
+        raise ValueError(f'{path}: mask value {value} is outside the classes, expected 0 to {num_classes - 1}{hint}')
     return values.astype(np.uint8, copy=False)
 
 
@@ -244,13 +243,16 @@ def _require_one_channel(values: np.ndarray, path: str, content: str) -> None:
         raise ValueError(f'{path}: the mask has {values.shape[2]} channels, expected one that holds {content}')
 
 
-def _decode_palette(colors: np.ndarray, path: str, num_classes: int, off_palette: str) -> np.ndarray:
+def _decode_palette(colors: np.ndarray, path: str, num_classes: int, off_palette: str,
+                    allow_unlabelled: bool) -> np.ndarray:
     red, green, blue = colors[..., 0], colors[..., 1], colors[..., 2]
     # VOC colors of less than 512 classes differ in the three highest bits of each channel; the other bits are 0.
     key = (red & 0xE0).astype(np.uint16) << 1 | (green & 0xE0).astype(np.uint16) >> 2 | blue >> 5
     mask = _palette_table(num_classes)[key]
     mask[((red | green | blue) & 0x1F) != 0] = UNLABELLED
     unknown = mask == UNLABELLED
+    if allow_unlabelled and unknown.any():
+        unknown &= (colors != UNLABELLED_COLOR).any(-1)
     if unknown.any():
         if off_palette == 'error':
             color = tuple(colors[unknown][0].tolist())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmavs.audio.io import read_waveform
+from mmavs.audio.io import AUDIO_SUFFIXES, read_waveform
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.clip_dataset import ClipDataset, loading_transforms
 from mmavs.datasets.file_listing import AUDIO_KEYS
@@ -25,7 +25,6 @@ LEVELS = {
     'absent-class': None,
     'mixture': ('dB SNR', 'required'),
 }
-AUDIO_SUFFIXES = ('.wav', '.flac', '.ogg', '.mp3')
 
 
 class AudioCondition(NamedTuple):
@@ -247,8 +246,8 @@ def _classes_in_masks(paths: tuple[str, ...], encoding: str, num_classes: int, c
     """Classes in masks without the background. Cached, because a test reads one dataset for several conditions."""
     present = np.zeros(UNLABELLED + 1, int)
     for path in paths:
-        # The pipeline decides if colors of no class are an error.
-        mask = read_mask(path, encoding, num_classes, 'background', category_ids)
+        # The pipeline decides if colors of no class and unlabelled pixels are an error.
+        mask = read_mask(path, encoding, num_classes, 'background', category_ids, allow_unlabelled=True)
         present += np.bincount(mask.ravel(), minlength=UNLABELLED + 1)
     return tuple(np.flatnonzero(present[1:UNLABELLED]) + 1)
 
@@ -272,7 +271,8 @@ def _list_absent_audio(directory: str | None) -> list[Path]:
     if directory is None:
         raise ValueError("the condition 'absent-class' needs absent_audio, a directory of audio files of classes that "
                          'the dataset does not have')
-    files = sorted(path for path in Path(directory).rglob('*') if path.suffix.lower() in AUDIO_SUFFIXES)
+    files = sorted(path for path in Path(directory).rglob('*')
+                   if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith('.'))
     if not files:
         raise FileNotFoundError(f"{directory}: no audio file ({', '.join(AUDIO_SUFFIXES)}) in this directory, expected "
                                 'audio of classes that the dataset does not have')
