@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import nn
 
 from mmavs.models.decode_heads import avsegformer
@@ -284,6 +285,17 @@ def test_the_first_version_has_a_loss_for_every_decoder_layer():
     torch.testing.assert_close(losses['d1.loss_mask'], 0.2 * frame_dice_loss(logits, targets.masks).mean())
 
 
+def test_losses_are_those_that_the_config_names():
+    head = make_head(**FIRST_VERSION, mask_loss=dict(type='FrameBinaryCrossEntropyLoss'))
+    inputs, targets = make_inputs(2), make_targets([True, True])
+    losses = head.loss(*inputs, targets)
+    outputs = head._segment(*inputs[:2], with_intermediate=True)
+    expected = frame_binary_cross_entropy(outputs['logits'], targets.masks).mean()
+    torch.testing.assert_close(losses['loss_mask'], expected)
+    of_layer = 0.1 * frame_binary_cross_entropy(outputs['intermediate_logits'][0], targets.masks).mean()
+    torch.testing.assert_close(losses['d0.loss_mask'], of_layer)
+
+
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
 @pytest.mark.parametrize('num_classes', [1, 3])
 def test_gradients_reach_every_parameter(options, num_classes):
@@ -355,3 +367,19 @@ def test_configs_hold_the_published_recipe(backbone, version, subset, size):
         assert config.train_cfg.val_begin == 11 and config.train_cfg.val_interval == 2
     else:
         assert config.test_evaluator.batch_size == clips
+
+
+@pytest.mark.parametrize('subset', ['s4', 'ms3'])
+def test_every_row_of_the_ablation_table_changes_one_part_of_the_first_version(subset):
+    base = Config.fromfile(CONFIGS / f'avsegformer-v1_pvt-v2-b5_{subset}.py').to_dict()
+    rows = {
+        'queries-1': dict(num_queries=1), 'queries-100': dict(num_queries=100), 'queries-200': dict(num_queries=200),
+        'no-learnable-queries': dict(learnable_queries=False), 'no-mixer': dict(mixer=None),
+        'mixer-cra': dict(mixer='cross'), 'mixer-cha-equation': dict(mixer='channel-equation'),
+        'no-reformer': dict(intermediate_masks=None, intermediate_loss=None),
+        'reformer-ar': dict(intermediate_masks='attention')}
+    for row, change in rows.items():
+        path = CONFIGS / f'ablation/avsegformer-v1_pvt-v2-b5_{subset}_{row}.py'
+        base_head = base['model']['decode_head']
+        expected = {**base, 'model': {**base['model'], 'decode_head': {**base_head, **change}}}
+        assert Config.fromfile(path).to_dict() == expected, row
