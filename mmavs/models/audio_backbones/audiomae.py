@@ -1,4 +1,4 @@
-"""AudioMAE: Masked Autoencoders that Listen (Huang et al., NeurIPS 2022), the encoder without its decoder."""
+"""AudioMAE (Huang et al., NeurIPS 2022): encoder of a masked autoencoder of spectrograms, without its decoder."""
 from collections.abc import Mapping
 
 import torch
