@@ -43,6 +43,7 @@ BACKBONES = {
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
     'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
     'BEATs': dict(patch_dims=8, embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16, conv_size=8, conv_groups=2),
+    'AudioMAE': dict(embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16),
     'AST': dict(
         arch=dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16), directory=None),
 }

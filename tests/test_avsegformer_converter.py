@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+import test_avsegformer_head
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -19,7 +20,7 @@ BACKBONES = {
     'pvt-v2-b5': dict(
         type='PVTv2', arch=dict(embed_dims=CHANNELS, depths=(1, ) * 4, num_heads=(1, ) * 4, mlp_ratios=(1, ) * 4)),
 }
-VERSIONS = {'': {}, '-v1': dict(num_query_layers=0, mix_weight=0., intermediate_masks='query')}
+VERSIONS = {'': {}, '-v1': test_avsegformer_head.FIRST_VERSION}
 # Our names -> those of the authors.
 NAMES = [
     (r'backbone\.layer([34])\.', r'backbone.layer\1_1.'),
@@ -42,6 +43,7 @@ def model_config(version='', backbone='r50', num_classes=1):
         type='AVSegFormerHead',
         num_classes=num_classes,
         in_channels=CHANNELS,
+        mask_loss=test_avsegformer_head.MASK_LOSS,
         embed_dims=32,
         num_queries=3,
         num_heads=2,

@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from torch import nn
 
 from mmavs.models.decode_heads import avsegformer
-from mmavs.models.decode_heads.avsegformer import AVSegFormerHead, ChannelAttentionMixer, CrossAttentionMixer
+from mmavs.models.decode_heads.avsegformer import (
+    AVSegFormerHead,
+    ChannelAttentionEquation,
+    ChannelAttentionMixer,
+    CrossAttentionMixer,
+)
 from mmavs.models.layers import MLP
 from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.structures import FrameTargets
@@ -17,16 +23,19 @@ from mmavs.utils.config import load_config
 CONFIGS = Path(__file__).parents[1] / 'configs/avsegformer'
 CHANNELS, AUDIO, DIMS, QUERIES, SIZE = (4, 6, 8, 10), 12, 64, 5, 64
 SHAPES = [(8, 8), (4, 4), (2, 2)]
-FIRST_VERSION = dict(num_query_layers=0, mix_weight=0., intermediate_masks='query')
+MASK_LOSS = dict(
+    type='MaskLoss', foreground=dict(type='FrameDiceLoss'), classes=dict(type='FrameCrossEntropyLoss'))
+FIRST_VERSION = dict(
+    num_query_layers=0, mix_loss=None, intermediate_masks='query', intermediate_loss=dict(type='IntermediateMaskLoss'))
 OPTIONS = [
     dict(), FIRST_VERSION,
     dict(FIRST_VERSION, intermediate_masks='attention'),
     dict(learnable_queries=False),
     dict(num_queries=1),
     dict(mixer=None),
-    dict(mixer='channel-residual'),
+    dict(mixer='channel-equation'),
     dict(mixer='cross'),
-    dict(mix_weight=0.)
+    dict(mix_loss=None)
 ]
 
 
@@ -40,7 +49,7 @@ def make_head(num_classes=1, **options):
     config = dict(
         in_channels=CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, num_queries=QUERIES, num_heads=4,
         num_encoder_layers=1, num_query_layers=2, num_decoder_layers=2, ffn_dims=16, query_ffn_dims=16, mask_dims=24,
-        dropout=0.)
+        dropout=0., mask_loss=MASK_LOSS, mix_loss=dict(type='MixLoss'))
     head = AVSegFormerHead(num_classes, **{**config, **options})
     for layer in head.encoder:
         nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.1)
@@ -63,23 +72,36 @@ def make_targets(labelled, num_classes=1):
 # ---- parts ----
 
 
-@pytest.mark.parametrize('residual', [False, True])
-@pytest.mark.parametrize('num', [1, 3])
-def test_channel_mixer_is_one_query_that_attends_to_all_pixels(residual, num):
-    mixer = ChannelAttentionMixer(DIMS, 4, residual)
-    mask_feature, audio = torch.randn(num, DIMS, 3, 5), torch.randn(num, 1, DIMS)
-    w = {name: x.detach() for name, x in mixer.named_parameters()}
-    pixels = mask_feature.flatten(2).transpose(1, 2)
-    key, value = (pixels @ w['kv_proj.weight'].T).split(DIMS, dim=2)
-    query = audio[:, 0] @ w['q_proj.weight'].T
+def attend(query, key, value):
+    """Attention of one query (N, C) to all pixels (N, P, C), head by head of 4."""
     found = []
     for head in range(4):
         part = slice(16 * head, 16 * head + 16)
         score = (key[..., part] @ query[:, part, None])[..., 0] / math.sqrt(16)
         found.append((score.softmax(1)[:, None] @ value[..., part])[:, 0])
-    weight = torch.sigmoid(torch.cat(found, 1) @ w['proj.weight'].T + w['proj.bias'])[..., None, None]
-    expected = mask_feature + mask_feature * weight if residual else mask_feature * weight
-    torch.testing.assert_close(mixer(mask_feature, audio), expected)
+    return torch.cat(found, 1)
+
+
+@pytest.mark.parametrize('num', [1, 3])
+def test_channel_mixer_is_one_query_that_attends_to_all_pixels(num):
+    mixer = ChannelAttentionMixer(DIMS, 4)
+    mask_feature, audio = torch.randn(num, DIMS, 3, 5), torch.randn(num, 1, DIMS)
+    w = {name: x.detach() for name, x in mixer.named_parameters()}
+    pixels = mask_feature.flatten(2).transpose(1, 2)
+    key, value = (pixels @ w['kv_proj.weight'].T).split(DIMS, dim=2)
+    context = attend(audio[:, 0] @ w['q_proj.weight'].T, key, value)
+    weight = torch.sigmoid(context @ w['proj.weight'].T + w['proj.bias'])[..., None, None]
+    torch.testing.assert_close(mixer(mask_feature, audio), mask_feature * weight)
+
+
+@pytest.mark.parametrize('tokens', [1, 3])
+def test_channel_mixer_of_the_equation_has_neither_projections_nor_sigmoid(tokens):
+    mixer = ChannelAttentionEquation(4)
+    assert not list(mixer.parameters())
+    mask_feature, audio = torch.randn(2, DIMS, 3, 5), torch.randn(2, tokens, DIMS)
+    pixels = mask_feature.flatten(2).transpose(1, 2)
+    weight = attend(audio.mean(1), pixels, pixels)[..., None, None]
+    torch.testing.assert_close(mixer(mask_feature, audio), mask_feature + mask_feature * weight)
 
 
 def test_cross_mixer_lets_pixels_attend_to_the_audio():
@@ -140,7 +162,8 @@ def test_learned_queries_are_added_to_audio_queries():
 
 
 def test_initial_weights_are_distributed_as_in_the_released_code():
-    head = AVSegFormerHead(1, CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, num_queries=QUERIES, num_heads=4)
+    head = AVSegFormerHead(
+        1, CHANNELS, MASK_LOSS, audio_channels=AUDIO, embed_dims=DIMS, num_queries=QUERIES, num_heads=4)
     attention = head.encoder[0].self_attn
     assert not attention.sampling_offsets.weight.any() and not attention.attention_weights.weight.any()
     assert head.level_embed.std() > 0.5
@@ -228,7 +251,7 @@ def test_mean_of_frames_is_that_of_the_labelled():
 @pytest.mark.parametrize('num_classes', [1, 3])
 @pytest.mark.parametrize('labelled', [[True] * 3, [True, False, True]])
 def test_losses_are_means_over_the_labelled_frames(num_classes, labelled):
-    head = make_head(num_classes, mix_weight=0.3)
+    head = make_head(num_classes, mix_loss=dict(type='MixLoss', loss_weight=0.3))
     inputs, targets = make_inputs(3), make_targets(labelled, num_classes)
     outputs = head(*inputs)
     frames = targets.labelled
@@ -254,12 +277,23 @@ def test_losses_are_means_over_the_labelled_frames(num_classes, labelled):
 
 
 def test_the_first_version_has_a_loss_for_every_decoder_layer():
-    head = make_head(intermediate_weight=0.2, **FIRST_VERSION)
+    head = make_head(**{**FIRST_VERSION, 'intermediate_loss': dict(type='IntermediateMaskLoss', loss_weight=0.2)})
     inputs, targets = make_inputs(2), make_targets([True, True])
     losses = head.loss(*inputs, targets)
     assert losses.keys() == {'loss_mask', 'd0.loss_mask', 'd1.loss_mask'}
     logits = head._segment(*inputs[:2], with_intermediate=True)['intermediate_logits'][1]
     torch.testing.assert_close(losses['d1.loss_mask'], 0.2 * frame_dice_loss(logits, targets.masks).mean())
+
+
+def test_losses_are_those_that_the_config_names():
+    head = make_head(**FIRST_VERSION, mask_loss=dict(type='FrameBinaryCrossEntropyLoss'))
+    inputs, targets = make_inputs(2), make_targets([True, True])
+    losses = head.loss(*inputs, targets)
+    outputs = head._segment(*inputs[:2], with_intermediate=True)
+    expected = frame_binary_cross_entropy(outputs['logits'], targets.masks).mean()
+    torch.testing.assert_close(losses['loss_mask'], expected)
+    of_layer = 0.1 * frame_binary_cross_entropy(outputs['intermediate_logits'][0], targets.masks).mean()
+    torch.testing.assert_close(losses['d0.loss_mask'], of_layer)
 
 
 @pytest.mark.parametrize('options', OPTIONS, ids=str)
@@ -296,6 +330,12 @@ def test_unknown_options_are_refused_with_the_valid_ones(options):
         make_head(**options)
 
 
+@pytest.mark.parametrize('option', ['intermediate_masks', 'intermediate_loss'])
+def test_intermediate_masks_and_their_loss_need_each_other(option):
+    with pytest.raises(ValueError, match='intermediate_masks is .* and intermediate_loss is .* expected both or neit'):
+        make_head(**{**FIRST_VERSION, option: None})
+
+
 # ---- configs ----
 
 
@@ -327,3 +367,19 @@ def test_configs_hold_the_published_recipe(backbone, version, subset, size):
         assert config.train_cfg.val_begin == 11 and config.train_cfg.val_interval == 2
     else:
         assert config.test_evaluator.batch_size == clips
+
+
+@pytest.mark.parametrize('subset', ['s4', 'ms3'])
+def test_every_row_of_the_ablation_table_changes_one_part_of_the_first_version(subset):
+    base = Config.fromfile(CONFIGS / f'avsegformer-v1_pvt-v2-b5_{subset}.py').to_dict()
+    rows = {
+        'queries-1': dict(num_queries=1), 'queries-100': dict(num_queries=100), 'queries-200': dict(num_queries=200),
+        'no-learnable-queries': dict(learnable_queries=False), 'no-mixer': dict(mixer=None),
+        'mixer-cra': dict(mixer='cross'), 'mixer-cha-equation': dict(mixer='channel-equation'),
+        'no-reformer': dict(intermediate_masks=None, intermediate_loss=None),
+        'reformer-ar': dict(intermediate_masks='attention')}
+    for row, change in rows.items():
+        path = CONFIGS / f'ablation/avsegformer-v1_pvt-v2-b5_{subset}_{row}.py'
+        base_head = base['model']['decode_head']
+        expected = {**base, 'model': {**base['model'], 'decode_head': {**base_head, **change}}}
+        assert Config.fromfile(path).to_dict() == expected, row

@@ -37,7 +37,7 @@ def beats_weights():
 def tpavi_weights():
     channels = test_tpavi_head.CHANNELS
     arch = dict(embed_dims=channels, depths=(1, ) * 4, mlp_ratios=(1, ) * 4, num_heads=(1, ) * 4)
-    head = TPAVIHead(1, channels, embed_dims=test_tpavi_head.DIMS)
+    head = TPAVIHead(1, channels, test_tpavi_head.MASK_LOSS, embed_dims=test_tpavi_head.DIMS)
     return test_tpavi_head.published_weights(head, PVTv2(arch))
 
 

@@ -6,7 +6,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmavs.models.losses import PACLoss, SetCriterion, dice_loss, matching, prototype_audio_contrast, set_criterion
+from mmavs.models.losses import (
+    PACLoss,
+    SetCriterion,
+    dice_loss,
+    frame_cross_entropy,
+    frame_dice_loss,
+    matching,
+    prototype_audio_contrast,
+    set_criterion,
+)
 from mmavs.models.losses.matching import Segments, assign_queries, matching_costs
 from mmavs.models.losses.point_sampling import sample_points, uncertain_points
 from mmavs.registry import MODELS
@@ -348,3 +357,52 @@ def test_pac_loss_without_frames_is_zero():
 def test_pac_loss_names_both_numbers_when_events_and_prototypes_differ():
     with pytest.raises(ValueError, match=r'\(2, 23\), expected 2 frames x 71 prototypes'):
         PACLoss(channels=8)(torch.randn(2, 8), torch.randn(71, 8), torch.zeros(2, 23))
+
+
+# ---- losses of dense masks ----
+
+MASK_LOSS = dict(
+    type='MaskLoss', foreground=dict(type='FrameDiceLoss'), classes=dict(type='FrameCrossEntropyLoss'))
+LABELLED = torch.tensor([True, False, True])
+
+
+def make_dense(num_classes, size=(8, 6)):
+    masks = torch.randint(0, max(2, num_classes), (3, 8, 6), dtype=torch.uint8)
+    masks[:, 0] = 255
+    return torch.randn(3, num_classes, *size), masks
+
+
+@pytest.mark.parametrize('num_classes, per_frame', [(1, frame_dice_loss), (4, frame_cross_entropy)])
+def test_mask_loss_chooses_by_the_number_of_channels(num_classes, per_frame):
+    logits, masks = make_dense(num_classes)
+    first, _, last = per_frame(logits, masks)
+    torch.testing.assert_close(MODELS.build(MASK_LOSS)(logits, masks, LABELLED), (first + last) / 2)
+
+
+def test_mask_loss_interpolates_logits_to_the_size_of_the_masks():
+    logits, masks = make_dense(1, size=(4, 3))
+    expected = frame_dice_loss(F.interpolate(logits, (8, 6), mode='bilinear'), masks)[LABELLED].mean()
+    torch.testing.assert_close(MODELS.build(MASK_LOSS)(logits, masks, LABELLED), expected)
+
+
+@pytest.mark.parametrize('name, num_classes, expected', [
+    ('FrameDiceLoss', 3, 'one output channel'), ('FrameBinaryCrossEntropyLoss', 3, 'one output channel'),
+    ('FrameCrossEntropyLoss', 1, 'classes, two or more')])
+def test_loss_for_another_number_of_channels_is_an_error(name, num_classes, expected):
+    logits, masks = make_dense(num_classes)
+    with pytest.raises(ValueError, match=f'{name}: the logits have {num_classes} channels, expected {expected}'):
+        MODELS.build(dict(type=name))(logits, masks, LABELLED)
+
+
+def test_mix_loss_is_that_of_the_mean_channel():
+    feature, masks = make_dense(5)
+    loss = MODELS.build(dict(type='MixLoss', loss_weight=0.2, mask_loss=MASK_LOSS))
+    expected = 0.2 * frame_dice_loss(feature.mean(1, keepdim=True), masks)[LABELLED].mean()
+    torch.testing.assert_close(loss(feature, masks, LABELLED), expected)
+
+
+def test_intermediate_mask_loss_has_one_term_for_each_layer():
+    (logits, masks), (others, _) = make_dense(4), make_dense(4)
+    loss = MODELS.build(dict(type='IntermediateMaskLoss', loss_weight=0.2, mask_loss=MASK_LOSS))
+    expected = [0.2 * frame_cross_entropy(x, masks)[LABELLED].mean() for x in (logits, others)]
+    torch.testing.assert_close(loss([logits, others], masks, LABELLED), expected)

@@ -23,12 +23,16 @@ from mmavs.utils.config import load_config
 CONFIGS = Path(__file__).parents[1] / 'configs/tpavi'
 CHANNELS, AUDIO, DIMS = (4, 6, 8, 10), 12, 16
 SIZE = 64
+MASK_LOSS = dict(
+    type='MaskLoss',
+    foreground=dict(type='FrameBinaryCrossEntropyLoss'),
+    classes=dict(type='FrameCrossEntropyLoss'))
 
 
 def make_head(num_classes=1, **kwargs):
     """A head with random TPAVI blocks; initial ones only normalize the map."""
     torch.manual_seed(0)
-    head = TPAVIHead(num_classes, CHANNELS, audio_channels=AUDIO, embed_dims=DIMS, **kwargs)
+    head = TPAVIHead(num_classes, CHANNELS, MASK_LOSS, audio_channels=AUDIO, embed_dims=DIMS, **kwargs)
     for block in head.tpavi.values():
         for x in (block.batch_norm.running_mean, block.batch_norm.weight.data, block.batch_norm.bias.data):
             x.normal_()
@@ -247,7 +251,7 @@ AUDIO_FEATURES = torch.tensor([[0., 1], [0, 0], [100, 2]])
 
 
 def matching_loss(**kwargs):
-    loss = AudioVisualMatchingLoss(weight=2.0, **kwargs)
+    loss = AudioVisualMatchingLoss(loss_weight=2.0, **kwargs)
     # An infinite logit makes the map its own foreground.
     maps = [VISUAL[..., None, None], VISUAL[..., None, None]]
     masks = torch.zeros(3, 2, 2, dtype=torch.uint8)
@@ -321,7 +325,7 @@ def test_gradients_reach_every_parameter():
 ])
 def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
-        TPAVIHead(1, **arguments)
+        TPAVIHead(1, mask_loss=MASK_LOSS, **arguments)
 
 
 def published_weights(head, backbone):
@@ -351,7 +355,8 @@ def small(tmp_path):
         type='AudioVisualSegmentor',
         backbone=dict(type='PVTv2', arch=arch),
         audio_backbone=audio_backbone,
-        decode_head=dict(type='TPAVIHead', num_classes=1, in_channels=CHANNELS, embed_dims=DIMS))))
+        decode_head=dict(
+            type='TPAVIHead', num_classes=1, in_channels=CHANNELS, embed_dims=DIMS, mask_loss=MASK_LOSS))))
     model = init_model(config)
     config.model.audio_backbone.init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'vggish.pth'))
     config.dump(str(tmp_path / 'config.py'))

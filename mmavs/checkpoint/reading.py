@@ -1,4 +1,5 @@
 """Read and download checkpoints without executing anything in them."""
+import argparse
 import hashlib
 import pickle
 import re
@@ -25,7 +26,7 @@ except ImportError:  # numpy 1
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
-    """Read a checkpoint file; it may hold tensors, arrays and MMEngine's training history, nothing else.
+    """Read a checkpoint file; it may hold tensors, arrays, MMEngine's history and parsed arguments, nothing else.
 
     If a metafile of the model zoo states the SHA-256 of a published file of this name, the file must have it.
 
@@ -104,8 +105,9 @@ def _history_buffer_method(owner: type, name: str) -> FunctionType:
 
 
 def _safe_globals() -> list:
-    """List the types in MMEngine's checkpoints beside tensors and plain values: HistoryBuffers and numpy's."""
-    allowed = [HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
+    """List the types in checkpoints beside tensors and plain values: MMEngine's history, numpy's, parsed arguments."""
+    # The files of MAE and its descendants hold the arguments of their training.
+    allowed = [argparse.Namespace, HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
     allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}

@@ -2,4 +2,9 @@
 # decoder layer; otherwise as avsegformer_r50.py.
 _base_ = './avsegformer_r50.py'
 
-model = dict(decode_head=dict(num_query_layers=0, mix_weight=0., intermediate_masks='query'))
+model = dict(
+    decode_head=dict(
+        num_query_layers=0,
+        mix_loss=None,
+        intermediate_masks='query',
+        intermediate_loss=dict(type='IntermediateMaskLoss', loss_weight=0.1)))

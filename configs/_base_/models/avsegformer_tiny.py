@@ -15,4 +15,7 @@ model = dict(
         num_decoder_layers=3,
         ffn_dims=256,
         query_ffn_dims=128,
-        mask_dims=256))
+        mask_dims=256,
+        mask_loss=dict(
+            type='MaskLoss', foreground=dict(type='FrameDiceLoss'), classes=dict(type='FrameCrossEntropyLoss')),
+        mix_loss=dict(type='MixLoss', loss_weight=0.1)))

@@ -8,4 +8,8 @@ model = dict(
         in_channels=_base_.pop('backbone_channels'),
         embed_dims=32,
         audio_bias=False,
+        mask_loss=dict(
+            type='MaskLoss',
+            foreground=dict(type='FrameBinaryCrossEntropyLoss'),
+            classes=dict(type='FrameCrossEntropyLoss')),
         avm_loss=dict(type='AudioVisualMatchingLoss', reduction='mean')))

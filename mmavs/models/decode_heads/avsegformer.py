@@ -17,7 +17,6 @@ from mmavs.models.layers import (
     encode_pyramid,
     split_levels,
 )
-from mmavs.models.losses import frame_cross_entropy, frame_dice_loss, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 from mmavs.utils.precision import at_least_float32, disable_autocast
@@ -74,21 +73,18 @@ class QueryGenerator(nn.Module):
 
 
 class ChannelAttentionMixer(nn.Module):
-    """Weight the channels of the mask feature by audio-to-pixel attention (CHA).
+    """Weight the channels of the mask feature by audio-to-pixel attention (CHA), as released: ``F~ = F * w``.
 
-    The audio attends to all pixels; a projection and a sigmoid turn the result into a weight w for each channel. The
-    released code multiplies, ``F~ = F * w``; the paper's formula has a residual, ``F~ = F + F * w``.
+    The audio attends to all pixels; a projection and a sigmoid turn the result into a weight w for each channel.
 
     Args:
         embed_dims: Channels C.
         num_heads: Heads of the attention.
-        residual: Whether to use the paper's formula.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, residual: bool = False) -> None:
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.residual = residual
         self.q_proj = nn.Linear(embed_dims, embed_dims, bias=False)
         self.kv_proj = nn.Linear(embed_dims, 2 * embed_dims, bias=False)
         self.proj = nn.Linear(embed_dims, embed_dims)
@@ -102,8 +98,28 @@ class ChannelAttentionMixer(nn.Module):
         query = torch.einsum('nhd,hdc->nhc', query, key) * key.shape[1]**-0.5
         context = (query @ pixels).softmax(2) @ pixels.transpose(1, 2)  # (N, heads, C)
         context = torch.einsum('nhc,hdc->nhd', context, value).flatten(1)  # (N, C)
-        weight = self.proj(context).sigmoid()[:, :, None, None]
-        return mask_feature * (1 + weight if self.residual else weight)
+        return mask_feature * self.proj(context).sigmoid()[:, :, None, None]
+
+
+class ChannelAttentionEquation(nn.Module):
+    """Channel attention by the paper's equation, ``w = softmax(a F^T / sqrt(C / heads)) F``, ``F~ = F + F * w``.
+
+    It has no parameters: audio and pixels are not projected, and w is not limited to (0, 1) by a sigmoid.
+
+    Args:
+        num_heads: Heads, each with its part of the channels.
+    """
+
+    def __init__(self, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+
+    def forward(self, mask_feature: Tensor, audio: Tensor) -> Tensor:
+        """F~ (N, C, h, w) from F (N, C, h, w) and the mean of the audio tokens (N, tokens, C)."""
+        query, pixels = (x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+                         for x in (audio.mean(1, keepdim=True), mask_feature.flatten(2).transpose(1, 2)))
+        weight = F.scaled_dot_product_attention(query, pixels, pixels).flatten(1)  # (N, heads, 1, d) -> (N, C)
+        return mask_feature * (1 + weight[:, :, None, None])
 
 
 class CrossAttentionMixer(nn.Module):
@@ -171,16 +187,16 @@ class IntermediateMaskHead(nn.Module):
 class AVSegFormerHead(BaseModule):
     """Head of AVSegFormer; every frame is segmented independently, with its own audio.
 
-    Defaults are those of the released code (AAAI version). The first public version has ``num_query_layers=0``,
-    ``mix_weight=0`` and ``intermediate_masks='query'``.
+    Defaults are those of the released code (AAAI version), which has a ``mix_loss``. The first public version has
+    ``num_query_layers=0``, ``intermediate_masks='query'`` and an ``intermediate_loss``.
 
-    The mask loss is dice with one output channel and cross-entropy with more. Frames without ground truth and pixels of
-    255 do not contribute.
+    Frames without ground truth and pixels of 255 do not contribute to the losses.
 
     Args:
         num_classes: K; 1 for the foreground's logit, else classes with background.
         in_channels: Channels of the visual pyramid at strides 4, 8, 16, 32. The decoder attends to all except
             the first.
+        mask_loss: Config of the loss of the masks, such as :class:`MaskLoss`.
         audio_channels: Channels of an audio token.
         embed_dims: Channels C. A multiple of 32 (groups of GroupNorm).
         num_queries: Queries Q.
@@ -195,17 +211,19 @@ class AVSegFormerHead(BaseModule):
             two hidden maps are the largest of the network: 134 MB each for a frame at 512x512.
         dropout: Dropout of encoder and decoder.
         learnable_queries: Whether to add learned queries to the audio queries.
-        mixer: How to mix the audio into the mask feature: ``'channel'`` (CHA as released), ``'channel-residual'`` (CHA
-            by the paper's formula), ``'cross'`` (CRA of the paper) or None.
-        mix_weight: Weight lambda of the mix loss, dice of the mean channel of F~ as a foreground mask; 0 for none.
+        mixer: How to mix the audio into the mask feature: ``'channel'`` (CHA as released), ``'channel-equation'`` (CHA
+            by the paper's equation), ``'cross'`` (CRA of the paper) or None.
+        mix_loss: Config of the loss of F~, such as :class:`MixLoss`, or None; gets ``mask_loss`` from the head.
         intermediate_masks: Masks of every decoder layer to train on: ``'query'`` (QR), ``'attention'`` (AR) or None.
-        intermediate_weight: Weight of the loss of each of these masks.
+        intermediate_loss: Config of the loss of these masks, such as :class:`IntermediateMaskLoss`, or None without
+            them; gets ``mask_loss`` from the head.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
     """
 
     def __init__(self,
                  num_classes: int,
                  in_channels: Sequence[int],
+                 mask_loss: dict,
                  audio_channels: int = 128,
                  embed_dims: int = 256,
                  num_queries: int = 300,
@@ -220,28 +238,29 @@ class AVSegFormerHead(BaseModule):
                  dropout: float = 0.1,
                  learnable_queries: bool = True,
                  mixer: str | None = 'channel',
-                 mix_weight: float = 0.1,
+                 mix_loss: dict | None = None,
                  intermediate_masks: str | None = None,
-                 intermediate_weight: float = 0.1,
+                 intermediate_loss: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         mixers = {
             'channel': lambda: ChannelAttentionMixer(embed_dims, num_heads),
-            'channel-residual': lambda: ChannelAttentionMixer(embed_dims, num_heads, residual=True),
+            'channel-equation': lambda: ChannelAttentionEquation(num_heads),
             'cross': lambda: CrossAttentionMixer(embed_dims, num_heads),
             None: lambda: None,
         }
         if mixer not in mixers:
-            raise ValueError(f"AVSegFormerHead: mixer is {mixer!r}, expected 'channel', 'channel-residual', 'cross' or "
+            raise ValueError(f"AVSegFormerHead: mixer is {mixer!r}, expected 'channel', 'channel-equation', 'cross' or "
                              'None')
         if intermediate_masks not in ('query', 'attention', None):
             raise ValueError(f"AVSegFormerHead: intermediate_masks is {intermediate_masks!r}, expected 'query', "
                              "'attention' or None")
+        if (intermediate_masks is None) != (intermediate_loss is None):
+            raise ValueError(f'AVSegFormerHead: intermediate_masks is {intermediate_masks!r} and intermediate_loss is '
+                             f'{intermediate_loss!r}, expected both or neither: the masks serve the loss alone')
         num_levels = len(in_channels) - 1
         self.num_classes = num_classes
         self.mask_dims = mask_dims
-        self.mix_weight = mix_weight
-        self.intermediate_weight = intermediate_weight
 
         # Visual tokens
         self.in_proj = nn.ModuleList(_projection(channels, embed_dims) for channels in in_channels)
@@ -270,6 +289,11 @@ class AVSegFormerHead(BaseModule):
             self.intermediate_head = IntermediateMaskHead(embed_dims, num_classes, num_levels, num_queries,
                                                           mix_queries=intermediate_masks == 'query')
         self._init_as_published()
+        # Losses
+        self.mask_loss = MODELS.build(mask_loss)
+        self.mix_loss, self.intermediate_loss = (
+            MODELS.build(loss, default_args=dict(mask_loss=mask_loss)) if loss else None
+            for loss in (mix_loss, intermediate_loss))
 
     def _init_as_published(self) -> None:
         for parameter in self.parameters():
@@ -311,17 +335,13 @@ class AVSegFormerHead(BaseModule):
         outputs = self._segment([select_frames(x, frames) for x in features], select_frames(audio, frames),
                                 with_intermediate=self.intermediate_head is not None)
 
-        def mean(per_frame_loss, logits: Tensor) -> Tensor:
-            logits = _resize(logits, targets.masks.shape[1:])
-            return mean_of_frames(per_frame_loss(logits, targets.masks), targets.labelled)
-
-        mask_loss = frame_dice_loss if self.num_classes == 1 else frame_cross_entropy
-        losses = dict(loss_mask=mean(mask_loss, outputs['logits']))
-        if self.mix_weight > 0:
-            score = outputs['mixed_feature'].mean(1, keepdim=True)
-            losses['loss_mix'] = self.mix_weight * mean(frame_dice_loss, score)
-        for i, logits in enumerate(outputs.get('intermediate_logits', ())):
-            losses[f'd{i}.loss_mask'] = self.intermediate_weight * mean(mask_loss, logits)
+        labels = targets.masks, targets.labelled
+        losses = dict(loss_mask=self.mask_loss(outputs['logits'], *labels))
+        if self.mix_loss is not None:
+            losses['loss_mix'] = self.mix_loss(outputs['mixed_feature'], *labels)
+        if self.intermediate_loss is not None:
+            of_layers = self.intermediate_loss(outputs['intermediate_logits'], *labels)
+            losses.update({f'd{i}.loss_mask': loss for i, loss in enumerate(of_layers)})
         return losses
 
     @torch.no_grad()

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.losses import frame_binary_cross_entropy, frame_cross_entropy, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 
@@ -154,12 +153,12 @@ def _double(x: Tensor) -> Tensor:
 class TPAVIHead(BaseModule):
     """Head of the AVSBench baseline: dilated fusion, TPAVI at the chosen stages, FPN-like decoder.
 
-    Defaults are those of the released code. With one output channel the loss is the binary cross-entropy, with classes
-    the cross-entropy. Both are means over the pixels of a frame, then over the labelled frames of all processes.
+    Defaults are those of the released code.
 
     Args:
         num_classes: K; 1 for the foreground's logit (S4, MS3), else classes with background.
         in_channels: Channels C_l of the visual pyramid at strides 4, 8, 16 and 32.
+        mask_loss: Config of the loss of the masks, such as :class:`MaskLoss`.
         audio_channels: Channels of an audio token; several tokens of a frame are averaged.
         embed_dims: Channels C.
         stages: Stages, counted from 0, that have a TPAVI block.
@@ -172,6 +171,7 @@ class TPAVIHead(BaseModule):
     def __init__(self,
                  num_classes: int,
                  in_channels: Sequence[int],
+                 mask_loss: dict,
                  audio_channels: int = 128,
                  embed_dims: int = 256,
                  stages: Sequence[int] = (0, 1, 2, 3),
@@ -191,6 +191,7 @@ class TPAVIHead(BaseModule):
         self.fusion = nn.ModuleList(DilatedFusion(channels, embed_dims) for channels in in_channels)
         self.tpavi = nn.ModuleDict({str(i): TPAVI(embed_dims, audio_channels, audio_bias) for i in self.stages})
         self.decoder = PyramidDecoder(embed_dims, num_classes)
+        self.mask_loss = MODELS.build(mask_loss)
         self.avm_loss = MODELS.build(avm_loss) if avm_loss else None
 
     def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list[Tensor]]:
@@ -246,8 +247,7 @@ class TPAVIHead(BaseModule):
         visual_maps = [select_frames(x, frames) for x in visual_maps]
         projected_audio = [select_frames(x, frames) for x in projected_audio]
         logits = self.decoder(visual_maps)
-        mask_loss = frame_binary_cross_entropy if logits.shape[1] == 1 else frame_cross_entropy
-        losses = dict(loss_mask=mean_of_frames(mask_loss(logits, targets.masks), targets.labelled))
+        losses = dict(loss_mask=self.mask_loss(logits, targets.masks, targets.labelled))
         if self.avm_loss is not None:
             losses['loss_avm'] = self.avm_loss(logits, [visual_maps[i] for i in self.stages], projected_audio,
                                                targets.masks)

@@ -9,12 +9,22 @@ from .frame_losses import (
     frame_overlap_losses,
     mean_of_frames,
 )
+from .mask_losses import (
+    FrameBinaryCrossEntropyLoss,
+    FrameCrossEntropyLoss,
+    FrameDiceLoss,
+    FrameLoss,
+    IntermediateMaskLoss,
+    MaskLoss,
+    MixLoss,
+)
 from .prototype_contrast import PACLoss, prototype_audio_contrast
 from .response_contrast import ResponseContrastLoss
 from .set_criterion import SetCriterion
 
 __all__ = [
-    'AudioVisualMatchingLoss', 'EvidenceLoss', 'PACLoss', 'ResponseContrastLoss', 'SetCriterion', 'dice_loss',
-    'foreground_features', 'frame_binary_cross_entropy', 'frame_cross_entropy', 'frame_dice_loss',
+    'AudioVisualMatchingLoss', 'EvidenceLoss', 'FrameBinaryCrossEntropyLoss', 'FrameCrossEntropyLoss', 'FrameDiceLoss',
+    'FrameLoss', 'IntermediateMaskLoss', 'MaskLoss', 'MixLoss', 'PACLoss', 'ResponseContrastLoss', 'SetCriterion',
+    'dice_loss', 'foreground_features', 'frame_binary_cross_entropy', 'frame_cross_entropy', 'frame_dice_loss',
     'frame_overlap_losses', 'mean_of_frames', 'prototype_audio_contrast'
 ]

@@ -47,21 +47,21 @@ class AudioVisualMatchingLoss(nn.Module):
     Kullback-Leibler divergence compares with the audio.
 
     Args:
-        weight: Factor on the loss.
+        loss_weight: Factor on the loss.
         distance: ``'kl'``, Kullback-Leibler divergence of the softmax over channels of v from that of the target, or
             ``'euclidean'``.
         reduction: ``'sum'`` or ``'mean'`` over the frames of all processes.
         nearest_audio: Whether to compare with the frame of the nearest audio (AVM-VV) instead of the audio (AVM-AV).
     """
 
-    def __init__(self, weight: float = 0.5, distance: str = 'kl', reduction: str = 'sum',
+    def __init__(self, loss_weight: float = 0.5, distance: str = 'kl', reduction: str = 'sum',
                  nearest_audio: bool = False) -> None:
         super().__init__()
         if distance not in ('kl', 'euclidean'):
             raise ValueError(f"AudioVisualMatchingLoss: distance is {distance!r}, expected 'kl' or 'euclidean'")
         if reduction not in ('sum', 'mean'):
             raise ValueError(f"AudioVisualMatchingLoss: reduction is {reduction!r}, expected 'sum' or 'mean'")
-        self.weight = weight
+        self.loss_weight = loss_weight
         self.distance = distance
         self.reduction = reduction
         self.nearest_audio = nearest_audio
@@ -83,10 +83,10 @@ class AudioVisualMatchingLoss(nn.Module):
             ]).mean()
         if self.reduction == 'sum':
             # Gradients are averaged over the processes.
-            return self.weight * total * get_world_size()
+            return self.loss_weight * total * get_world_size()
         count = total.new_tensor(float(len(logits)))
         all_reduce(count, 'mean')
-        return self.weight * total / count.clamp(min=torch.finfo(count.dtype).eps)
+        return self.loss_weight * total / count.clamp(min=torch.finfo(count.dtype).eps)
 
     def _distances(self, visual: Tensor, audio: Tensor) -> Tensor:
         """Distances (n,) of the foreground features (n, C) from their targets, given the audio features (n, C)."""

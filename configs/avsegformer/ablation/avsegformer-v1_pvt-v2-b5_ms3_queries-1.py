@@ -1,4 +1,4 @@
 # One query instead of 300.
-_base_ = '../avsegformer_pvt-v2-b5_ms3.py'
+_base_ = '../avsegformer-v1_pvt-v2-b5_ms3.py'
 
 model = dict(decode_head=dict(num_queries=1))

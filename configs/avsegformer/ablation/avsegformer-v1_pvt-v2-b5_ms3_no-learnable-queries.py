@@ -1,0 +1,4 @@
+# The repeated audio token as queries, without learned ones.
+_base_ = '../avsegformer-v1_pvt-v2-b5_ms3.py'
+
+model = dict(decode_head=dict(learnable_queries=False))

@@ -1,0 +1,6 @@
+# VCT with AudioMAE in place of VGGish.
+_base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/audiomae.py']
+
+model = dict(
+    audio_backbone=dict(_delete_=True, **_base_.audio_backbone),
+    decode_head=dict(audio_channels=_base_.audio_channels, audio_grid=_base_.audio_grid))
