@@ -66,7 +66,7 @@ def test_inference_on_an_image_takes_three_seconds_with_the_channels_of_the_mode
     audio = rng.uniform(-0.5, 0.5, (3 * 16000, 2)).astype(np.float32)
 
     def scores(waveform):
-        return inference_clip(model, frames, waveform, 16000).seg_logits
+        return inference_clip(model, frames, waveform, 16000, outputs=('seg_logits', )).seg_logits
 
     original = scores(audio)
     assert original.shape[0] == 1 and original.shape[2:] == (64, 80)

@@ -78,7 +78,7 @@ def outputs(model, case, seeded, num, num_examples):
     samples = [AVSDataSample(metainfo=dict(img_shape=size, out_shape=OUT_SHAPE)) for _ in range(num_clips)]
     clips = [dict(frames=f, mask_prior=p, log_mel=a) for f, p, a in zip(frames, mask_prior, log_mel)]
     batch = model.data_preprocessor(dict(inputs=clips, data_samples=samples))
-    samples = model(**batch, mode='predict')
+    samples = model(**batch, mode='predict', outputs=('pred_sem_seg', 'seg_logits'))
 
     pyramid, head = intermediate['backbone'], intermediate['decode_head']
     scores = torch.cat([sample.seg_logits for sample in samples])
