@@ -130,7 +130,7 @@ def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, t
     together = start(['bash', 'tools/dist_test.sh'], CONFIG, checkpoint, 2, '--work-dir', tmp_path, '--out',
                      tmp_path / 'masks.npz', '--out-item', 'pred', *options, CUDA_VISIBLE_DEVICES='')
     assert together.returncode == 0, together.stderr
-    log = sorted(tmp_path.glob('*/*.json'))[-1]
+    log = sorted(tmp_path.glob('*_*/*.json'))[-1]  # MMEngine names the directory by date and time
     assert json.loads(log.read_text())['avsbench/M_J'] == pytest.approx(metrics['avsbench/M_J'])
     masks = np.load(tmp_path / 'masks.npz')
     assert len(masks.files) == 3
