@@ -8,7 +8,6 @@ Nothing is downloaded. Clips are written to ``data/synthetic``, results to ``wor
 - ``overlay.mp4``: a test clip with audio, ground truth and prediction side by side.
 """
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
 from mmavs.utils.images import read_image
+from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
 
@@ -106,7 +106,7 @@ def main() -> None:
     scores = audio_ablation(config, str(checkpoint))
     print_scores(scores)
     report = Path(config.work_dir) / 'report.json'
-    report.write_text(json.dumps(scores, indent=2) + '\n')
+    write_json(report, scores)
 
     CONSOLE.rule('4. figures')
     draw(config, checkpoint)

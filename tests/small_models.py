@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import mmavs.models  # noqa: F401
 from mmavs.models.layers import MultiScaleDeformableAttention
 from mmavs.registry import MODELS
-from mmavs.structures import AVSDataSample
+from mmavs.structures import PREDICTIONS, AVSDataSample
 
 FRAME = 64
 CHANNELS = (32, 64, 128, 256)
@@ -137,7 +137,7 @@ def loss_of(model, clips) -> Tensor:
 
 @torch.no_grad()
 def predict(model, *clips) -> list[AVSDataSample]:
-    return model.eval()(**preprocess(model, clips), mode='predict')
+    return model.eval()(**preprocess(model, clips), mode='predict', outputs=PREDICTIONS)
 
 
 def randomize_constant_init(model: nn.Module) -> None:

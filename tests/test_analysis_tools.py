@@ -5,6 +5,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+
+from mmavs.visualization.confusion_figure import normalize_confusion
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = REPOSITORY / 'configs/vct/vct_tiny_synthetic.py'
@@ -118,3 +121,30 @@ def test_files_that_are_not_logs_are_refused(run_tool, tmp_path):
     log.write_text('{"loss": 1.0, "step": 1}\n')
     with pytest.raises(SystemExit, match='los is in none of the logs, which hold loss'):
         run_tool('analysis_tools/analyze_logs', log, '--keys', 'los')
+
+
+# ---- confusion_matrix.py ----
+
+
+def test_confusion_matrix_is_normalized_and_drawn_for_some_classes(run_tool, tmp_path):
+    matrix = [[6, 2, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    fractions = normalize_confusion(matrix, 'true')
+    assert fractions[:2, :2].tolist() == [[0.75, 0.25], [0.25, 0.75]] and np.isnan(fractions[2]).all()
+    assert normalize_confusion(matrix, 'predicted')[0, 0] == 6 / 7
+    assert normalize_confusion(matrix, 'all')[1, 1] == 3 / 12
+    report = dict(details=dict(dataset=dict(metric='DatasetMetric', classes=['background', 'cat', 'dog', 'harp'],
+                                            confusion_matrix=matrix)))
+    (tmp_path / 'metrics.json').write_text(json.dumps(report))
+    sizes = []
+    for classes in ([], ['--classes', 'cat', 'background', 'dog']):
+        run_tool('analysis_tools/confusion_matrix', tmp_path / 'metrics.json', '--out', tmp_path / 'out.png', *classes)
+        with Image.open(tmp_path / 'out.png') as image:
+            sizes.append(image.size)
+    assert sizes[0] < sizes[1]  # two classes occur
+    with pytest.raises(SystemExit, match='error: --classes: cow: not among the classes'):
+        run_tool('analysis_tools/confusion_matrix', tmp_path / 'metrics.json', '--out', tmp_path / 'out.png',
+                 '--classes', 'cow')
+    del report['details']['dataset']['confusion_matrix']
+    (tmp_path / 'metrics.json').write_text(json.dumps(report))
+    with pytest.raises(SystemExit, match='holds no confusion matrix, found DatasetMetric'):
+        run_tool('analysis_tools/confusion_matrix', tmp_path / 'metrics.json', '--out', tmp_path / 'out.png')

@@ -13,6 +13,7 @@ backbone = dict(type='mmseg.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1),
 model = dict(
     type='AudioVisualSegmentor',
     independent_frames=True,
+    outputs=('pred_sem_seg', 'foreground_prob', 'seg_logits'),
     backbone=backbone,
     audio_backbone=dict(type='VGGish', output='conv', channels=(2, 2, 4, 4, 6, 6)),
     decode_head=dict(

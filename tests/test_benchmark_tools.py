@@ -49,6 +49,12 @@ def test_rows_say_how_they_were_measured(run_tool, tmp_path, capsys):
         run_tool('benchmarks/print_rows', tmp_path / 'other.csv')
 
 
+def test_memory_and_time_of_a_prediction_are_measured(run_tool, capsys):
+    run_tool('benchmarks/benchmark_prediction', TINY, '--frames', 1, '--frame-size', 64, 64, '--single')
+    measured = json.loads(capsys.readouterr().out)
+    assert measured['seconds'] > 0 and measured['peak_mib'] >= 0
+
+
 def test_precisions_of_deformable_attention_agree(run_tool, capsys):
     run_tool('benchmarks/compare_deformable_attention', '--device', 'cpu', '--size', 96, '--frames', 1)
     assert 'gradient of locations' in capsys.readouterr().out

@@ -162,6 +162,25 @@ def test_present_class_without_hits_scores_zero_and_absent_class_is_skipped():
     assert rows['sheep'][:3] == ['0.0000', '0.0000', '-'] and rows['unicorn'] == ['-', '-', '-', '0']
 
 
+def test_scores_of_the_clips_add_up_to_those_of_the_dataset():
+    clips = make_clips([1, 3, 2])
+    matrix, _ = written_out(clips, 6)
+    metric = DatasetMetric()
+    evaluate(metric, as_samples(clips))
+    assert metric.details['confusion_matrix'] == matrix and metric.details['classes'] == list(CLASSES)
+    per_clip = metric.details['per_clip']
+    assert [(clip['clip'], clip['subset'], clip['frames']) for clip in per_clip] == [
+        ('0', 'vpo-ms', 1), ('1', 'vpo-ms', 3), ('2', 'vpo-ms', 2)]
+    for c, name in enumerate(CLASSES):
+        counts = [clip['per_class'].get(name, dict(tp=0, fp=0, fn=0)) for clip in per_clip]
+        assert sum(count['tp'] for count in counts) == matrix[c][c]
+        assert sum(count['tp'] + count['fp'] for count in counts) == sum(row[c] for row in matrix)
+        assert sum(count['tp'] + count['fn'] for count in counts) == sum(matrix[c])
+    alone = evaluate(DatasetMetric('ddeseg'), as_samples(clips)[1:2])
+    assert [per_clip[1][name] for name in ('mIoU', 'F', 'FDR')] == [
+        alone[f'dataset/{name}'] for name in ('mIoU', 'F', 'FDR')]
+
+
 def test_only_valid_and_labelled_frames_are_counted():
     (pred, gt), = make_clips([5])
     labelled = torch.tensor([True, True, False, False, False])
@@ -268,5 +287,7 @@ def test_options_of_the_docs_score_a_model_of_s4(synthetic_root, run_tool, tmp_p
     torch.save(build_runner(config).model.state_dict(), tmp_path / 'weights.pth')
     run_tool('test', file, tmp_path / 'weights.pth', '--work-dir', tmp_path, '--out', tmp_path / 'scores.json',
              '--cfg-options', *OPTIONS, *(f'{key}={value}' for key, value in data.items()))
-    scores = json.loads((tmp_path / 'scores.json').read_text())
-    assert set(scores) == {f'dataset/{name}' for name in ('mIoU', 'mIoU_fg', 'F', 'F_fg', 'FDR', 'J&F')}
+    report = json.loads((tmp_path / 'scores.json').read_text())
+    assert report['details']['dataset']['protocol'] == 'dataset'
+    assert report['details']['dataset']['options'] == dict(preset='ddeseg')
+    assert set(report['scores']) == {f'dataset/{name}' for name in ('mIoU', 'mIoU_fg', 'F', 'F_fg', 'FDR', 'J&F')}

@@ -6,7 +6,7 @@ import torch
 import torch.multiprocessing as mp
 from mmengine.evaluator import Evaluator
 
-from mmavs.evaluation import AVSBenchMetric, AVSSMetric
+from mmavs.evaluation import AVSBenchMetric, AVSSMetric, RobustnessMetric
 from mmavs.evaluation.functional.avsbench import (
     binary_scores,
     class_areas,
@@ -229,6 +229,30 @@ def test_clips_without_ground_truth_are_left_out_of_the_batches():
     assert scored['avsbench/M_F'] == pytest.approx(literal_batched([clips[0], *clips[2:]], 2)[1])
 
 
+def test_scores_of_the_clips_are_those_of_each_alone():
+    clips = make_clips([5, 3, 4, 2], silent={(1, 1)})
+    samples = [as_sample(*clip, clip_id=str(i)) for i, clip in enumerate(clips)]
+    samples[2].labelled = torch.zeros(4, dtype=torch.bool)
+    metric = AVSBenchMetric(2)
+    results = evaluate(metric, samples)
+    per_clip = metric.details['per_clip']
+    assert [(clip['clip'], clip['frames'], clip['sounding_frames']) for clip in per_clip] == [
+        ('0', 5, 5), ('1', 3, 2), ('3', 2, 2)]
+    for clip, index in zip(per_clip, (0, 1, 3)):
+        assert (clip['M_J'], clip['M_F']) == pytest.approx(literal_batched([clips[index]], 1), abs=1e-12)
+    assert results['avsbench/M_J_per_video'] == pytest.approx(sum(clip['M_J'] for clip in per_clip) / 3)
+
+
+def test_clips_of_robustness_have_their_scores_at_the_fixed_threshold():
+    clips = make_clips([5, 3])
+    metric = RobustnessMetric()
+    results = evaluate(metric, [as_sample(*clip, clip_id=str(i)) for i, clip in enumerate(clips)])
+    per_clip = metric.details['per_clip']
+    for clip, (prob, _) in zip(per_clip, clips):
+        assert clip['foreground_share'] == pytest.approx((prob > 0.5).double().mean().item())
+    assert results['robustness/mIoU'] == pytest.approx((5 * per_clip[0]['mIoU'] + 3 * per_clip[1]['mIoU']) / 8)
+
+
 def test_results_hold_no_pixels():
     small, large = AVSBenchMetric(), AVSBenchMetric()
     for metric, size in ((small, 8), (large, 128)):
@@ -284,6 +308,25 @@ def test_avss_averages_of_a_hand_computed_clip(count_padded_frames):
     assert metric.per_class['background']['frames'] == 2 + padded
     assert metric.per_class['dog'] == dict(iou=0, f_score=0, frames=0)
     assert metric.per_class['harp']['frames'] == 1
+
+
+def test_class_scores_of_the_clips_average_to_those_of_the_dataset():
+    generator = torch.Generator().manual_seed(0)
+    names, samples = ('background', 'cat', 'dog', 'harp'), []
+    for clip, length in enumerate((2, 5)):
+        pred, gt = (torch.randint(0, 3, (length, 6, 6), generator=generator).byte() for _ in range(2))
+        samples.append(as_sample(pred / 3, gt, str(clip), pred_sem_seg=pred))
+    samples[0].gt_sem_seg[samples[0].gt_sem_seg == 2], samples[0].pred_sem_seg[samples[0].pred_sem_seg == 2] = 1, 0
+    metric = AVSSMetric()
+    evaluate(metric, samples, names)
+    first, second = metric.details['per_clip']
+    assert set(first['per_class']) == {'background', 'cat'} and set(second['per_class']) == set(names[:3])
+    assert first['M_J'] == pytest.approx(sum(scores['iou'] for scores in first['per_class'].values()) / 2)
+    for name in ('cat', 'dog'):
+        parts = [clip['per_class'][name] for clip in (first, second) if name in clip['per_class']]
+        frames = sum(part['frames'] for part in parts)
+        assert metric.per_class[name]['frames'] == frames
+        assert metric.per_class[name]['iou'] == pytest.approx(sum(p['iou'] * p['frames'] for p in parts) / frames)
 
 
 def test_class_table_shows_scores_and_marks_absent_classes():

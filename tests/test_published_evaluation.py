@@ -47,6 +47,7 @@ work_dir = '{tmp_path}'
             'test_dataloader.dataset.pipeline.3.transforms.0.scale': (SIZE, SIZE),
         } | options)
     config.test_evaluator = [evaluator, dict(type='KeptScores')]
+    config.model.outputs = ['pred_sem_seg', 'foreground_prob', 'seg_logits']
     for key in ('train_dataloader', 'val_dataloader', 'val_evaluator'):
         config.pop(key)
     torch.manual_seed(0)

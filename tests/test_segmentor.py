@@ -1,4 +1,6 @@
 """The data preprocessor and the segmentor: from a list of clips to losses and masks."""
+import copy
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -6,8 +8,11 @@ import torch
 from mmengine.registry import init_default_scope
 from small_models import FRAME, loss_of, make_clip, predict, preprocess, small_config
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmavs.models import AVSDataPreprocessor
+from mmavs.models.segmentors import audio_visual_segmentor, clip_prediction
+from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.registry import MODELS
 from mmavs.structures import AVSDataSample
 
@@ -144,3 +149,99 @@ def test_batch_padding_is_cut_off_before_the_scores_are_resized():
                                        (FRAME, FRAME))
     expected = nn.functional.interpolate(scores[..., :40, :50], (80, 100), mode='bilinear', align_corners=False)
     torch.testing.assert_close(sample.seg_logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def whole_clip_predictions(scores, img_shape, input_shape, out_shape):
+    """Masks and probabilities of all frames from scores (T, K, h, w) at once, as the earlier segmentor made them."""
+    resize = partial(nn.functional.interpolate, mode='bilinear', align_corners=False)
+    if img_shape != input_shape:
+        scores = resize(scores, input_shape)[..., :img_shape[0], :img_shape[1]]
+    scores = resize(scores, out_shape)
+    if scores.shape[1] == 1:
+        margin, labels = scores[:, 0], scores[:, 0] > 0
+    else:
+        best, classes = scores[:, 1:].max(1)
+        margin = best - scores[:, 0]
+        labels = torch.where(margin > 0, classes + 1, 0)
+    return labels.to(torch.uint8), margin.sigmoid(), scores
+
+
+@pytest.mark.parametrize('num_classes', [1, 2, 5, 71])
+@pytest.mark.parametrize('img_shape', [(64, 64), (40, 50)])
+@pytest.mark.parametrize('max_scores', [0, 2**22])  # one class after the other, or all at once
+def test_frame_by_frame_predictions_are_those_of_the_whole_clip(num_classes, img_shape, max_scores, monkeypatch):
+    monkeypatch.setattr(clip_prediction, 'MAX_RESIZED_SCORES', max_scores)
+    scores = torch.randn(2, num_classes, 64, 64)
+    samples = []
+    for fields in (('pred_sem_seg', 'foreground_prob', 'pred_frame_seg'), ('foreground_prob', 'seg_logits')):
+        sample = AVSDataSample(metainfo=dict(img_shape=img_shape, out_shape=(90, 120), ori_shape=(50, 70)))
+        prediction = ClipPrediction(sample, 2, num_classes, (64, 64), fields, torch.float32, torch.device('cpu'))
+        for index, frame in enumerate(scores):
+            prediction.add_frame(index, frame)
+        assert sorted(sample.keys()) == sorted(fields)
+        samples.append(sample)
+    masks, prob, logits = whole_clip_predictions(scores, img_shape, (64, 64), (90, 120))
+    assert torch.equal(samples[0].pred_sem_seg, masks)
+    assert torch.equal(samples[0].pred_frame_seg, whole_clip_predictions(scores, img_shape, (64, 64), (50, 70))[0])
+    assert torch.equal(samples[1].seg_logits, logits)
+    for sample in samples:
+        torch.testing.assert_close(sample.foreground_prob, prob, rtol=0, atol=2e-7)  # the sigmoid of a vector or a rest
+
+
+def test_scores_at_frame_size_exist_for_a_single_class_and_frame():
+    """Bound of the memory: no tensor is larger than a field of the data sample, or one class of one frame in float."""
+    sizes = []
+
+    class Recorder(TorchDispatchMode):
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            sizes.append(result.untyped_storage().nbytes() if isinstance(result, torch.Tensor) else 0)
+            return result
+
+    height, width, frames, classes = 270, 480, 3, 71
+    sample = AVSDataSample(metainfo=dict(img_shape=(8, 8), out_shape=(height, width)))
+    with Recorder():
+        prediction = ClipPrediction(sample, frames, classes, (8, 8), ('pred_sem_seg', ), torch.float32,
+                                    torch.device('cpu'))
+        prediction.add_frame(0, torch.randn(classes, 8, 8))
+    assert max(sizes) == max(frames * height * width, 4 * height * width)
+
+
+def test_long_clips_of_independent_frames_are_computed_in_parts():
+    model = build_model(FULL).eval()
+    clip = make_clip(model, 5, valid=[True, True, True, False, True])
+    whole, = predict(model, clip)
+    sizes = []
+    model.backbone.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audio_visual_segmentor, 'MAX_FRAMES', 2)
+        parts, = predict(model, clip)
+    assert sizes == [2, 2]
+    torch.testing.assert_close(parts.seg_logits, whole.seg_logits, rtol=1e-4, atol=1e-5)
+    assert not parts.pred_sem_seg[3].any() and whole.seg_logits[4].any()
+
+
+@pytest.mark.parametrize(('dtype', 'values'), [
+    (torch.float32, [0, 0.5, 0.50049996, 1]), (torch.float16, [0, 0.5, 0.5005, 1]), (torch.uint8, [0, 127, 128, 255])])
+def test_probabilities_of_fewer_bytes_keep_the_side_of_one_half(dtype, values):
+    scores = torch.tensor([-99, 0, 2e-3, 99]).view(1, 1, 4)
+    sample = AVSDataSample(metainfo=dict(img_shape=(1, 4), out_shape=(1, 4)))
+    ClipPrediction(sample, 1, 1, (1, 4), ('foreground_prob', ), dtype, torch.device('cpu')).add_frame(0, scores)
+    assert sample.foreground_prob.dtype == dtype
+    assert sample.foreground_prob.flatten().tolist() == pytest.approx(values, abs=1e-4)
+
+
+def test_predictions_that_were_not_requested_are_named():
+    model = build_model(FULL).eval()
+    batch = preprocess(model, [make_clip(model, 1)])
+    with torch.no_grad():
+        sample, = model(**batch, mode='predict')
+    assert 'seg_logits' not in sample and sample.get('seg_logits') is None
+    with pytest.raises(AttributeError, match='seg_logits is not in the data sample: request it by model.outputs'):
+        _ = sample.seg_logits
+    with pytest.raises(KeyError, match='request it by model.outputs'):
+        sample.to_dict()['seg_logits']
+    assert 'seg_logits' not in copy.deepcopy(sample)
+    with pytest.raises(ValueError, match="outputs are \\['logits'\\], expected a list of pred_sem_seg, "):
+        model(**batch, mode='predict', outputs=['logits'])

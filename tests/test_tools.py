@@ -1,4 +1,5 @@
 """The scripts of tools/, run on a few synthetic clips."""
+import hashlib
 import json
 import os
 import shutil
@@ -117,7 +118,11 @@ def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, t
     checkpoint = trained / 'iter_8.pth'
     run_tool('test', CONFIG, checkpoint, '--work-dir', tmp_path, '--out', tmp_path / 'scores/metrics.json',
              '--show-dir', tmp_path / 'show', *options)
-    metrics = json.loads((tmp_path / 'scores/metrics.json').read_text())
+    report = json.loads((tmp_path / 'scores/metrics.json').read_text())
+    metrics, stamp = report['scores'], report['stamp']
+    assert [clip['frames'] for clip in report['details']['avsbench']['per_clip']] == [5, 5, 5]
+    assert stamp['checkpoint_sha256'] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert stamp['config'] == str(CONFIG) and stamp['protocols'] == ['avsbench'] and stamp['training']['iter'] == 8
     assert 0 <= metrics['avsbench/M_J'] <= 1 and 0 <= metrics['avsbench/M_F'] <= 1
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 3
 
@@ -125,11 +130,51 @@ def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, t
     together = start(['bash', 'tools/dist_test.sh'], CONFIG, checkpoint, 2, '--work-dir', tmp_path, '--out',
                      tmp_path / 'masks.npz', '--out-item', 'pred', *options, CUDA_VISIBLE_DEVICES='')
     assert together.returncode == 0, together.stderr
-    log = sorted(tmp_path.glob('*/*.json'))[-1]
+    log = sorted(tmp_path.glob('*_*/*.json'))[-1]  # MMEngine names the directory by date and time
     assert json.loads(log.read_text())['avsbench/M_J'] == pytest.approx(metrics['avsbench/M_J'])
     masks = np.load(tmp_path / 'masks.npz')
     assert len(masks.files) == 3
     assert all(masks[name].shape == (5, 64, 64) and masks[name].dtype == np.uint8 for name in masks.files)
+
+
+def test_masks_are_predicted_without_ground_truth(tmp_path, run_tool, synthetic_root, trained):
+    root = shutil.copytree(synthetic_root / 'Single-source', tmp_path / 'data',
+                           ignore=shutil.ignore_patterns('gt_masks', 'train', 'val'))
+    arguments = [CONFIG, trained / 'iter_8.pth', '--work-dir', tmp_path, '--out', tmp_path / 'masks', '--out-item',
+                 'png', '--cfg-options', f'test_dataloader.dataset.data_root={root}']
+    with pytest.raises(SystemExit, match=r'15 x mask.*To predict without masks run tools/test.py --predict-only'):
+        run_tool('test', *arguments)
+    run_tool('test', '--predict-only', '--show-dir', tmp_path / 'sheets', *arguments)
+    images = [Image.open(path) for path in (tmp_path / 'masks').rglob('*.png')]
+    assert len(images) == 15 and all(image.mode == 'L' and image.size == (64, 64) for image in images)
+    assert len(list((tmp_path / 'sheets').rglob('*.png'))) == 3
+    with pytest.raises(SystemExit):
+        run_tool('test', '--predict-only', *arguments)  # the directory is not empty
+
+
+def test_clips_of_one_name_are_refused_before_anything_is_written(tmp_path, run_tool, synthetic_root, trained,
+                                                                  monkeypatch):
+    dataset = 'mmavs.datasets.clip_dataset.ClipDataset.get_data_info'
+    monkeypatch.setattr(dataset, lambda self, index: dict(clip_id=f'../{index}'))
+    data = [f'test_dataloader.dataset.data_root={synthetic_root}/Single-source']
+    for item, out in (('png', 'masks'), ('pred', 'masks.npz')):
+        with pytest.raises(SystemExit, match="^error: '../0', '../1', '../2': .* must not lead out"):
+            run_tool('test', CONFIG, trained / 'iter_8.pth', '--work-dir', tmp_path, '--out', tmp_path / out,
+                     '--out-item', item, '--cfg-options', *data)
+        assert not (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize('arguments,message', [
+    (['--out', 'masks.pkl', '--out-item', 'pred'], 'must end in .npz'),
+    (['--out', 'metrics.yml'], 'must end in .json'),
+    (['--out', str(CONFIG), '--out-item', 'png'], 'exists and is not an empty directory'),
+    (['--predict-only'], '--predict-only needs --show-dir DIR, --out FILE.npz'),
+    (['--predict-only', '--out', 'metrics.json'], '--predict-only needs'),
+])
+def test_output_must_fit_its_item(run_tool, capsys, arguments, message):
+    with pytest.raises(SystemExit):
+        run_tool('test', CONFIG, 'weights.pth', *arguments)
+    assert message in capsys.readouterr().err
 
 
 # Tests like tools/test.py and prints the threads that are left at exit.
@@ -213,12 +258,6 @@ def test_pretrained_weights_under_other_names_are_refused(tmp_path, run_tool, op
     with pytest.raises(SystemExit, match=r'(?s)swin.pth: only 0 of the \d+ parameters of backbone .* --from swin SRC'):
         run_tool('train', CONFIG, '--work-dir', tmp_path, *options, 'model.backbone.init_cfg.type=Pretrained',
                  f"model.backbone.init_cfg.checkpoint={tmp_path / 'swin.pth'}")
-
-
-def test_output_file_must_fit_its_item(run_tool, capsys):
-    with pytest.raises(SystemExit):
-        run_tool('test', CONFIG, 'weights.pth', '--out', 'masks.pkl', '--out-item', 'pred')
-    assert 'must end in .npz' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test'])

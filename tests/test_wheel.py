@@ -38,7 +38,8 @@ assert {'vct_swin-b_avss', 'tpavi_r50_s4'} <= set(list_models()) and 'M_J 52.5' 
 def segment(model):
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
-    return inference_clip(model, frames, rng.uniform(-0.5, 0.5, 16000).astype(np.float32), 16000)
+    return inference_clip(model, frames, rng.uniform(-0.5, 0.5, 16000).astype(np.float32), 16000,
+                          outputs=('pred_sem_seg', 'seg_logits'))
 
 # A small model with a checkpoint
 config = root / 'configs/vct/vct_tiny_synthetic.py'

@@ -6,7 +6,6 @@ The first two are saved after each model, so an error in a later model does not 
 See docs/user_guides/robustness.md.
 """
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -30,6 +29,7 @@ from mmavs.utils.cli import add_cfg_options, add_launcher, set_work_dir
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
+from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization.robustness_figure import draw_robustness
 
@@ -63,8 +63,7 @@ def parse_args() -> argparse.Namespace:
 
 def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[dict]]) -> None:
     """Write all finished results."""
-    with atomic_write(out / 'robustness.json') as path:
-        path.write_text(json.dumps([result.to_dict() for result in results], indent=2) + '\n')
+    write_json(out / 'robustness.json', [result.to_dict() for result in results])
     for file, manifest in manifests.items():
         with atomic_write(out / file) as path:
             write_manifest(path, manifest)

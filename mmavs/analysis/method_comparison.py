@@ -9,6 +9,7 @@ import torch
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
+from mmavs.utils.json_files import nan_for_null, write_json
 
 from .audio_ablation import ORIGINAL, audio_ablation, rename_original
 from .complexity import count_flops, count_parameters, drop_pretrained
@@ -59,12 +60,12 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     if file.exists():
         stored = json.loads(file.read_text())
         if stored['recipe'] == recipe:
-            return rename_original(stored['scores'])
+            return rename_original(nan_for_null(stored['scores']))
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
     build_runner(config).train()
     scores = audio_ablation(config, str(work_dir / f'iter_{config.train_cfg.max_iters}.pth'))
-    file.write_text(json.dumps(dict(scores=scores, seed=seed, recipe=recipe), indent=2) + '\n')
+    write_json(file, dict(scores=scores, seed=seed, recipe=recipe))
     return scores
 
 
@@ -141,7 +142,7 @@ def write_comparison(directory: Path, results: dict[str, list[dict]], costs: dic
     lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
     (directory / 'comparison.md').write_text('\n'.join([*lines, '', stamp]) + '\n')
     numbers = dict(stamp=stamp, results=results, costs={name: asdict(cost) for name, cost in costs.items()})
-    (directory / 'comparison.json').write_text(json.dumps(numbers, indent=2) + '\n')
+    write_json(directory / 'comparison.json', numbers)
 
 
 def use_one_thread() -> None:

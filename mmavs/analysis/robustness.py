@@ -12,6 +12,7 @@ from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import run_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 from mmavs.utils.config import metric_configs
+from mmavs.utils.json_files import nan_for_null
 
 from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
@@ -128,8 +129,9 @@ def read_results(path: str | Path) -> list[RobustnessResult]:
     try:
         results = [RobustnessResult(**run) for run in json.loads(Path(path).read_text())]
         for result in results:
+            result.g_scores = nan_for_null(result.g_scores)
             for field in ('clips', 'scores', 'other_scores'):
-                setattr(result, field, rename_original(getattr(result, field)))
+                setattr(result, field, rename_original(nan_for_null(getattr(result, field))))
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: expected a robustness.json of tools/robustness.py: {error}') from error
     if not results:

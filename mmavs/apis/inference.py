@@ -26,7 +26,9 @@ def inference_clip(model: BaseModel,
                    frames: np.ndarray | Tensor | Sequence[np.ndarray],
                    waveform: np.ndarray | Tensor,
                    rate: int,
-                   mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | None = None) -> AVSDataSample:
+                   mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | None = None,
+                   outputs: Sequence[str] | None = None,
+                   prob_dtype: torch.dtype = torch.float32) -> AVSDataSample:
     """Segment the sounding objects of one clip, with the test pipeline of the model's config.
 
     Args:
@@ -38,10 +40,15 @@ def inference_clip(model: BaseModel,
             silence, or marked as missing if the test pipeline does so (``LoadAudio(mark_end=True)``).
         rate: Samples per second of ``waveform``.
         mask_prior: A rendered segmentation of each frame, like ``frames``, for models that have such a branch.
+        outputs: Predictions to return, fields of :class:`AVSDataSample`; None for those of the model's config, by
+            default ``('pred_sem_seg', 'foreground_prob')``. For 60 frames of 1920x1080, ``pred_sem_seg`` takes 0.12 GB,
+            ``foreground_prob`` 0.5 GB, and ``seg_logits`` of 71 classes 35 GB.
+        prob_dtype: Type of ``foreground_prob``: float32, or float16 or uint8 to save memory; see
+            :class:`mmavs.models.segmentors.clip_prediction.ClipPrediction`.
 
     Returns:
-        The data sample with ``pred_sem_seg`` (T, H, W), ``seg_logits`` (T, K, H, W) and ``foreground_prob`` (T, H, W)
-        at the size of the frames, on the device of the model.
+        The data sample with the ``outputs`` at the size of the frames, on the device of the model: by default
+        ``pred_sem_seg`` (T, H, W) uint8, the predicted classes, and ``foreground_prob`` (T, H, W).
 
     Raises:
         TypeError: Frames or waveform are of another type.
@@ -73,7 +80,8 @@ def inference_clip(model: BaseModel,
     model.eval()
     try:
         with torch.no_grad():
-            return model.test_step({key: [value] for key, value in packed.items()})[0]
+            batch = model.data_preprocessor({key: [value] for key, value in packed.items()})
+            return model(**batch, mode='predict', outputs=outputs, prob_dtype=prob_dtype)[0]
     finally:
         model.train(training)
 

@@ -196,6 +196,9 @@ class ClipDataset(BaseDataset):
         counts, first, incomplete = Counter(), None, 0
         for clip in clips:
             problems = self.find_problems(clip, listing)
+            # Predictions need no masks. Without a pipeline, all files are required.
+            if read_keys and 'mask_paths' not in read_keys:
+                problems = [problem for problem in problems if problem[0] != 'mask']
             problems += _find_audio_problems(clip, audio_keys, listing)
             if problems:
                 incomplete += 1
@@ -204,10 +207,11 @@ class ClipDataset(BaseDataset):
         if incomplete:
             kinds = ', '.join(f'{n} x {kind}' for kind, n in counts.items())
             arguments = shlex.join([self.data_root, '--subset', self.SUBSET, *self.check_flags()])
+            hint = '. To predict without masks run tools/test.py --predict-only' if set(counts) == {'mask'} else ''
             raise FileNotFoundError(
                 f'{self.ann_file}: {incomplete} of {len(clips)} clips of the split {self.split!r} are incomplete or '
                 f'inconsistent ({kinds}). First: {first}. {self.advice()}For the whole list run '
-                f'tools/dataset_converters/check_dataset.py {arguments}')
+                f'tools/dataset_converters/check_dataset.py {arguments}{hint}')
 
 
 def _find_audio_problems(clip: dict, keys: Sequence[str], listing: Listing) -> list[tuple[str, str]]:

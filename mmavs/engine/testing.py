@@ -1,4 +1,5 @@
-"""Test one checkpoint on several data loaders."""
+"""Test one checkpoint on several data loaders, or without ground truth."""
+from collections.abc import Iterator
 from copy import deepcopy
 
 from mmengine.config import Config
@@ -6,6 +7,7 @@ from mmengine.runner import TestLoop
 from torch.utils.data import Dataset
 
 from mmavs.checkpoint.compatibility import load_weights
+from mmavs.registry import TRANSFORMS
 from mmavs.utils.model import unwrap_model
 
 from .launch import build_runner
@@ -37,3 +39,38 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
         results[name] = loop.run(), loop.dataloader.dataset
     runner.call_hook('after_run')
     return results
+
+
+def remove_ground_truth(config: Config) -> None:
+    """Remove the transforms that read masks or make targets of them from the pipelines of the test, and its metrics.
+
+    Args:
+        config: The config, changed in place.
+    """
+    for dataset in _pipelines(config.test_dataloader.dataset):
+        dataset['pipeline'] = _without_targets(dataset['pipeline'])
+    config.test_evaluator = []
+
+
+def _pipelines(node: object) -> Iterator[dict]:
+    """Iterate over the dataset configs that have a pipeline, inside wrappers too."""
+    if isinstance(node, dict):
+        if 'pipeline' in node:
+            yield node
+        for key in ('dataset', 'datasets'):
+            yield from _pipelines(node.get(key))
+    elif isinstance(node, list | tuple):
+        for item in node:
+            yield from _pipelines(item)
+
+
+def _without_targets(transforms: list[dict]) -> list[dict]:
+    kept = []
+    for transform in transforms:
+        kind = TRANSFORMS.get(transform['type'])
+        if getattr(kind, 'path_key', None) == 'mask_paths' or kind.__name__ == 'GenerateEventLabels':
+            continue
+        if isinstance(transform.get('transforms'), list):
+            transform = dict(transform, transforms=_without_targets(transform['transforms']))
+        kept.append(transform)
+    return kept

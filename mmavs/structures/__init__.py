@@ -1,5 +1,16 @@
 """Data structures that pass between datasets, models and metrics."""
 from .audio_guided_pyramid import AudioGuidedPyramid
-from .avs_data_sample import UNLABELLED, AVSDataSample, FrameTargets, select_frames
+from .avs_data_sample import (
+    DEFAULT_OUTPUTS,
+    PREDICTIONS,
+    UNLABELLED,
+    AVSDataSample,
+    FrameTargets,
+    check_outputs,
+    select_frames,
+)
 
-__all__ = ['AVSDataSample', 'AudioGuidedPyramid', 'FrameTargets', 'UNLABELLED', 'select_frames']
+__all__ = [
+    'AVSDataSample', 'AudioGuidedPyramid', 'DEFAULT_OUTPUTS', 'FrameTargets', 'PREDICTIONS', 'UNLABELLED',
+    'check_outputs', 'select_frames'
+]

@@ -1,7 +1,9 @@
 """Annotations and predictions of one clip, and the per-frame targets of a batch."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from mmengine.structures import BaseDataElement
@@ -9,6 +11,11 @@ from torch import Tensor
 
 # Value of pixels without ground truth in masks.
 UNLABELLED = 255
+
+#: Fields that a model can fill in.
+PREDICTIONS = ('pred_sem_seg', 'foreground_prob', 'pred_frame_seg', 'seg_logits')
+#: Those that it fills in unless others are requested: all that the metrics of mmavs read.
+DEFAULT_OUTPUTS = PREDICTIONS[:2]
 
 
 class AVSDataSample(BaseDataElement):
@@ -28,10 +35,45 @@ class AVSDataSample(BaseDataElement):
     ``gt_sem_seg``        (T, H, W) uint8     class of every pixel, 0 background, 255 unlabelled
     ``gt_events``         (T, M) float32      1 where audio event m is present, for prototype losses
     ``pred_sem_seg``      (T, H, W) uint8     predicted class
-    ``seg_logits``        (T, K, H, W) float  per-class scores before softmax or, with K = 1, sigmoid
     ``foreground_prob``   (T, H, W) float     above 0.5 if the pixel belongs to a sounding object
+    ``pred_frame_seg``    (T, H, W) uint8     predicted class at the size ``ori_shape`` of the stored frames
+    ``seg_logits``        (T, K, H, W) float  per-class scores before softmax or, with K = 1, sigmoid
     ====================  ==================  ==============================================================
+
+    Of the last four, a model fills in those that are requested (``model.outputs`` of the config).
+
+    Raises:
+        AttributeError: A prediction is read that was not requested; KeyError from the dict of :meth:`to_dict`. The
+            message names the config key.
     """
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # Called only if the field is absent.
+        if name in PREDICTIONS:
+            raise AttributeError(_not_requested(name))
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
+    def to_dict(self) -> dict:
+        """Return fields and meta information as a dict, in which metrics get the data samples."""
+        return _SampleDict(super().to_dict())
+
+
+class _SampleDict(dict):
+
+    def __missing__(self, key: str) -> NoReturn:
+        raise KeyError(_not_requested(key) if key in PREDICTIONS else key)
+
+
+def _not_requested(name: str) -> str:
+    return (f"{name} is not in the data sample: request it by model.outputs=({', '.join(map(repr, DEFAULT_OUTPUTS))}, "
+            f'{name!r}) in the config, or by the argument outputs of inference_clip')
+
+
+def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the requested predictions; a ValueError if one is unknown or there is none."""
+    if isinstance(outputs, str) or not outputs or set(outputs) - set(PREDICTIONS):
+        raise ValueError(f"outputs are {outputs!r}, expected a list of {', '.join(PREDICTIONS)}")
+    return tuple(dict.fromkeys(outputs))
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Write clips in the on-disk layouts of AVSBench-object (S4, MS3) and AVSBench-semantic (AVSS)."""
 import csv
-import json
 from pathlib import Path
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 import soundfile
 
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.utils.json_files import write_json
 from mmavs.utils.palette import voc_palette
 
 from .clip import SyntheticClip
@@ -108,4 +108,4 @@ def write_metadata(directory: Path, subset: str, rows: list[dict], classes: list
     name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv').get(subset, 'metadata.csv')
     write_rows(directory / name, rows)
     if name == 'metadata.csv':
-        (directory / 'label2idx.json').write_text(json.dumps({name: i for i, name in enumerate(classes)}))
+        write_json(directory / 'label2idx.json', {name: i for i, name in enumerate(classes)}, indent=None)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
+from mmavs.utils.json_files import write_json
 from mmavs.utils.progress import track_progress
 
 from .clip import SyntheticClip
@@ -242,7 +243,7 @@ def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, ma
         write_metadata(unfinished, subset, rows, classes)
     manifest = dict(arguments=arguments, num_files=_count_files(unfinished) + 1, classes=classes,
                     clips=[description for _, description in results])
-    (unfinished / MANIFEST).write_text(json.dumps(manifest))
+    write_json(unfinished / MANIFEST, manifest, indent=None)
     if directory.exists():
         shutil.rmtree(directory)
     unfinished.rename(directory)

@@ -90,7 +90,7 @@ def outputs(model, batch, case):
     intermediate = {}
     hook = model.backbone.register_forward_hook(lambda module, args, maps: intermediate.update(backbone=maps))
     head = model(**batch, mode='tensor')
-    samples = model(**batch, mode='predict')
+    samples = model(**batch, mode='predict', outputs=('seg_logits', ))
     hook.remove()
     log_mel = batch['inputs']['log_mel']
     logits = torch.cat([sample.seg_logits for sample in samples])

@@ -89,7 +89,7 @@ def outputs(model, case, seeded, num, num_examples):
 
     @torch.no_grad()
     def compute():
-        samples = model(**batch, mode='predict')
+        samples = model(**batch, mode='predict', outputs=('pred_sem_seg', 'seg_logits'))
         pyramid, head = intermediate['backbone'], intermediate['decode_head']
         scores = torch.cat([sample.seg_logits for sample in samples])
         found = dict(

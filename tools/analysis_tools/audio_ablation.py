@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """Score a checkpoint with original, muted and swapped audio: ``audio_ablation.py CONFIG CHECKPOINT``."""
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -11,6 +10,7 @@ from rich.table import Table
 from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.json_files import write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,8 +32,7 @@ def main() -> None:
         table.add_row(name, *(f'{metrics[name]:.4f}' for metrics in scores.values()))
     Console().print(table)
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(scores, indent=2) + '\n')
+        write_json(args.out, scores)
 
 
 if __name__ == '__main__':

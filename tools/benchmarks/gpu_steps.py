@@ -235,7 +235,7 @@ def run_config(name: str, device: str) -> dict:
     loss = losses['loss'].item()
     with torch.no_grad():
         samples = model.eval().test_step(clips)
-    if not torch.tensor(loss).isfinite() or not all(sample.seg_logits.isfinite().all() for sample in samples):
+    if not torch.tensor(loss).isfinite() or not all(sample.foreground_prob.isfinite().all() for sample in samples):
         raise ValueError(f'the loss is {loss}, or a prediction is not finite')
     peak = torch.cuda.max_memory_allocated() / GIB if device != 'cpu' else 0
     return dict(loss=round(loss, 4), peak_gib=round(peak, 2))

@@ -14,6 +14,8 @@ from torch import Tensor
 
 NUM_THRESHOLDS = 255
 BETA2 = 0.3
+# Pixels that are counted at once: the intermediate results of a pixel take up to 30 bytes.
+MAX_PIXELS = 2**22
 
 
 # Binary masks: S4 and MS3
@@ -61,7 +63,7 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
         ValueError: The shapes differ, or a probability is NaN or outside [0, 1].
     """
     _check_same_shape(foreground_prob, gt)
-    num_frames, height, width = gt.shape
+    height, width = gt.shape[1:]
     prob = foreground_prob.detach().to(gt.device, torch.float32).flatten(1)
     if prob.numel():
         low, high = (bound.item() for bound in prob.aminmax())
@@ -69,15 +71,10 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
             raise ValueError(f'foreground probabilities lie in [{low:g}, {high:g}], expected [0, 1]: pass '
                              'probabilities, not logits, and check the model for NaN')
 
-    # All thresholds below the nearest one are reached and all above it are not: only the nearest is compared.
-    thresholds = f_score_thresholds().to(gt.device)
-    nearest = prob.mul(NUM_THRESHOLDS - 1).add_(0.5).to(torch.int32)
-    reached = nearest + (prob >= thresholds.index_select(0, nearest.flatten()).view_as(prob)).to(nearest.dtype)
-    bins = 4 * (NUM_THRESHOLDS + 1)
-    index = reached.mul_(4).add_(prob > 0.5, alpha=2).add_((gt != 0).flatten(1))
-    index += bins * torch.arange(num_frames, device=gt.device, dtype=torch.int32)[:, None]
-    counts = torch.bincount(index.flatten(), minlength=bins * num_frames).cpu()
-    counts = counts.view(num_frames, NUM_THRESHOLDS + 1, 2, 2)
+    gt = gt.flatten(1)
+    chunk = max(1, MAX_PIXELS // max(1, height * width))
+    counts = torch.cat([torch.zeros(0, NUM_THRESHOLDS + 1, 2, 2, dtype=torch.int64),
+                        *map(_count_pixels, prob.split(chunk), gt.split(chunk))])
 
     # IoU at probability > 0.5
     gt_area = counts[..., 1].sum((1, 2))
@@ -94,6 +91,19 @@ def binary_scores(foreground_prob: Tensor, gt: Tensor) -> BinaryScores:
     precision = true_positive / (predicted + 1e-20)
     recall = true_positive / (gt_area[:, None].double() + 1e-20)
     return BinaryScores(iou, f_score(precision, recall), sounding, areas)
+
+
+def _count_pixels(prob: Tensor, gt: Tensor) -> Tensor:
+    """Count pixels (n, H * W) by thresholds reached, over 0.5 or not, and ground truth: (n, 256, 2, 2)."""
+    # All thresholds below the nearest one are reached and all above it are not: only the nearest is compared.
+    thresholds = f_score_thresholds().to(gt.device)
+    nearest = prob.mul(NUM_THRESHOLDS - 1).add_(0.5).to(torch.int32)
+    reached = nearest + (prob >= thresholds.index_select(0, nearest.flatten()).view_as(prob)).to(nearest.dtype)
+    bins = 4 * (NUM_THRESHOLDS + 1)
+    index = reached.mul_(4).add_(prob > 0.5, alpha=2).add_(gt != 0)
+    index += bins * torch.arange(len(gt), device=gt.device, dtype=torch.int32)[:, None]
+    counts = torch.bincount(index.flatten(), minlength=bins * len(gt)).cpu()
+    return counts.view(len(gt), NUM_THRESHOLDS + 1, 2, 2)
 
 
 def mean_iou_by_batch(clip_ious: Sequence[Tensor], batch_size: int | None) -> float:
@@ -144,19 +154,25 @@ def class_areas(pred: Tensor, gt: Tensor, num_classes: int) -> tuple[Tensor, Ten
         ValueError: The shapes differ, or a label is not a class.
     """
     _check_same_shape(pred, gt)
-    num_frames = len(gt)
     for name, labels in (('prediction', pred), ('ground truth', gt)):
         if labels.numel():
             low, high = (bound.item() for bound in labels.aminmax())
             if low < 0 or high >= num_classes:
                 raise ValueError(f'{name} holds label {high if high >= num_classes else low}, expected classes 0 to '
                                  f'{num_classes - 1}')
-    index = gt.to(torch.int32).mul(num_classes).add_(pred.to(gt.device)).flatten(1)
-    bins = num_classes * num_classes
-    index += bins * torch.arange(num_frames, device=gt.device, dtype=torch.int32)[:, None]
-    confusion = torch.bincount(index.flatten(), minlength=bins * num_frames).cpu()
-    confusion = confusion.view(num_frames, num_classes, num_classes)
+    pred, gt = pred.to(gt.device).flatten(1), gt.flatten(1)
+    chunk = max(1, MAX_PIXELS // max(1, gt.shape[1]))
+    confusion = torch.cat([torch.zeros(0, num_classes, num_classes, dtype=torch.int64),
+                           *(_count_pairs(*frames, num_classes) for frames in zip(pred.split(chunk), gt.split(chunk)))])
     return confusion.diagonal(dim1=1, dim2=2), confusion.sum(1), confusion.sum(2)
+
+
+def _count_pairs(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
+    """Count the pixels of each pair (true, predicted) of classes in frames (n, H * W): (n, K, K)."""
+    bins = num_classes * num_classes
+    index = gt.to(torch.int32).mul(num_classes).add_(pred)
+    index += bins * torch.arange(len(gt), device=gt.device, dtype=torch.int32)[:, None]
+    return torch.bincount(index.flatten(), minlength=bins * len(gt)).cpu().view(len(gt), num_classes, num_classes)
 
 
 def class_score_sums(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmavs.structures import UNLABELLED
 
-from .avsbench import BETA2
+from .avsbench import BETA2, MAX_PIXELS
 
 #: Preset -> IoU of a class that is neither in the prediction nor in the ground truth: counted as 0, or skipped.
 PRESETS = dict(cavp='zero', ddeseg='skip')
@@ -40,8 +40,10 @@ def confusion_matrix(pred: Tensor, gt: Tensor, num_classes: int) -> Tensor:
         if low < 0 or high > largest:
             raise ValueError(f'{name} holds label {low if low < 0 else high}, expected classes 0 to {num_classes - 1}')
     # One row for each of the 256 values of the ground truth: unlabelled pixels need no mask, wrong labels are found.
-    index = gt.to(torch.int32).mul(num_classes).add_(pred.to(gt.device)).flatten()
-    rows = torch.bincount(index, minlength=(UNLABELLED + 1) * num_classes).cpu().view(-1, num_classes)
+    rows = torch.zeros(UNLABELLED + 1, num_classes, dtype=torch.int64)
+    for p, g in zip(pred.to(gt.device).flatten().split(MAX_PIXELS), gt.flatten().split(MAX_PIXELS)):
+        index = g.to(torch.int32).mul(num_classes).add_(p)
+        rows += torch.bincount(index, minlength=rows.numel()).cpu().view_as(rows)
     wrong = rows[num_classes:UNLABELLED].any(1).nonzero()
     if len(wrong):
         raise ValueError(f'ground truth holds label {num_classes + wrong[0].item()}, expected classes 0 to '

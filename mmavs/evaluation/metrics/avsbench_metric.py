@@ -1,16 +1,15 @@
 """M_J and M_F of AVSBench-object (S4 and MS3)."""
 from collections.abc import Sequence
 
-from mmengine.evaluator import BaseMetric
-
 from mmavs.evaluation.functional.avsbench import BinaryScores, max_f_score_by_batch, mean_iou_by_batch
 from mmavs.registry import METRICS
 
+from .detailed_metric import DetailedMetric, clip_identity
 from .scored_frames import score_foreground
 
 
 @METRICS.register_module()
-class AVSBenchMetric(BaseMetric):
+class AVSBenchMetric(DetailedMetric):
     """Jaccard index and F-score of sounding objects against background, as published for S4 and MS3.
 
     The published F-score takes the best of 255 thresholds for each evaluation batch; therefore it depends on the number
@@ -29,9 +28,13 @@ class AVSBenchMetric(BaseMetric):
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
 
+    ``details['per_clip']`` has ``M_J`` and ``M_F`` of each clip as a batch of its own, and ``sounding_frames``, the
+    number of frames in its M_F; clips without a labelled frame are left out.
+
     Reads ``foreground_prob`` and ``gt_sem_seg`` (every class except 0 is foreground) of the valid and labelled frames.
     """
     default_prefix = 'avsbench'
+    protocol = 'avsbench'
 
     def __init__(self, batch_size: int = 1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
@@ -43,7 +46,7 @@ class AVSBenchMetric(BaseMetric):
         """Keep the frame IoUs, the summed F-score curve and the number of sounding frames of each clip."""
         for sample in data_samples:
             scores, _ = score_foreground(sample)
-            self.results.append(self.record(scores))
+            self.results.append(clip_identity(sample) | self.record(scores))
 
     def record(self, scores: BinaryScores) -> dict:
         """Select the scores of a clip that are kept."""
@@ -61,4 +64,15 @@ class AVSBenchMetric(BaseMetric):
         for suffix, batch_size in (('', self.batch_size), ('_per_video', 1), ('_batch_free', None)):
             metrics[f'M_J{suffix}'] = mean_iou_by_batch(ious, batch_size)
             metrics[f'M_F{suffix}'] = max_f_score_by_batch(curves, soundings, batch_size)
+        self.details = dict(per_clip=[self.clip_scores(clip) for clip in clips])
         return metrics
+
+    def clip_scores(self, clip: dict) -> dict:
+        """Score one clip, from its result of :meth:`process`."""
+        return dict(
+            clip=clip['clip'],
+            subset=clip['subset'],
+            frames=len(clip['iou']),
+            sounding_frames=clip['sounding'],
+            M_J=mean_iou_by_batch([clip['iou']], 1),
+            M_F=max_f_score_by_batch([clip['curve']], [clip['sounding']], 1))

@@ -3,14 +3,15 @@ import io
 import math
 from collections.abc import Sequence
 
-from mmengine.evaluator import BaseMetric
 from rich.console import Console
 from rich.table import Table
+
+from .detailed_metric import DetailedMetric
 
 TITLES = dict(iou='IoU', f_score='F', fdr='FDR')
 
 
-class ClassTableMetric(BaseMetric):
+class ClassTableMetric(DetailedMetric):
     """Metric of the classes in the meta information of the dataset.
 
     Args:
@@ -18,7 +19,7 @@ class ClassTableMetric(BaseMetric):
         prefix: Prefix of the names of the results.
 
     Attributes:
-        per_class: After evaluation, on the main process: the scores of each class.
+        per_class: After evaluation, on the main process: the scores of each class; also in ``details``.
     """
 
     def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:

@@ -15,6 +15,7 @@ from mmavs.registry import METRICS
 from mmavs.structures import UNLABELLED
 
 from .class_table import ClassTableMetric, class_table
+from .detailed_metric import clip_identity
 from .scored_frames import clip_name, scored_frames
 
 
@@ -32,6 +33,10 @@ class DatasetMetric(ClassTableMetric):
     Reported, each in [0, 1]: ``mIoU``, ``F`` (beta^2 = 0.3), ``mIoU_fg``, ``F_fg`` (without the background), ``FDR``
     and ``J&F``. The scores of every class are logged as a table and kept in :attr:`per_class`.
 
+    ``details`` has ``classes`` and ``confusion_matrix``, the pixels of the dataset by true (row) and predicted class.
+    Its ``per_clip`` has the pixels ``tp``, ``fp`` and ``fn`` of the classes of each clip (``per_class``), which sum up
+    to those of the dataset, and ``mIoU``, ``F`` and ``FDR`` of the classes that are present in it.
+
     Args:
         preset: Treatment of classes that occur neither in the prediction nor in the ground truth of the whole dataset.
             'cavp': 0 in mIoU, left out of F. 'ddeseg': left out of both. The two agree if all classes occur.
@@ -46,6 +51,7 @@ class DatasetMetric(ClassTableMetric):
             class, pixels being the number of pixels in which the class is predicted or true; NaN for 0 / 0.
     """
     default_prefix = 'dataset'
+    protocol = 'dataset'
 
     def __init__(self, preset: str = 'cavp', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
@@ -67,7 +73,7 @@ class DatasetMetric(ClassTableMetric):
                 raise ValueError(f'{clip_name(sample)}: {error}') from error
             # Most pairs of classes never occur: a sparse matrix is a fraction of the size.
             self.results.append(
-                dict(clip=(sample.get('subset'), sample.get('clip_id')), matrix=matrix.to_sparse()))
+                clip_identity(sample) | dict(frames=len(gt), matrix=matrix.to_sparse()))
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Score the ``size`` clips of the dataset; see :class:`mmengine.evaluator.BaseMetric`."""
@@ -77,7 +83,8 @@ class DatasetMetric(ClassTableMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sum the matrices of the clips, compute the scores, and log and keep those of each class."""
-        matrices = {result['clip']: result['matrix'] for result in results}
+        clips = {(result['subset'], result['clip']): result for result in results}
+        matrices = {name: clip['matrix'] for name, clip in clips.items()}
         if len(matrices) != self._num_clips:
             raise ValueError(f'{len(matrices)} different clips were scored, the dataset has {self._num_clips}: the '
                              'dataset protocol needs all of them, each with a clip_id of its own')
@@ -92,5 +99,24 @@ class DatasetMetric(ClassTableMetric):
             for name, iou, f, fdr, union in zip(
                 classes, *(column.tolist() for column in (scores.iou, scores.f, scores.fdr, scores.union)))
         }
+        self.details = dict(
+            classes=list(classes),
+            confusion_matrix=matrix.tolist(),
+            per_class=self.per_class,
+            per_clip=[self._clip_scores(clip) for clip in clips.values() if clip['frames']])
         print_log(f'per-class results over the dataset:\n{class_table(self.per_class)}', logger='current')
         return dataset_averages(scores, self.preset)
+
+    def _clip_scores(self, clip: dict) -> dict:
+        matrix = clip['matrix'].to_dense()
+        averages = dataset_averages(class_scores(matrix), 'ddeseg')
+        tp = matrix.diagonal()
+        columns = (column.tolist() for column in (tp, matrix.sum(0) - tp, matrix.sum(1) - tp))
+        return dict(
+            clip=clip['clip'],
+            subset=clip['subset'],
+            frames=clip['frames'],
+            **{name: averages[name] for name in ('mIoU', 'F', 'FDR')},
+            per_class={
+                name: dict(tp=tp, fp=fp, fn=fn) for name, tp, fp, fn in zip(self.classes, *columns) if tp or fp or fn
+            })

@@ -17,6 +17,8 @@ class RobustnessMetric(AVSBenchMetric):
     ``mIoU``, at the fixed threshold 0.5 and without the frames whose ground truth is empty, do not reward it. See
     ``docs/user_guides/robustness.md``.
 
+    ``details['per_clip']`` has the scores of both of each clip.
+
     Args:
         batch_size: See :class:`AVSBenchMetric`, which documents the other arguments too.
     """
@@ -25,6 +27,10 @@ class RobustnessMetric(AVSBenchMetric):
     def record(self, scores: BinaryScores) -> dict:
         """Select the scores of a clip that are kept."""
         return dict(super().record(scores), areas=scores.areas)
+
+    def clip_scores(self, clip: dict) -> dict:
+        """Score one clip, from its result of :meth:`process`."""
+        return super().clip_scores(clip) | area_averages([clip['areas']])
 
     def compute_metrics(self, results: Sequence[dict]) -> dict[str, float]:
         """Average over the clips, which are in dataset order."""

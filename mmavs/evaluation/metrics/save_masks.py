@@ -1,36 +1,153 @@
-"""Write predicted masks to a file that any program can read."""
-from collections.abc import Sequence
-from pathlib import Path
+"""Write predicted masks to files that any program can read, clip by clip."""
+import os
+import shutil
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
+from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
+from PIL import Image
 
 from mmavs.registry import METRICS
+from mmavs.utils.files import PARTIAL
+from mmavs.utils.palette import voc_palette
+
+from .scored_frames import clip_name
+
+MAX_LISTED = 5
 
 
 @METRICS.register_module()
 class SaveMasks(BaseMetric):
-    """Write the predicted masks of all clips into one compressed ``.npz`` file.
+    """Write the predicted masks of every clip, at the size of its frames, as soon as the clip is predicted.
 
-    The file holds one array per clip, named by its ``clip_id``: (T, H, W) uint8, the class of every pixel, 0 for
-    background. Read it with ``numpy.load(path)``; nothing in it is pickled.
+    A path that ends in ``.npz`` is one compressed file with an array per clip, named by its ``clip_id``: (T, H, W)
+    uint8, the class of every pixel, 0 for background. Read it with ``numpy.load(path)``; nothing in it is pickled. It
+    appears under its name when it is complete.
+
+    Any other path is a directory with one PNG file per frame, ``CLIP_ID/00000.png`` and so on: the class of every pixel
+    with the palette of the dataset, or 0 and 255 for datasets with one foreground class. Every file appears when it is
+    complete.
+
+    Padding frames are left out. In distributed tests every process writes its own clips; the processes share a file
+    system.
 
     Args:
-        path: The file, which must end in ``.npz``; its directory is made.
+        path: The file or directory; it is made.
+
+    Reads ``pred_frame_seg``, which ``model.outputs`` must contain, and the classes and the palette of the dataset's
+    meta information.
+
+    Raises:
+        ValueError: Two clips have one ``clip_id``, or one leads out of the directory; see :func:`check_clip_ids`, which
+            finds this before a test.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = Path(path)
-        if self.path.suffix != '.npz':
-            raise ValueError(f'{path}: predictions are written as .npz')
+        self._saved: set[str] = set()
+        self._num_clips = 0
+        self._archive: zipfile.ZipFile | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
-        """Keep the masks of each clip."""
-        self.results += [(sample['clip_id'], sample['pred_sem_seg'].cpu().numpy()) for sample in data_samples]
+        """Write the masks of each clip."""
+        for sample in data_samples:
+            clip_id = sample['clip_id']
+            if clip_id in self._saved and get_world_size() > 1:
+                continue  # the sampler repeats clips, to give every process the same number
+            check_clip_ids([*{clip_id} & self._saved, clip_id])
+            if sample.get('pred_frame_seg') is None:
+                raise ValueError(f'{clip_name(sample)} has no pred_frame_seg, the masks at the size of the frames: add '
+                                 'it to model.outputs of the config')
+            masks = sample['pred_frame_seg'].cpu().numpy()
+            if sample.get('valid') is not None:
+                masks = masks[sample['valid'].cpu().numpy()]
+            self._saved.add(clip_id)
+            self.results.append(clip_id)
+            if self.path.suffix == '.npz':
+                self._write_array(clip_id, masks)
+            else:
+                self._write_images(clip_id, masks)
 
-    def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict:
-        """Write the file; there are no scores."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(self.path, **dict(results))
+    def evaluate(self, size: int) -> dict:
+        """Complete the file of the ``size`` clips of the dataset."""
+        if self._archive is not None:
+            self._archive.close()
+        self._saved, self._archive, self._num_clips = set(), None, size
+        # MMEngine would cut the collected results to ``size``, which drops the repeated clips of some samplers only.
+        return super().evaluate(sys.maxsize)
+
+    def compute_metrics(self, results: list[str]) -> dict:
+        """Join the files of the processes; there are no scores."""
+        if len(set(results)) != self._num_clips:
+            raise ValueError(f'{self.path}: masks of {len(set(results))} different clips were predicted, the dataset '
+                             f'has {self._num_clips}: every clip needs a clip_id of its own')
+        if self.path.suffix == '.npz':
+            self._join_archives()
         return {}
+
+    def _partial(self, rank: int) -> Path:
+        """Path of what a process is writing."""
+        parent = self.path.parent if self.path.suffix == '.npz' else self.path
+        return parent / f'.{self.path.name}.{rank}{PARTIAL}'
+
+    def _write_array(self, clip_id: str, masks: np.ndarray) -> None:
+        if self._archive is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._archive = zipfile.ZipFile(self._partial(get_rank()), 'w', zipfile.ZIP_DEFLATED)
+        # As numpy.savez_compressed, which takes all arrays at once and does not allow every name.
+        with self._archive.open(f'{clip_id}.npy', 'w', force_zip64=True) as stream:
+            np.lib.format.write_array(stream, masks, allow_pickle=False)
+
+    def _join_archives(self) -> None:
+        first, *others = (path for path in map(self._partial, range(get_world_size())) if path.exists())
+        with zipfile.ZipFile(first, 'a', zipfile.ZIP_DEFLATED) as joined:
+            for path in others:
+                with zipfile.ZipFile(path) as archive:
+                    for name in set(archive.namelist()) - set(joined.namelist()):
+                        with archive.open(name) as source, joined.open(name, 'w', force_zip64=True) as target:
+                            shutil.copyfileobj(source, target)
+        os.replace(first, self.path)
+        for path in others:
+            path.unlink()
+
+    def _write_images(self, clip_id: str, masks: np.ndarray) -> None:
+        meta, directory = self.dataset_meta or {}, self.path / clip_id
+        directory.mkdir(parents=True, exist_ok=True)
+        palette = None
+        if len(meta.get('classes') or ()) > 2:
+            palette = np.array(meta.get('palette') or voc_palette(256), np.uint8).ravel().tolist()
+        for t, mask in enumerate(masks):
+            image = Image.fromarray(mask if palette else (mask != 0) * np.uint8(255))
+            if palette:
+                image.putpalette(palette)
+            partial = self._partial(get_rank())
+            image.save(partial, 'png')
+            os.replace(partial, directory / f'{t:05d}.png')
+
+
+def check_clip_ids(clip_ids: Iterable[str]) -> None:
+    """Raise a ValueError if clips cannot be saved under their ids: one occurs twice, or leads out of a directory."""
+    counts = Counter(clip_ids)
+    twice = [clip_id for clip_id, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(f'{_listed(twice)}: more than one clip has this clip_id, and one would replace the other: '
+                         'rename clips in the list of clips of the dataset')
+    unsafe = [
+        clip_id for clip_id in counts
+        if not clip_id or '\\' in clip_id or '\0' in clip_id or PurePosixPath(clip_id).is_absolute()
+        or {'', '.', '..'} & set(clip_id.split('/'))
+    ]
+    if unsafe:
+        raise ValueError(f'{_listed(unsafe)}: a clip_id names the files of a clip and must not lead out of their '
+                         'directory: rename clips in the list of clips of the dataset')
+
+
+def _listed(clip_ids: list[str]) -> str:
+    more = f' and {len(clip_ids) - MAX_LISTED} more' if len(clip_ids) > MAX_LISTED else ''
+    return ', '.join(map(repr, clip_ids[:MAX_LISTED])) + more

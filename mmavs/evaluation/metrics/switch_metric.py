@@ -2,11 +2,11 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
 from mmavs.registry import METRICS
 
+from .detailed_metric import DetailedMetric, clip_identity
 from .scored_frames import score_foreground
 
 # An object that moves does not make a switch: a disc has to move by 70% of its diameter between two frames for less.
@@ -36,7 +36,7 @@ def frames_at_switch(gt: Tensor, max_overlap: float) -> Tensor:
 
 
 @METRICS.register_module()
-class SwitchMetric(BaseMetric):
+class SwitchMetric(DetailedMetric):
     """IoU of the frames at a switch, where other objects sound than in the frame before, and of all other frames.
 
     Methods that attend to several frames tend to segment the objects that sounded before. Frames and IoU are those of
@@ -47,23 +47,35 @@ class SwitchMetric(BaseMetric):
     Reported: ``J_at_switch`` and ``J_between`` in [0, 1], and the number of frames in each mean, ``frames_at_switch``
     and ``frames_between``. The first frame of a clip counts as between. The mean of no frames is NaN.
 
+    ``details['per_clip']`` has the same of each clip.
+
     Args:
         collect_device: See :class:`mmengine.evaluator.BaseMetric`.
         prefix: Prefix of the names of the results.
     """
     default_prefix = 'switch'
+    protocol = 'switch'
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the IoU of each scored frame, and whether it is at a switch."""
         for sample in data_samples:
             scores, gt = score_foreground(sample)
-            self.results.append(dict(iou=scores.iou, at_switch=frames_at_switch(gt, MAX_OVERLAP).cpu()))
+            self.results.append(
+                clip_identity(sample) | dict(iou=scores.iou, at_switch=frames_at_switch(gt, MAX_OVERLAP).cpu()))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over the frames of all clips."""
-        iou, at_switch = (torch.cat([clip[key] for clip in results]) for key in ('iou', 'at_switch'))
-        return dict(
-            J_at_switch=iou[at_switch].mean().item(),
-            J_between=iou[~at_switch].mean().item(),
-            frames_at_switch=int(at_switch.sum()),
-            frames_between=int((~at_switch).sum()))
+        self.details = dict(per_clip=[
+            dict(clip=clip['clip'], subset=clip['subset'], frames=len(clip['iou']), **_averages([clip]))
+            for clip in results if len(clip['iou'])
+        ])
+        return _averages(results)
+
+
+def _averages(clips: list[dict]) -> dict[str, float]:
+    iou, at_switch = (torch.cat([clip[key] for clip in clips]) for key in ('iou', 'at_switch'))
+    return dict(
+        J_at_switch=iou[at_switch].mean().item(),
+        J_between=iou[~at_switch].mean().item(),
+        frames_at_switch=int(at_switch.sum()),
+        frames_between=int((~at_switch).sum()))

@@ -1,11 +1,18 @@
 """The segmentor of all methods: a visual branch, an audio branch and a head."""
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmavs.registry import MODELS
-from mmavs.structures import AVSDataSample, FrameTargets, select_frames
+from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample, FrameTargets, check_outputs, select_frames
+
+from .clip_prediction import ClipPrediction
+
+# Independent frames that are predicted at once: as many as a clip of AVSBench-semantic has. Longer clips take no more
+# memory than that.
+MAX_FRAMES = 10
 
 
 @MODELS.register_module()
@@ -26,14 +33,17 @@ class AudioVisualSegmentor(BaseModel):
         mask_prior: Config of the :class:`MaskPriorBranch`, for methods that need one.
         independent_frames: Whether the head treats frames independently. Then padding frames are not computed, nor, in
             training, frames without ground truth; the head gets each frame as a clip of length 1. Exact only if nothing
-            else in the network mixes frames (no batch statistics).
+            else in the network mixes frames (no batch statistics). Predictions take ``MAX_FRAMES`` frames at a time.
+        outputs: Fields of the data samples that ``mode='predict'`` fills in by default, see :class:`AVSDataSample`. The
+            scores ``seg_logits`` are not among them: 71 classes of one frame of 1920x1080 take 590 MB.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
     ``model(inputs, data_samples, mode)`` takes the batch that :class:`AVSDataPreprocessor` makes.
 
     - ``mode='loss'``: dict of named loss terms.
-    - ``mode='predict'``: the data samples with ``pred_sem_seg``, ``seg_logits`` and ``foreground_prob`` filled in.
+    - ``mode='predict'``: the data samples with the fields ``outputs`` filled in; ``outputs`` and ``prob_dtype`` may be
+      passed as for :meth:`predict`.
     - ``mode='tensor'``: the raw outputs of the head, a dict documented there. N is the number of frames in the batch;
       with ``independent_frames``, of those that are not padding.
     """
@@ -44,6 +54,7 @@ class AudioVisualSegmentor(BaseModel):
                  decode_head: dict,
                  mask_prior: dict | None = None,
                  independent_frames: bool = False,
+                 outputs: Sequence[str] = DEFAULT_OUTPUTS,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor or dict(type='AVSDataPreprocessor'), init_cfg)
@@ -52,15 +63,17 @@ class AudioVisualSegmentor(BaseModel):
         self.audio_backbone = MODELS.build(audio_backbone)
         self.decode_head = MODELS.build(decode_head)
         self.independent_frames = independent_frames
+        self.outputs = check_outputs(outputs)
 
     def forward(self,
                 inputs: dict[str, Tensor],
                 data_samples: list[AVSDataSample] | None = None,
-                mode: str = 'tensor') -> dict | list[AVSDataSample]:
+                mode: str = 'tensor',
+                **options) -> dict | list[AVSDataSample]:
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
-            return self.predict(inputs, data_samples)
+            return self.predict(inputs, data_samples, **options)
         if mode == 'tensor':
             return self.decode_head(*self.extract_features(inputs, self._frames_to_compute(_existing(inputs))))
         raise ValueError(f"mode is {mode!r}, expected 'loss', 'predict' or 'tensor'")
@@ -74,27 +87,37 @@ class AudioVisualSegmentor(BaseModel):
 
     def predict(self,
                 inputs: dict[str, Tensor],
-                data_samples: list[AVSDataSample] | None = None) -> list[AVSDataSample]:
-        """Fill in the predictions of each clip, at the size ``out_shape`` of its data sample."""
+                data_samples: list[AVSDataSample] | None = None,
+                outputs: Sequence[str] | None = None,
+                prob_dtype: torch.dtype = torch.float32) -> list[AVSDataSample]:
+        """Fill in the predictions of each clip, at the size ``out_shape`` of its data sample.
+
+        Args:
+            inputs: The preprocessed batch.
+            data_samples: The clips; None makes data samples of the size of the network input.
+            outputs: Names of the fields to fill in, see :class:`AVSDataSample`; None for those of the constructor.
+            prob_dtype: Type of ``foreground_prob``, see :class:`ClipPrediction`.
+        """
         num_clips, num_frames, _, height, width = inputs['frames'].shape
-        existing = _existing(inputs)
-        frames = self._frames_to_compute(existing)
-        logits = self.decode_head.predict(*self.extract_features(inputs, frames), (height, width))
-        # The scores of padding frames are 0, which is background.
-        if frames is not None:
-            computed = logits
-            logits = computed.new_zeros(num_clips * num_frames, *computed.shape[1:])
-            logits[frames.to(logits.device)] = computed
-        elif not existing.all():
-            logits[~existing.flatten().to(logits.device)] = 0
         if data_samples is None:
             data_samples = [
                 AVSDataSample(metainfo=dict(img_shape=(height, width), out_shape=(height, width)))
                 for _ in range(num_clips)
             ]
-        for sample, clip_logits in zip(data_samples, logits.unflatten(0, (num_clips, num_frames))):
-            length = len(sample.valid) if 'valid' in sample else num_frames
-            self._fill_predictions(sample, clip_logits[:length], (height, width))
+        lengths = [len(sample.valid) if 'valid' in sample else num_frames for sample in data_samples]
+        predictions = [
+            ClipPrediction(sample, length, self.decode_head.num_classes, (height, width),
+                           self.outputs if outputs is None else outputs, prob_dtype, inputs['frames'].device)
+            for sample, length in zip(data_samples, lengths)
+        ]
+        existing = _existing(inputs)
+        audio = self._encode_audio(inputs)
+        for frames in self._frame_chunks(self._frames_to_compute(existing), existing.numel()):
+            logits = self.decode_head.predict(*self._encode_frames(inputs, audio, frames), (height, width))
+            for index, scores in zip(range(existing.numel()) if frames is None else frames.tolist(), logits):
+                clip, frame = divmod(index, num_frames)
+                if existing[clip, frame] and frame < lengths[clip]:
+                    predictions[clip].add_frame(frame, scores)
         return data_samples
 
     def extract_features(self, inputs: dict[str, Tensor],
@@ -108,15 +131,23 @@ class AudioVisualSegmentor(BaseModel):
             inputs: The preprocessed batch.
             frames: (N,) indices of the frames to compute among the B * T of the batch; None for all of them.
         """
-        num_clips, num_frames = inputs['frames'].shape[:2]
+        return self._encode_frames(inputs, self._encode_audio(inputs), frames)
+
+    def _encode_audio(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Audio tokens of all frames, (B, T, tokens, C)."""
+        audio_input = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
+        num_samples = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
+        return self.audio_backbone(audio_input, inputs['frames'].shape[1], **num_samples)
+
+    def _encode_frames(self, inputs: dict[str, Tensor], audio: Tensor,
+                       frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """Return :meth:`extract_features`, given the audio tokens (B, T, tokens, C)."""
 
         def choose(x: Tensor) -> Tensor:
             x = x.flatten(0, 1)
             return x if frames is None else select_frames(x, frames)
 
-        audio_input = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
-        num_samples = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
-        audio = choose(self.audio_backbone(audio_input, num_frames, **num_samples))
+        audio = choose(audio)
         # Backbones of other libraries do not declare uses_audio.
         audio_guidance = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
         features = self.backbone(choose(inputs['frames']), *audio_guidance)
@@ -127,6 +158,13 @@ class AudioVisualSegmentor(BaseModel):
             features = self.mask_prior(choose(inputs['mask_prior']), features)
         valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
         return features, audio, valid
+
+    def _frame_chunks(self, frames: Tensor | None, num_frames: int) -> Sequence[Tensor | None]:
+        """Split the frames to compute, of ``num_frames`` in the batch, if they are independent."""
+        count = num_frames if frames is None else len(frames)
+        if not self.independent_frames or count <= MAX_FRAMES:
+            return [frames]
+        return (torch.arange(num_frames) if frames is None else frames).split(MAX_FRAMES)
 
     def _frames_to_compute(self, needed: Tensor) -> Tensor | None:
         """Indices of the ``needed`` frames, from (B, T) bool; None to compute all B * T frames.
@@ -148,28 +186,6 @@ class AudioVisualSegmentor(BaseModel):
             events = _stack_padded([sample.gt_events for sample in data_samples], num_frames).flatten(0, 1)
         targets = FrameTargets(masks=masks, labelled=labelled.flatten(), events=events)
         return targets if frames is None else targets.select(frames)
-
-    @staticmethod
-    def _fill_predictions(sample: AVSDataSample, logits: Tensor, input_shape: tuple[int, int]) -> None:
-        """Crop the batch padding from the scores (T, K, h, w), resize them to ``out_shape`` and predict the masks."""
-        height, width = sample.img_shape
-        if (height, width) != input_shape:
-            logits = F.interpolate(logits, input_shape, mode='bilinear', align_corners=False)
-            logits = logits[..., :height, :width]
-        if logits.shape[-2:] != tuple(sample.out_shape):
-            logits = F.interpolate(logits, tuple(sample.out_shape), mode='bilinear', align_corners=False)
-        if logits.shape[1] == 1:
-            margin = logits[:, 0]
-            labels = margin > 0
-        else:
-            # With two classes the sigmoid of the margin is their softmax. With more, scores need not be
-            # log-probabilities (VCT's are sums over queries), but the margin agrees with the most likely class.
-            best, classes = logits[:, 1:].max(1)
-            margin = best - logits[:, 0]
-            labels = torch.where(margin > 0, classes + 1, 0)
-        sample.foreground_prob = margin.sigmoid()
-        sample.seg_logits = logits
-        sample.pred_sem_seg = labels.to(torch.uint8)
 
 
 def _existing(inputs: dict[str, Tensor]) -> Tensor:

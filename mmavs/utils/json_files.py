@@ -1,0 +1,42 @@
+"""Read and write strict JSON, in which NaN is null."""
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .files import atomic_write
+
+
+def to_json(value: Any, indent: int | None = 2) -> str:
+    """Format a value as JSON that every parser reads.
+
+    Args:
+        value: Mappings, lists, tuples, strings and numbers, also those of NumPy and PyTorch. NaN and infinities, which
+            JSON does not have, become null.
+        indent: Spaces for each level; None writes one line.
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
+    """Write a value as :func:`to_json` formats it, atomically."""
+    with atomic_write(path) as partial:
+        partial.write_text(to_json(value, indent) + '\n', encoding='utf-8')
+
+
+def nan_for_null(value: Any) -> Any:
+    """Replace every None in the scores of a JSON file by NaN."""
+    if isinstance(value, dict):
+        return {key: nan_for_null(item) for key, item in value.items()}
+    return math.nan if value is None else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, 'tolist'):  # a tensor, an array, or a scalar of NumPy
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value

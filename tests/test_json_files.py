@@ -1,0 +1,32 @@
+"""Strict JSON."""
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from mmavs.utils.json_files import nan_for_null, to_json, write_json
+
+
+def refuse(constant):
+    raise ValueError(f'{constant} is not JSON')
+
+
+def test_nan_and_infinities_are_null_at_every_depth(tmp_path):
+    values = dict(a=math.nan, b=[1, (math.inf, torch.tensor(math.nan))], c=np.float32(0.5), d=np.array([1., math.nan]),
+                  e='NaN', f=torch.tensor([1, 2]), g=True, h=None)
+    write_json(tmp_path / 'new' / 'file.json', values)
+    found = json.loads((tmp_path / 'new' / 'file.json').read_text(), parse_constant=refuse)
+    assert found == dict(a=None, b=[1, [None, None]], c=0.5, d=[1, None], e='NaN', f=[1, 2], g=True, h=None)
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['file.json']
+
+
+def test_scores_that_are_null_are_read_as_nan():
+    scores = nan_for_null(json.loads(to_json(dict(original=dict(M_J=0.5, J_at_switch=math.nan)))))
+    assert scores['original']['M_J'] == 0.5 and math.isnan(scores['original']['J_at_switch'])
+
+
+def test_a_value_that_json_does_not_have_is_an_error():
+    with pytest.raises(TypeError, match='not JSON serializable'):
+        to_json(dict(a=object()))
