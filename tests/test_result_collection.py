@@ -13,7 +13,7 @@ from mmavs.analysis.result_collection import (
     Report,
     check_comparable,
     clip_statistic,
-    default_metrics,
+    headline_scores,
     paired_bootstrap,
     read_report,
     tabulate,
@@ -202,4 +202,4 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_headline_scores_are_the_default():
-    assert default_metrics([report_of('AVSSMetric'), by_hand(0.1)]) == ['avsbench/M_J']
+    assert headline_scores([report_of('AVSSMetric').scores, by_hand(0.1).scores]) == ['avsbench/M_J']

@@ -275,9 +275,9 @@ class ResultTable:
     protocols: list[str]
 
 
-def default_metrics(reports: Sequence[Report]) -> list[str]:
-    """Names of the headline scores that all reports have."""
-    return [name for name in HEADLINES if all(name in report.scores for report in reports)]
+def headline_scores(scores: Sequence[dict[str, float]]) -> list[str]:
+    """Names of the headline scores that the results of all tests have."""
+    return [name for name in HEADLINES if all(name in result for result in scores)]
 
 
 def tabulate(methods: dict[str, Sequence[Report]], metrics: Sequence[str], baseline: str | None = None,

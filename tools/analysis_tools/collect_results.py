@@ -8,7 +8,7 @@ import argparse
 from glob import glob
 from pathlib import Path
 
-from mmavs.analysis.result_collection import WRITERS, default_metrics, read_report, tabulate, to_markdown
+from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
 
@@ -48,7 +48,7 @@ def method_files(text: str) -> tuple[str, list[str]]:
 def main() -> None:
     args = parse_args()
     methods = {name: [read_report(file) for file in files] for name, files in args.methods}
-    metrics = args.metrics or default_metrics([report for reports in methods.values() for report in reports])
+    metrics = args.metrics or headline_scores([report.scores for reports in methods.values() for report in reports])
     table = tabulate(methods, metrics, args.baseline, args.samples)
     for out in args.out:
         with atomic_write(out) as partial:
