@@ -40,6 +40,20 @@ def test_table_has_a_row_for_each_method(tmp_path):
     assert json.loads((tmp_path / 'comparison.json').read_text())['results'] == results
 
 
+def test_table_has_the_scores_of_the_protocol_of_its_configs():
+    scores = {'dataset/mIoU': .5, 'dataset/F': .25, 'dataset/FDR': .1}
+    run = dict.fromkeys(('original', 'muted', 'swapped'), scores)
+    row, = comparison_table({'a': [run]}, {'a': COST})
+    assert list(row)[:5] == ['method', 'mIoU', 'F', 'mIoU muted', 'mIoU swapped'] and row['F'] == '0.250'
+    with pytest.raises(ValueError, match='no headline score in common'):
+        comparison_table({'a': [run], 'b': [scores_of(.5)]}, {'a': COST, 'b': COST})
+
+
+def test_other_data_than_synthetic_clips_need_a_flag(run_tool, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match=r'data/AVSBench/Multi-sources.*--own-data'):
+        run_tool('analysis_tools/compare_methods', 'tpavi_r50_ms3', '--work-dir', tmp_path)
+
+
 def test_table_shows_frames_at_a_switch_if_they_are_scored():
     runs = [scores_of(original) for original in (.4, .6)]
     for run, late in zip(runs, (.1, .3)):
@@ -74,5 +88,5 @@ def test_training_with_the_same_recipe_is_not_repeated(options, tmp_path):
 
 def test_costs_are_measured_with_the_options():
     without = {'model.decode_head.num_prototypes': None, 'model.decode_head.pac_loss': None}
-    full, plain = (measure_cost(CONFIG, (96, 96), options, num_frames=1, repeats=1) for options in ({}, without))
+    full, plain = (measure_cost(CONFIG, options, num_frames=1, repeats=1) for options in ({}, without))
     assert plain.params_m < full.params_m

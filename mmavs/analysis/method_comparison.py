@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from mmengine.runner import find_latest_checkpoint
 
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
@@ -12,8 +13,9 @@ from mmavs.utils.config import load_config
 from mmavs.utils.json_files import nan_for_null, write_json
 
 from .audio_ablation import ORIGINAL, audio_ablation, rename_original
-from .complexity import count_flops, count_parameters, drop_pretrained
+from .complexity import count_flops, count_parameters, drop_pretrained, frame_size
 from .random_clips import random_clips
+from .result_collection import headline_scores
 from .timing import measure_model
 
 
@@ -43,7 +45,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     A result that ``work_dir`` already holds is returned as it is if it was made with the same config and seed.
 
     Args:
-        config_file: The config; it trains for ``train_cfg.max_iters`` iterations.
+        config_file: The config, with a training and a test on any dataset.
         seed: Seed of the weights, the order of the clips and all random choices.
         work_dir: Directory of the checkpoint, the logs and the result, ``scores.json``.
         options: Values that replace those of the config, keyed by dotted names.
@@ -64,23 +66,22 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
     build_runner(config).train()
-    scores = audio_ablation(config, str(work_dir / f'iter_{config.train_cfg.max_iters}.pth'))
+    scores = audio_ablation(config, find_latest_checkpoint(str(work_dir)))
     write_json(file, dict(scores=scores, seed=seed, recipe=recipe))
     return scores
 
 
-def measure_cost(config_file: str, size: tuple[int, int], options: dict | None = None, num_frames: int = 5,
-                 repeats: int = 9) -> Cost:
-    """Measure the cost of the model of a config, one clip at a time, on the CPU.
+def measure_cost(config_file: str, options: dict | None = None, num_frames: int = 5, repeats: int = 9) -> Cost:
+    """Measure the cost of the model of a config, one clip at a time, on the CPU, with frames of the config's size.
 
     Args:
         config_file: The config.
-        size: (H, W) of the frames.
         options: Values that replace those of the config, keyed by dotted names.
         num_frames: Frames of a clip.
         repeats: Timed calls.
     """
-    config = load_config(config_file, options).model
+    config = load_config(config_file, options)
+    size, config = frame_size(config), config.model
     drop_pretrained(config)
     model = MODELS.build(config)
     clips = random_clips(model, size, num_frames=num_frames, num_events=config.decode_head.get('num_prototypes'))
@@ -99,31 +100,37 @@ def mean_and_spread(values: list[float]) -> str:
 
 
 def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> list[dict[str, str]]:
-    """Return one row for each method; the scores of :class:`SwitchMetric` only if it is among the metrics.
+    """Return one row for each method: headline scores, the first one with muted and swapped audio too, and costs.
+
+    The scores of :class:`SwitchMetric` are in it if they are among the metrics.
 
     Args:
         results: Name of the method -> the scores of every seed.
         costs: Name of the method -> its cost.
+
+    Raises:
+        ValueError: No headline score is among the metrics of all methods.
     """
-    rows = []
+    rows, headlines = [], headline_scores([run[ORIGINAL] for runs in results.values() for run in runs])
+    if not headlines:
+        raise ValueError('the configs have no headline score in common: choose configs of one protocol')
     for name, runs in results.items():
         cost = costs[name]
 
-        def score(metric: str, audio: str, prefix: str = 'avsbench', runs: list[dict] = runs) -> str:
-            return mean_and_spread([run[audio][f'{prefix}/{metric}'] for run in runs])
+        def score(metric: str, audio: str = ORIGINAL, runs: list[dict] = runs) -> str:
+            return mean_and_spread([run[audio][metric] for run in runs])
 
         switches = {}
         if all('switch/J_at_switch' in run[ORIGINAL] for run in runs):
             switches = {
-                'J at switches': score('J_at_switch', ORIGINAL, 'switch'),
-                'J between': score('J_between', ORIGINAL, 'switch'),
+                'J at switches': score('switch/J_at_switch'),
+                'J between': score('switch/J_between'),
             }
+        first = headlines[0]
         rows.append({
             'method': name,
-            'M_J': score('M_J', ORIGINAL),
-            'M_F': score('M_F', ORIGINAL),
-            'M_J muted': score('M_J', 'muted'),
-            'M_J swapped': score('M_J', 'swapped'),
+            **{metric.partition('/')[2]: score(metric) for metric in headlines},
+            **{f"{first.partition('/')[2]} {audio}": score(first, audio) for audio in ('muted', 'swapped')},
             **switches,
             'params (M)': f'{cost.params_m:.2f}',
             'GFLOPs': f'{cost.gflops:.2f}',

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
-"""Train and score several methods on synthetic clips, with several seeds: ``compare_methods.py [CONFIG ...]``.
+"""Train and score several methods with several seeds, and measure their costs: ``compare_methods.py [CONFIG ...]``.
 
-All use the same clips, batch size and number of steps. Results are written to ``WORK_DIR/comparison.md`` and ``.json``.
-A training that ``WORK_DIR`` already holds for the same config and seed is not repeated.
+Without ``--own-data`` the configs are those on synthetic clips, which are made; with it, any configs on the data that
+they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. A training that ``WORK_DIR`` already holds
+for the same config and seed is not repeated.
 """
 import argparse
 import datetime
@@ -21,6 +22,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.analysis.complexity import frame_size
 from mmavs.analysis.method_comparison import (
     comparison_table,
     measure_cost,
@@ -28,6 +30,7 @@ from mmavs.analysis.method_comparison import (
     use_one_thread,
     write_comparison,
 )
+from mmavs.analysis.result_collection import headline_scores
 from mmavs.analysis.timing import hardware_name
 from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
@@ -47,17 +50,19 @@ AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-pitches.pth': tuple(sorted(set(TWIN_PITCHES), reverse=True)),
 }
 SUBSETS = {directory: subset for subset, directory in DIRECTORIES.items()}
-FRAME_SIZE = (96, 96)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train and score methods on synthetic clips, with several seeds')
+    parser = argparse.ArgumentParser(description='Train and score methods with several seeds, and measure their costs')
     parser.add_argument('configs', nargs='*', default=[str(CONFIGS / name) for name in DEFAULT],
-                        help='configs on synthetic clips (default: the small TPAVI, AVSegFormer, ACT, VCT and RAVS)')
+                        help='configs (default: the small TPAVI, AVSegFormer, ACT, VCT and RAVS on synthetic clips)')
+    parser.add_argument('--own-data', action='store_true',
+                        help='use the datasets and weights that the configs name; make neither clips nor weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=1, help='parallel trainings, one thread each')
-    parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'))
-    parser.add_argument('--data', type=Path, default=Path('data/synthetic-ms3'), help='directory of the clips')
+    parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'),
+                        help='number of synthetic clips')
+    parser.add_argument('--data', type=Path, default=Path('data/synthetic-ms3'), help='directory of these clips')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='directory of the results')
     add_cfg_options(parser, default={})
     return parser.parse_args()
@@ -83,18 +88,31 @@ def make_audio_weights(backbone: dict) -> None:
         Console().print(f'{weights}: {accuracy:.1%} of the synthetic audio classified correctly')
 
 
+def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str, dict[str, str]]:
+    """Make the synthetic clips and the weights of the audio backbones; return the options with the data of each config.
+
+    A config on other data is an error.
+    """
+    for name, config in configs.items():
+        _, dataset = find_clip_dataset(config, 'train')
+        if 'synthetic' not in dataset['data_root']:
+            sys.exit(f"error: {name}: its data, {dataset['data_root']}, are not synthetic clips: add --own-data to use "
+                     'them')
+    roots = {name: data_roots(config, args.data) for name, config in configs.items()}
+    for directory in sorted({Path(root).name for options in roots.values() for root in options.values()}):
+        synthesize_clips(args.data, SUBSETS[directory], *args.clips, workers=args.jobs)
+    for config in configs.values():
+        make_audio_weights(config.model.audio_backbone)
+    return roots
+
+
 @cli_errors()
 def main() -> None:
     args = parse_args()
     console = Console()
     start_process()
-    num_train, num_val, num_test = args.clips
     configs = {config: load_config(config, args.cfg_options) for config in args.configs}
-    roots = {name: data_roots(config, args.data) for name, config in configs.items()}
-    for directory in sorted({Path(root).name for options in roots.values() for root in options.values()}):
-        synthesize_clips(args.data, SUBSETS[directory], num_train, num_val, num_test, workers=args.jobs)
-    for config in configs.values():
-        make_audio_weights(config.model.audio_backbone)
+    roots = dict.fromkeys(configs, {}) if args.own_data else make_data(args, configs)
 
     names = {config: Path(config).stem for config in args.configs}
     scores = {}
@@ -109,15 +127,20 @@ def main() -> None:
         for run in as_completed(runs):
             config, seed = runs[run]
             scores[config, seed] = run.result()
-            console.print(f"{names[config]}, seed {seed}: M_J {scores[config, seed]['original']['avsbench/M_J']:.3f}")
+            found = scores[config, seed]['original']
+            done = ', '.join(f'{metric} {found[metric]:.3f}' for metric in headline_scores([found]))
+            console.print(f'{names[config]}, seed {seed}: {done}')
 
     results = {names[config]: [scores[config, seed] for seed in args.seeds] for config in args.configs}
-    costs = {names[config]: measure_cost(config, FRAME_SIZE, args.cfg_options) for config in args.configs}
-    height, width = FRAME_SIZE
+    costs = {names[config]: measure_cost(config, args.cfg_options) for config in args.configs}
+    num_train, _, num_test = args.clips
+    data = 'data of the configs' if args.own_data else f'{num_train} training and {num_test} test clips'
+    sizes = sorted({frame_size(config) for config in configs.values()})
     stamp = (
-        f'Seeds {", ".join(map(str, args.seeds))}; {num_train} training and {num_test} test clips. Costs: one clip of '
-        f'5 frames at {height}x{width}, {hardware_name(torch.device("cpu"))}, one thread, CPU time, median of 9, torch '
-        f'{torch.__version__}, {datetime.date.today().isoformat()}. `{shlex.join(["python", *sys.argv])}`')
+        f'Seeds {", ".join(map(str, args.seeds))}; {data}. Costs: one clip of 5 frames at '
+        f'{" or ".join(f"{height}x{width}" for height, width in sizes)}, {hardware_name(torch.device("cpu"))}, one '
+        f'thread, CPU time, median of 9, torch {torch.__version__}, {datetime.date.today().isoformat()}. '
+        f'`{shlex.join(["python", *sys.argv])}`')
     write_comparison(args.work_dir, results, costs, stamp)
     rows = comparison_table(results, costs)
     table = Table('', *(row['method'] for row in rows), title='mean ± standard deviation over the seeds')
