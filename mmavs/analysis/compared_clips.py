@@ -61,7 +61,7 @@ def compare_clips(models: Sequence[tuple[str, Config, str | Path]],
 
 
 def model_maps(outputs: dict[str, Tensor], classes: Sequence[str], num_queries: int = 2) -> list[FeatureMap]:
-    """Make maps from the raw outputs of a head (``mode='tensor'``) for N frames, as far as it returns them.
+    """Make the maps that the raw outputs of a head (``mode='tensor'``) for N frames allow.
 
     - ``class_logits`` and ``mask_logits`` (VCT): the mask logits of the ``num_queries`` queries of each frame with the
       highest probability of a class, in blue below 0 and red above, on one scale for the whole clip. The caption is

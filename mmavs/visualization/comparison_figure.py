@@ -84,7 +84,7 @@ def draw_comparison(clips: Sequence[ComparedClip], frames: Sequence[int] | None 
         The figure; ``figure.savefig(path)`` writes PNG, PDF or SVG.
 
     Raises:
-        ValueError: There is no clip, or a clip does not have one of the frames.
+        ValueError: There are no clips, or a clip does not have one of the frames.
     """
     if not clips:
         raise ValueError('there are no clips to draw')
