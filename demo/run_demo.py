@@ -19,6 +19,7 @@ from rich.table import Table
 
 from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis import init_model
+from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.engine.launch import build_runner
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
@@ -80,9 +81,10 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
         sample.pred_sem_seg = (sample.foreground_prob > 0.5).byte()
         frames = [read_image(path, 'frame', 'RGB') for path in dataset.get_data_info(index)['frame_paths']]
         waveform = clip['inputs']['waveform']
-        sheets.append(visualizer.draw_contact_sheet(sample.clip_id, frames, sample, waveform=waveform))
+        sheets.append(visualizer.draw_contact_sheet(sample.clip_id, frames, sample, waveform, SAMPLE_RATE))
         if index == 0:
-            visualizer.add_datasample(sample.clip_id, frames, sample, waveform, out_file=work_dir / 'overlay.mp4')
+            visualizer.add_datasample(
+                sample.clip_id, frames, sample, waveform, SAMPLE_RATE, out_file=work_dir / 'overlay.mp4')
     cv2.imwrite(str(work_dir / 'contact_sheet.png'), np.concatenate(sheets)[..., ::-1])
 
 

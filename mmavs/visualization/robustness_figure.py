@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .figures import DPI, FAINT, INK
+from .canvas import DPI, FAINT, INK
 
 # Title and explanation of each panel, and the function that reads its value from a run.
 PANELS = (

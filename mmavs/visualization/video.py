@@ -2,41 +2,61 @@
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
+from numbers import Real
 from pathlib import Path
 
 import av
 import numpy as np
+from torch import Tensor
 
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.audio.resampling import resample
+from mmavs.utils.files import atomic_write
+
+from .waveform import check_rate, to_mono
 
 PLAYHEAD = (255, 255, 255)
+# Players know the rates of film and television (30000 / 1001) and their multiples, not arbitrary fractions.
+MAX_DENOMINATOR = 1001
 
 
 def write_video(path: str | Path,
                 frames: Iterable[np.ndarray],
-                fps: int,
-                waveform: np.ndarray | None = None,
-                sample_rate: int = SAMPLE_RATE) -> None:
+                fps: Real,
+                waveform: np.ndarray | Tensor | None = None,
+                sample_rate: int | None = None) -> None:
     """Write an MP4 file that browsers play: H.264 (yuv420p) video and AAC audio.
 
     Args:
         path: The file; its directory is created.
-        frames: Video frames (H, W, 3) uint8 RGB, H and W even.
-        fps: Video frames per second.
-        waveform: (L,) float in [-1, 1] that starts with the first frame; None for a video without audio.
-        sample_rate: Samples of the waveform per second.
+        frames: Video frames (H, W, 3) uint8 RGB of one size. The format has even sizes only: an odd height or width is
+            padded by a repeated row or column at the end.
+        fps: Video frames per second: an integer, a fraction or a float such as 29.97.
+        waveform: Audio that starts with the first frame, as for :func:`to_mono`; None for a video without audio.
+        sample_rate: Samples of the waveform per second, needed with a waveform. Rates that AAC lacks are resampled to
+            16 kHz.
+
+    Raises:
+        ValueError: There is no frame, a frame has another shape or type, or a rate is not a positive number.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), 'w', options={'movflags': '+faststart'}) as container:
-        frames = iter(frames)
-        first = next(frames)
-        video = container.add_stream('libx264', rate=fps, options={'crf': '20', 'preset': 'veryfast'})
-        video.height, video.width = first.shape[:2]
+    if not fps > 0 or not np.isfinite(float(fps)):
+        raise ValueError(f'{path}: fps is {fps!r}, expected a positive number of frames per second')
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError(f'{path}: there are no frames, expected at least one')
+    if waveform is not None:
+        waveform, sample_rate = _encodable(to_mono(waveform), check_rate(sample_rate))
+    frames = _even_frames(chain([first], frames), np.shape(first), path)
+    rate = Fraction(fps if isinstance(fps, (int, Fraction)) else float(fps)).limit_denominator(MAX_DENOMINATOR)
+    with atomic_write(path) as partial, av.open(str(partial), 'w', 'mp4', {'movflags': '+faststart'}) as container:
+        video = container.add_stream('libx264', rate=rate, options={'crf': '20', 'preset': 'veryfast'})
+        video.height, video.width = (size + size % 2 for size in np.shape(first)[:2])
         video.pix_fmt = 'yuv420p'
         audio = None if waveform is None else container.add_stream('aac', rate=sample_rate, layout='mono')
 
-        for frame in chain([first], frames):
+        for frame in frames:
             container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')))
         container.mux(video.encode())
         if audio is not None:
@@ -47,7 +67,7 @@ def write_video(path: str | Path,
 
 def play_stills(stills: np.ndarray,
                 seconds: float,
-                fps: int,
+                fps: Real,
                 playhead_box: tuple[int, int, int, int] | None = None) -> Iterator[np.ndarray]:
     """Show T stills over a duration, with a playhead that moves through a box.
 
@@ -58,9 +78,9 @@ def play_stills(stills: np.ndarray,
         playhead_box: (left, top, right, bottom) in pixels, or None for no playhead.
 
     Yields:
-        ``round(seconds * fps)`` video frames (H, W, 3).
+        ``round(seconds * fps)`` video frames (H, W, 3), at least one.
     """
-    count = round(seconds * fps)
+    count = max(1, round(seconds * float(fps)))
     for i in range(count):
         frame = stills[i * len(stills) // count]
         if playhead_box is not None:
@@ -71,8 +91,26 @@ def play_stills(stills: np.ndarray,
         yield frame
 
 
+def _even_frames(frames: Iterable[np.ndarray], shape: tuple[int, ...], path: Path) -> Iterator[np.ndarray]:
+    """Check each frame, and pad it to an even height and width."""
+    for t, frame in enumerate(frames):
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+            raise ValueError(f'{path}: frame {t} has shape {frame.shape} and type {frame.dtype}, expected (H, W, 3) '
+                             'uint8')
+        if frame.shape != shape:
+            raise ValueError(f'{path}: frame {t} has shape {frame.shape} and frame 0 {shape}, expected one size')
+        yield np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode='edge')
+
+
+def _encodable(waveform: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    if rate in av.Codec('aac', 'w').audio_rates:
+        return waveform, rate
+    return resample(waveform, rate, SAMPLE_RATE), SAMPLE_RATE
+
+
 def _audio_frames(waveform: np.ndarray, sample_rate: int, length: int = 1024) -> Iterator[av.AudioFrame]:
-    samples = np.clip(np.asarray(waveform, np.float32), -1, 1)
+    samples = np.clip(waveform, -1, 1)
     for start in range(0, len(samples), length):
         frame = av.AudioFrame.from_ndarray(samples[None, start:start + length], format='fltp', layout='mono')
         frame.sample_rate = sample_rate

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.registry import init_default_scope
 
+from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
 from mmavs.utils.cli import add_cfg_options, add_config
@@ -51,13 +52,11 @@ def main() -> None:
         inputs, sample = clip['inputs'], clip['data_samples']
         images = {key: inputs[key].permute(0, 2, 3, 1) for key in ('frames', 'mask_prior') if key in inputs}
         audio = {key: inputs[key] for key in ('waveform', 'log_mel') if key in inputs}
-        if 'waveform' in audio and audio['waveform'].ndim == 2:
-            audio['waveform'] = audio['waveform'].mean(0)  # both channels of stereo
         title = f'{sample.clip_id}  {args.split}  {"x".join(map(str, sample.img_shape))}'
         for name, frames in images.items():
             suffix = '' if name == 'frames' else f'_{name}'
             file = out_dir / f"{index:05d}_{sample.clip_id.replace('/', '_')}{suffix}.png"
-            visualizer.add_datasample(title, frames, sample, **audio, out_file=file)
+            visualizer.add_datasample(title, frames, sample, **audio, rate=SAMPLE_RATE, out_file=file)
             print(file, flush=True)
 
 
