@@ -16,7 +16,7 @@ from mmavs.engine.test_report import FORMAT
 from mmavs.evaluation.functional.avsbench import BETA2
 from mmavs.utils.json_files import nan_for_null
 
-# Scores of a table, if none are named, as far as the reports have them.
+# Scores of a table if none are named; those that some report lacks are left out.
 HEADLINES = ('avsbench/M_J', 'avsbench/M_F', 'dataset/mIoU', 'dataset/F', 'dataset/J&F')
 # Resampled weights of clips that are held at once.
 MAX_WEIGHTS_PER_CHUNK = 2**22
