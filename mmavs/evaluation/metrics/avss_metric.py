@@ -35,6 +35,7 @@ class AVSSMetric(ClassTableMetric):
             frames being the number of frames in which the class is predicted or true.
     """
     default_prefix = 'avsbench'
+    reported = dict.fromkeys(('M_J', 'M_F', 'M_J_without_background', 'M_F_without_background'), 'greater')
 
     def __init__(self,
                  count_padded_frames: bool = False,

@@ -46,6 +46,7 @@ class DatasetMetric(ClassTableMetric):
             class, pixels being the number of pixels in which the class is predicted or true; NaN for 0 / 0.
     """
     default_prefix = 'dataset'
+    reported = dict.fromkeys(('mIoU', 'mIoU_fg', 'F', 'F_fg', 'FDR', 'J&F'), 'greater') | dict(FDR='less')
 
     def __init__(self, preset: str = 'cavp', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)

@@ -18,6 +18,7 @@ class SaveMasks(BaseMetric):
     Args:
         path: The file, which must end in ``.npz``; its directory is made.
     """
+    reported = {}
 
     def __init__(self, path: str) -> None:
         super().__init__()
