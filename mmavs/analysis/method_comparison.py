@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from mmavs.engine.launch import build_runner
+from mmavs.engine.training import train
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 
@@ -62,7 +62,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
             return rename_original(stored['scores'])
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
-    build_runner(config).train()
+    train(config)
     scores = audio_ablation(config, str(work_dir / f'iter_{config.train_cfg.max_iters}.pth'))
     file.write_text(json.dumps(dict(scores=scores, seed=seed, recipe=recipe), indent=2) + '\n')
     return scores
