@@ -20,7 +20,7 @@ from rich.table import Table
 from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis import init_model
 from mmavs.audio.log_mel import SAMPLE_RATE
-from mmavs.engine.launch import build_runner
+from mmavs.engine import training
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
@@ -53,8 +53,7 @@ def make_clips(data: Path, num_train: int, num_val: int, num_test: int) -> None:
 def train(config) -> Path:
     """Train and return the checkpoint."""
     CONSOLE.rule('2. training')
-    runner = build_runner(config)
-    runner.train()
+    training.train(config)
     return Path(config.work_dir) / f'iter_{config.train_cfg.max_iters}.pth'
 
 

@@ -63,6 +63,13 @@ def test_config_fits_together(config):
         assert all('mask_prior' in dataset.data_prefix for dataset in datasets.values())
     if config.get('param_scheduler') and not config.param_scheduler[-1].get('by_epoch', True):
         assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
+    # The batch of the learning rate is that of the stated GPUs.
+    base, batch_size = config.auto_scale_lr.base_batch_size, config.train_dataloader.batch_size
+    stated = re.search(r'(\d+) GPUs? with (\d+) clips?', Path(config.filename).read_text())
+    if stated:
+        gpus, clips = map(int, stated.groups())
+        assert (batch_size, base) == (clips, gpus * clips)
+    assert base % batch_size == 0 and not config.auto_scale_lr.enable
     # VPO has no validation split.
     val = 'test' if datasets['val'].type == 'VPODataset' else 'val'
     assert [dataset.split for dataset in datasets.values()] == ['train', val, 'test']
@@ -154,3 +161,11 @@ def test_full_vct_has_the_published_number_of_tensors_in_each_group():
     groups = rules.parameter_groups(MODELS.build(config.model))
     counts = {(group['lr'], group['weight_decay']): len(group['params']) for group in groups}
     assert counts == {(1e-5, 0.05): 394, (1e-5, 0.0): 272, (1e-4, 0.05): 248, (1e-4, 0.0): 96}
+
+
+def test_printed_config_is_the_config(run_tool, capsys):
+    path = REPOSITORY / 'configs/vct/vct_tiny_synthetic.py'
+    run_tool('misc/print_config', path, '--cfg-options', 'train_cfg.max_iters=7')
+    printed = Config.fromstring(capsys.readouterr().out, '.py').to_dict()
+    assert printed == load_config(str(path), {'train_cfg.max_iters': 7}).to_dict()
+    assert printed['train_cfg']['max_iters'] == 7

@@ -1,7 +1,10 @@
 """Checkpoints: converters account for every key, loading is strict and executes nothing."""
+import argparse
+import math
 import os
 import pickle
 import runpy
+import socket
 import sys
 from pathlib import Path
 
@@ -9,16 +12,18 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from mmseg.models.backbones.swin import PatchMerging, WindowMSA
+from small_models import small_config
 from torch import nn
 
 from mmavs.apis import convert_checkpoint, init_model
-from mmavs.checkpoint.compatibility import check_state_dict, load_weights
+from mmavs.checkpoint.compatibility import check_state_dict, load_weights, with_own_classifier
 from mmavs.checkpoint.converters import CONVERTERS, TRAITS, Converter, Rename, Traits, apply_rules, register
 from mmavs.checkpoint.converters.vct import convert_vct
-from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
+from mmavs.checkpoint.reading import DownloadError, extract_state_dict, read_checkpoint
 from mmavs.registry import MODELS
 
 CONVERT = Path(__file__).parents[1] / 'tools/model_converters/convert.py'
@@ -449,11 +454,112 @@ def test_a_file_without_weights_is_named(tmp_path):
         load_weights(Tiny(), tmp_path / 'x.pth')
 
 
-def test_weights_of_wrapped_models_load(tmp_path):
-    source, model = Tiny(), Tiny()
-    torch.save({f'module.{key}': x for key, x in source.state_dict().items()}, tmp_path / 'x.pth')
-    assert load_weights(model, tmp_path / 'x.pth') == {}
-    torch.testing.assert_close(model.class_embed.weight, source.class_embed.weight)
+def prefixed(prefix):
+    return lambda weights: {prefix + key: x for key, x in weights.items()}
+
+
+LAYOUTS = {
+    'distributed': prefixed('module.'),
+    'torch.compile': prefixed('_orig_mod.'),
+    'distributed torch.compile': prefixed('module._orig_mod.'),
+    'compiled part': lambda weights: {key.replace('.', '._orig_mod.'): x for key, x in weights.items()},
+    'Lightning': lambda weights: dict(state_dict=prefixed('model.')(weights), epoch=3),
+    'tutorial': lambda weights: dict(model_state_dict=weights, loss=0.1),
+    'net': lambda weights: dict(net=weights, acc=80),
+    'weights': lambda weights: dict(weights=weights),
+    'thop': lambda weights: weights | {'total_ops': torch.zeros(1), 'class_embed.total_params': torch.zeros(1)},
+    'Namespace': lambda weights: dict(model=weights, args=argparse.Namespace(lr=1)),
+    'safetensors': None,
+}
+
+
+def initialize(path):
+    """Load by ``init_cfg``, as a config does for a part of a model."""
+
+    class Part(BaseModule):
+
+        def __init__(self):
+            super().__init__(dict(type='Pretrained', checkpoint=str(path)))
+            self.class_embed = nn.Linear(4, 3)
+
+    part = Part()
+    part.init_weights()
+    return part
+
+
+def load(path):
+    model = Tiny()
+    load_weights(model, path)
+    return model
+
+
+@pytest.mark.parametrize('reader', [load, initialize])
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_weights_load_from_the_layouts_of_other_programs(tmp_path, layout, reader):
+    source, path = Tiny(), tmp_path / 'x.pth'
+    if layout == 'safetensors':
+        pytest.importorskip('safetensors.torch').save_file(source.state_dict(), path)
+    else:
+        torch.save(LAYOUTS[layout](source.state_dict()), path)
+    torch.testing.assert_close(reader(path).class_embed.weight, source.class_embed.weight, rtol=0, atol=0)
+
+
+def test_truncated_safetensors_file_is_named(tmp_path):
+    path = tmp_path / 'x.safetensors'
+    pytest.importorskip('safetensors.torch').save_file(Tiny().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match='x.safetensors: not a readable checkpoint'):
+        read_checkpoint(path)
+
+
+def test_unknown_prefix_is_named(tmp_path):
+    torch.save(prefixed('student.')(Tiny().state_dict()) | {'teacher.x': torch.zeros(1)}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match="2 of its 3 keys fit without the prefix 'student.'"):
+        load(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+@pytest.mark.parametrize('reader', [load, initialize, lambda path: convert_checkpoint('vct', path, 'converted.pth')])
+def test_weights_of_a_diverged_training_are_refused(tmp_path, reader, value):
+    weights = Tiny().state_dict()
+    weights['class_embed.bias'][1] = value
+    torch.save(dict(state_dict=weights), tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='x.pth: class_embed.bias holds 1 NaN or infinite values of 3'):
+        reader(tmp_path / 'x.pth')
+
+
+def closed_port():
+    """A port of this machine without a server."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+def test_failed_download_names_the_url_and_the_place_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    url, place = f'http://127.0.0.1:{closed_port()}/models/x.pth', tmp_path / 'checkpoints/x.pth'
+    with pytest.raises(DownloadError, match=f'cannot download {url} .*refused.*: put the file at {place}'):
+        load(url)
+    torch.save(Tiny().state_dict(), place)
+    load(url)
+
+
+@pytest.mark.parametrize('name', ['vct/vct', 'vct/act', 'avsegformer/avsegformer', 'tpavi/tpavi', 'ravs/ravs'])
+def test_a_new_classifier_keeps_exactly_the_weights_that_depend_on_the_classes(name):
+
+    def build(num_classes):
+        model = small_config(CONVERT.parents[2] / f'configs/{name}_tiny_synthetic.py')
+        model.decode_head.num_classes = num_classes
+        if model.decode_head.get('num_prototypes'):
+            model.decode_head.num_prototypes = num_classes
+        return MODELS.build(model)
+
+    model, source = build(4), build(9).state_dict()
+    own = model.state_dict()
+    weights, new = with_own_classifier(model, source)
+    assert set(new) == {key for key, x in own.items() if x.shape != source[key].shape}
+    assert all(weights[key] is source[key] for key in source if key not in new)
+    check_state_dict(model, weights, 'x.pth')
 
 
 def test_other_number_of_classes_is_reported(tmp_path):

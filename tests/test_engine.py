@@ -2,6 +2,9 @@ import logging
 import math
 import os
 import random
+import re
+from argparse import ArgumentError, ArgumentParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,19 +12,26 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, PolyLR
+from small_models import small_config
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmavs.checkpoint.reading import DownloadError
 from mmavs.datasets import SeededInfiniteSampler
 from mmavs.engine import AtomicCheckpointHook, IterationSeedHook, MeanLossHook, ParamRulesOptimWrapperConstructor
+from mmavs.engine.channels import check_channels, pyramid_channels
 from mmavs.engine.hooks import atomic_checkpoint, mean_loss
 from mmavs.engine.hooks.atomic_checkpoint import AtomicLocalBackend
 from mmavs.engine.hooks.iteration_seed import SameNoiseForAllSamples
 from mmavs.engine.launch import build_runner
-from mmavs.registry import DATASETS
+from mmavs.engine.schedule import schedule_problems
+from mmavs.evaluation import AVSBenchMetric, AVSSMetric, DatasetMetric, RobustnessMetric, SwitchMetric
+from mmavs.registry import DATASETS, MODELS
+from mmavs.utils.cli import positive_int
 from mmavs.utils.config import ConfigError, load_config
 from mmavs.utils.randomness import seeded
 
+REPOSITORY = Path(__file__).parents[1]
 TINY = 'tests/configs/vct_tiny_s4.py'
 
 
@@ -296,3 +306,159 @@ def test_mixed_precision_falls_back_to_float32_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr('mmengine.runner.Runner.from_cfg', lambda config: built.append(config) or runner)
     build_runner(Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic'))))
     assert built[0].optim_wrapper.to_dict() == dict(type='OptimWrapper')
+
+
+def test_loaders_without_workers_lose_the_options_of_workers(tmp_path):
+    path = tmp_path / 'own.py'
+    path.write_text(f"""
+_base_ = '{REPOSITORY}/configs/vct/vct_r50_s4.py'
+train_dataloader = dict(num_workers=0, prefetch_factor=4, timeout=9)
+""")
+    config = load_config(str(path), {'val_dataloader.num_workers': 0})
+    assert config.test_dataloader.persistent_workers
+    for name in ('train_dataloader', 'val_dataloader'):
+        options = {key: value for key, value in config[name].items() if key not in ('dataset', 'sampler')}
+        assert len(list(DataLoader(range(8), **options))) == 8 // options['batch_size']
+
+
+def test_helper_variables_may_hold_keys_of_the_config_language(tmp_path):
+    path = tmp_path / 'own.py'
+    path.write_text(f"""
+_base_ = '{REPOSITORY}/{TINY}'
+street = dict(_delete_=True, _scope_='mmavs', type='AVSSDataset', data_root='data/street', unused=1)
+street_train = dict(_delete_=True, type='AVSSDataset', data_root='data/street')
+train_dataloader = dict(dataset=dict(**street_train, split='train', pipeline=[dict(type='LoadAudio', _delete_=True)]))
+""")
+    dataset = load_config(str(path)).train_dataloader.dataset
+    assert dataset.to_dict() == dict(
+        type='AVSSDataset', data_root='data/street', split='train', pipeline=[dict(type='LoadAudio')])
+
+
+TIMM_CONFIG = f"""
+_base_ = ['{REPOSITORY}/{TINY}', '{REPOSITORY}/configs/_base_/backbones/timm.py']
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    decode_head=dict(pixel_decoder=dict(in_channels=_base_.backbone_channels)))
+"""
+
+
+@pytest.mark.parametrize('kind', ['mmpretrain.TIMMBackbone', 'mmseg.TIMMBackbone'])
+def test_arguments_that_a_backbone_of_timm_passes_on_are_accepted(tmp_path, kind):
+    path = tmp_path / 'timm.py'
+    path.write_text(TIMM_CONFIG)
+    load_config(str(path), {'model.backbone.type': kind, 'model.backbone.drop_path_rate': 0.1})
+
+
+def test_backbone_of_timm_gives_the_channels_of_its_config(tmp_path):
+    pytest.importorskip('timm', reason='the optional library timm is not installed')
+    path = tmp_path / 'timm.py'
+    path.write_text(TIMM_CONFIG)
+    model = load_config(str(path), {
+        'model.backbone.pretrained': False, 'model.backbone.model_name': 'resnet10t',
+        'model.decode_head.pixel_decoder.in_channels': (64, 128, 256, 512)}).model
+    segmentor = MODELS.build(model)
+    check_channels(segmentor, model)
+    maps = segmentor.backbone(torch.zeros(1, 3, 64, 64))
+    assert [tuple(x.shape[1:]) for x in maps] == [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)]
+
+
+def test_weights_of_timm_without_network_name_the_key(monkeypatch):
+
+    def offline(config):
+        raise OSError('no such file on the hub') from ConnectionRefusedError('connection refused')
+
+    monkeypatch.setattr('mmengine.runner.Runner.from_cfg', offline)
+    backbone = dict(type='mmpretrain.TIMMBackbone', model_name='resnet10t', pretrained=True)
+    message = 'model.backbone.backbone: cannot download the weights of resnet10t .*pretrained_cfg_overlay.file=FILE'
+    with pytest.raises(DownloadError, match=message):
+        build_runner(Config(dict(model=dict(backbone=dict(type='AudioGuidedBackbone', backbone=backbone)))))
+
+
+@pytest.mark.parametrize('name,key,value,message', [
+    ('vct', 'decode_head.pixel_decoder.in_channels', (8, 64, 128, 256), 'the backbone gives (32, 64, 128, 256)'),
+    ('ravs', 'decode_head.in_channels', (32, 64, 128), 'the backbone gives (32, 64, 128, 256)'),
+    ('tpavi', 'decode_head.audio_channels', 17, 'the audio backbone gives 128'),
+    ('ravs', 'backbone.audio_channels', 17, 'the audio backbone gives 128'),
+])
+def test_channels_that_two_parts_disagree_on_are_named(name, key, value, message):
+    config = small_config(REPOSITORY / f'configs/{name}/{name}_tiny_synthetic.py')
+    check_channels(MODELS.build(config), config)
+    *path, last = key.split('.')
+    part = config
+    for name in path:
+        part = part[name]
+    part[last] = value
+    with pytest.raises(ValueError, match=re.escape(f'model.{key} is {value}, {message}: set model.{key}=')):
+        check_channels(MODELS.build(config), config)
+
+
+def test_measuring_channels_leaves_the_backbone_as_it_was():
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Unflatten(1, (1, 4)))
+    state = {key: x.clone() for key, x in backbone.state_dict().items()}
+    pyramid_channels(backbone, 16)
+    assert backbone.training
+    assert all(torch.equal(x, state[key]) for key, x in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize('options,message', [
+    ({'default_hooks.checkpoint.save_best': 'avsbench/mIoU'},
+     "default_hooks.checkpoint.save_best is 'avsbench/mIoU', which val_evaluator does not report: did you mean"),
+    ({'default_hooks.checkpoint.save_best': 'avsbench/M_J', 'default_hooks.checkpoint.rule': 'less'},
+     "default_hooks.checkpoint.rule is 'less', but avsbench/M_J is better if it is greater"),
+    ({'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='dataset/M_J')]},
+     "param_scheduler.0.monitor is 'dataset/M_J', which"),
+    ({'custom_hooks': [dict(type='EarlyStoppingHook', monitor='M_J')]}, "custom_hooks.0.monitor is 'M_J', which"),
+    ({'val_evaluator': dict(type='SwitchMetric'), 'custom_hooks': [
+        dict(type='EarlyStoppingHook', monitor='switch/frames_between')]}, 'no better direction'),
+])
+def test_metric_that_a_hook_follows_is_checked(options, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(TINY, options)
+
+
+def test_rule_of_a_metric_is_filled_in():
+    config = load_config(TINY, {
+        'val_evaluator': [dict(type='DatasetMetric', prefix='own'), dict(type='SwitchMetric')],
+        'default_hooks.checkpoint': dict(type='AtomicCheckpointHook', by_epoch=False, save_best='auto'),
+        'custom_hooks': [dict(type='EarlyStoppingHook', monitor='own/FDR')],
+        'param_scheduler': [dict(type='ReduceOnPlateauLR', monitor='switch/J_between'),
+                            dict(type='ReduceOnPlateauLR', monitor='loss')]})
+    assert config.default_hooks.checkpoint.rule == 'greater'
+    assert config.custom_hooks[0].rule == 'less'
+    assert [scheduler.get('rule') for scheduler in config.param_scheduler] == ['greater', None]
+
+
+@pytest.mark.parametrize('metric', [
+    AVSBenchMetric, AVSSMetric, DatasetMetric, RobustnessMetric, SwitchMetric])
+def test_metric_declares_the_names_that_it_reports(metric):
+    metric = metric()
+    metric.dataset_meta = dict(classes=('background', 'bell'))
+    mask = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    mask[:, :4] = 1
+    metric.process(None, [dict(clip_id='a', foreground_prob=mask.float(), pred_sem_seg=mask, gt_sem_seg=mask)])
+    assert list(metric.evaluate(1)) == [f'{metric.default_prefix}/{name}' for name in metric.reported]
+
+
+@pytest.mark.parametrize('options,messages', [
+    ({}, []),
+    ({'train_cfg.max_iters': 10}, [r'param_scheduler.0 \(LinearLR\) ends after 20 .* after 10 \(train_cfg.max_iters',
+                                   r'param_scheduler.1 \(PolyLR\) begins after 20 .* it has no effect']),
+    ({'param_scheduler.1.by_epoch': True}, ['param_scheduler.1 .* counts epochs, .*: set by_epoch=False']),
+    ({'train_cfg.val_begin': 2000}, ['train_cfg.val_begin is 2000, .* it is not validated']),
+])
+def test_schedule_that_the_training_does_not_reach_is_reported(options, messages):
+    found = list(schedule_problems(load_config('configs/vct/vct_tiny_synthetic.py', options)))
+    assert len(found) == len(messages)
+    assert all(re.search(message, problem) for message, problem in zip(messages, found))
+
+
+@pytest.mark.parametrize('text,value', [('3', 3), ('0', None), ('-1', None), ('many', None), ('1.5', None)])
+def test_counts_on_the_command_line_are_at_least_one(text, value):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument('--threads', type=positive_int)
+    if value is None:
+        with pytest.raises(ArgumentError, match=f'argument --threads: {text!r}, expected a whole number of at least 1'):
+            parser.parse_args([f'--threads={text}'])
+    else:
+        assert parser.parse_args([f'--threads={text}']).threads == value
+

@@ -7,3 +7,4 @@ _base_ = [
 # The published F-score is that of batches of 2 clips.
 test_evaluator = dict(batch_size=2)
 custom_hooks = _base_.custom_hooks + [dict(type='FreezeBackboneHook', epochs=5)]
+auto_scale_lr = dict(base_batch_size=2)

@@ -5,3 +5,4 @@ _base_ = [
 ]
 
 model = dict(audio_backbone=dict(examples_per_frame=3), decode_head=dict(temporal=False))
+auto_scale_lr = dict(base_batch_size=8)

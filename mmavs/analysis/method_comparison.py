@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.runner import find_latest_checkpoint
 
-from mmavs.engine.launch import build_runner
+from mmavs.engine.training import train
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 from mmavs.utils.json_files import nan_for_null, write_json
@@ -65,7 +65,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
             return rename_original(nan_for_null(stored['scores']))
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
-    build_runner(config).train()
+    train(config)
     scores = audio_ablation(config, find_latest_checkpoint(str(work_dir)))
     write_json(file, dict(scores=scores, seed=seed, recipe=recipe))
     return scores

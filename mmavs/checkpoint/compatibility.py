@@ -9,7 +9,6 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from .converters import TRAITS, Traits
-from .reading import extract_state_dict
 from .training_settings import check_training_settings
 
 
@@ -31,7 +30,7 @@ def load_weights(model: nn.Module, path: str | Path, config: Config | None = Non
             :func:`mmavs.checkpoint.reading.read_checkpoint`.
     """
     checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
-    weights = extract_state_dict(checkpoint, str(path))
+    weights = checkpoint['state_dict']
     check_state_dict(model, weights, str(path))
     meta = checkpoint.get('meta', {})
     if config is not None:
@@ -69,6 +68,24 @@ def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str)
     raise ValueError('\n'.join(lines))
 
 
+def with_own_classifier(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Replace the weights that have a row for each class by those of the model, whose classes are new.
+
+    Args:
+        model: The model.
+        weights: The state dict of a checkpoint.
+
+    Returns:
+        The state dict, and the keys that are the model's own.
+    """
+    own = {key: x for key, x in model.state_dict().items() if _is_classifier(key)}
+    return {key: x for key, x in weights.items() if not _is_classifier(key)} | own, list(own)
+
+
+def _is_classifier(key: str) -> bool:
+    return any(re.search(f'{traits.classifier}|{traits.events}', key) for traits in TRAITS.values())
+
+
 def check_pretrained(module: nn.Module, path: str | Path, prefix: str, name: str) -> None:
     """Raise a ValueError unless a file holds at least half of the parameters of a part of a model.
 
@@ -78,7 +95,7 @@ def check_pretrained(module: nn.Module, path: str | Path, prefix: str, name: str
         prefix: Prefix that the names in the file may have.
         name: The part's name in the model.
     """
-    weights = extract_state_dict(CheckpointLoader.load_checkpoint(str(path), map_location='cpu'), str(path))
+    weights = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['state_dict']
     prefix = prefix.removesuffix('.')  # MMEngine accepts it with and without the dot
     weights = {key.removeprefix(f'{prefix}.'): x for key, x in weights.items()}
     expected = {key: x.shape for key, x in module.named_parameters()}
@@ -96,6 +113,10 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     if source:
         return [f'  It holds weights as the authors published them: convert it with '
                 f'tools/model_converters/convert.py --from {source} SRC DST and load DST.']
+    prefix, num_fitting = _foreign_prefix(expected, weights)
+    if 2 * num_fitting > len(expected):
+        return [f'  {num_fitting} of its {len(weights)} keys fit without the prefix {prefix!r}: save them without it, '
+                f'{{key.removeprefix({prefix!r}): x for key, x in weights.items() if key.startswith({prefix!r})}}.']
     for part in ('backbone', 'audio_backbone'):
         if 2 * sum(f'{part}.{key}' in expected for key in weights) > len(weights):
             return [f'  It holds the weights of a backbone alone: set model.{part}.init_cfg=dict(type="Pretrained", '
@@ -114,6 +135,14 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     for traits in TRAITS.values():
         causes += _causes_in_method(traits, expected, weights, missing, unexpected, reshaped)
     return causes
+
+
+def _foreign_prefix(expected: Mapping, weights: Mapping) -> tuple[str, int]:
+    """Find the prefix without which most keys are those of the model, and their number."""
+    prefixes = {key.removesuffix(wanted) for wanted in list(expected)[:5] for key in weights
+                if key.endswith(f'.{wanted}')}
+    counts = {prefix: sum(f'{prefix}{key}' in weights for key in expected) for prefix in prefixes}
+    return max(counts.items(), key=lambda item: item[1], default=('', 0))
 
 
 def _published_source(weights: Mapping) -> str | None:
@@ -140,12 +169,15 @@ def _causes_in_method(traits: Traits, expected: Mapping, weights: Mapping, missi
             causes.append(f'  It has {part.name} and the config has none: {part.only_in_checkpoint}.')
         if any(key.startswith(part.prefix) for key in missing):
             causes.append(f'  The config has {part.name} and it has none: {part.only_in_config}.')
+    # One cause, of which bias and further classifiers (of intermediate masks) would only repeat the numbers.
+    classifier = next((key for key in reshaped if re.search(traits.classifier, key)), None)
     for key in reshaped:
         found, wanted = weights[key].shape, expected[key].shape
-        if re.search(traits.classifier, key) and found[1:] == wanted[1:]:
+        if key == classifier and found[1:] == wanted[1:]:
             classes = [_describe_classes(shape[0] - traits.extra_rows) for shape in (found, wanted)]
             causes.append(f'  {key} has {found[0]} rows = {classes[0]}, the config says {classes[1]}: use the config '
-                          'of the dataset that it was trained on.')
+                          'of the dataset that it was trained on. To fine-tune on other classes: load_from in the '
+                          "config, and dict(type='StrictLoadHook', allow_new_classifier=True) in custom_hooks.")
         if re.search(traits.pixels, key) and found[:1] == wanted[:1]:
             sizes = ['{0} x {0}'.format(4 * isqrt(shape[1])) for shape in (found, wanted)]
             causes.append(f'  It was trained for frames of {sizes[0]}, the config says {sizes[1]}: use the config of '

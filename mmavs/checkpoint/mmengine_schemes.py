@@ -2,8 +2,8 @@
 
 Importing this module, as ``mmavs.registry`` does, directs ``load_from``, ``resume`` and
 ``init_cfg=dict(type='Pretrained')`` of files, URLs and every other scheme to :mod:`mmavs.checkpoint.reading`. The
-loaders of MMEngine fall back to unrestricted unpickling, and its resumed runs execute a config that the checkpoint
-stores as text.
+loaders of MMEngine fall back to unrestricted unpickling, its resumed runs execute a config that the checkpoint stores
+as text, and files with another layout than ``dict(state_dict=...)`` load nothing, without an error.
 """
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -12,20 +12,13 @@ import mmengine.runner.checkpoint
 import torch
 from mmengine.runner import CheckpointLoader
 
-from .reading import download, read_checkpoint, read_stream
-
-
-def _without_config(checkpoint: Any) -> Any:
-    """Remove ``meta['config']``, a text that MMEngine's ``Runner.resume`` would execute as Python."""
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get('meta'), dict):
-        checkpoint['meta'].pop('config', None)
-    return checkpoint
+from .reading import download, normalize_checkpoint, read_checkpoint, read_stream
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: str | torch.device | Callable | None = None) -> Any:
-    """Read a file by :func:`read_checkpoint`; replaces MMEngine's loader of files."""
-    return _without_config(read_checkpoint(filename, map_location))
+    """Read a file by :func:`read_checkpoint` into the layout of MMEngine; replaces MMEngine's loader of files."""
+    return normalize_checkpoint(read_checkpoint(filename, map_location), filename)
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -46,7 +39,7 @@ def load_file_or_buffer(file: str | BinaryIO,
     """
     if isinstance(file, str):
         return load_from_local(file, map_location)
-    return _without_config(read_stream(file, 'the buffer', map_location))
+    return normalize_checkpoint(read_stream(file, 'the buffer', map_location), 'the buffer')
 
 
 # The schemes torchvision://, open-mmlab:// and mmcls:// call the first by this name, all others the second.

@@ -1,6 +1,7 @@
 """Read and download checkpoints without executing anything in them."""
 import argparse
 import hashlib
+import http.client
 import pickle
 import re
 import zipfile
@@ -8,12 +9,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any, BinaryIO
+from urllib.error import URLError
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from mmengine.dist import barrier, get_rank
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
 from mmavs.utils.safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
@@ -24,6 +26,17 @@ try:
 except ImportError:  # numpy 1
     from numpy.core import multiarray
 
+# Keys under which programs save a state dict: MMEngine and Lightning; detectron2; PyTorch's tutorials; others.
+CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'net', 'weights')
+# Prefixes that wrappers give to all keys: distributed training, torch.compile, the module of Lightning.
+WRAPPERS = ('module.', '_orig_mod.', 'model.')
+# Buffers that thop (FLOP counter) adds to every module.
+COUNTERS = ('total_ops', 'total_params')
+
+
+class DownloadError(ValueError):
+    """File that cannot be downloaded; the message names its URL and the place of the file."""
+
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
     """Read a checkpoint file; it may hold tensors, arrays, MMEngine's history and parsed arguments, nothing else.
@@ -31,7 +44,8 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
     If a metafile of the model zoo states the SHA-256 of a published file of this name, the file must have it.
 
     Args:
-        path: A file of ``torch.save``, or a plain pickle of tensors or arrays (detectron2's ``.pkl``).
+        path: A file of ``torch.save``, a safetensors file, or a plain pickle of tensors or arrays (detectron2's
+            ``.pkl``). The content decides, not the suffix.
         map_location: Device of its tensors, as in :func:`torch.load`.
 
     Returns:
@@ -39,6 +53,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
 
     Raises:
         FileNotFoundError: The file does not exist.
+        ImportError: It is a safetensors file, and the package is not installed.
         pickle.UnpicklingError: The file asks for something else; it is not executed.
         ValueError: The file is truncated, is not a checkpoint, or has another SHA-256.
     """
@@ -75,12 +90,16 @@ def read_stream(file: BinaryIO, name: str | Path, map_location: str | torch.devi
         if header.startswith(b'PK') and not zipfile.is_zipfile(file):
             raise EOFError('the end of the archive is missing')
         file.seek(0)
+        if _is_safetensors(header, size):
+            return _read_safetensors(file.read(), name, map_location)
         if header.startswith(TORCH_SAVE_PREFIXES):
             with torch.serialization.safe_globals(SAFE_GLOBALS):
                 return torch.load(file, map_location=map_location, weights_only=True)
         return unpickle_tensors(file.read())
     except RefusedGlobalError as error:
         raise _refusal(name, str(error)) from None
+    except ImportError:
+        raise
     except Exception as error:
         refused = re.search(r'(?i:unsupported (?:global: global|class|global)) `?([\w.]+)', str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
@@ -88,6 +107,23 @@ def read_stream(file: BinaryIO, name: str | Path, map_location: str | torch.devi
         reason = f'{type(error).__name__}: {error}'.splitlines()[0]
         raise ValueError(f'{name}: not a readable checkpoint of {size} bytes, it is truncated, damaged or of another '
                          f'kind ({reason}). Copy or download it again') from error
+
+
+def _is_safetensors(header: bytes, size: int) -> bool:
+    """Recognize a safetensors file: the length of its JSON header in 8 bytes, then the header."""
+    return header[8:9] == b'{' and int.from_bytes(header[:8], 'little') < size
+
+
+def _read_safetensors(data: bytes, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
+    try:
+        from safetensors.torch import load
+    except ImportError as error:
+        raise ImportError(f'{name}: reading a safetensors file needs the package safetensors: '
+                          'pip install safetensors') from error
+    weights = load(data)
+    if isinstance(map_location, str | torch.device):
+        weights = {key: x.to(map_location) for key, x in weights.items()}
+    return weights
 
 
 def _refusal(path: str | Path, name: str) -> pickle.UnpicklingError:
@@ -105,9 +141,11 @@ def _history_buffer_method(owner: type, name: str) -> FunctionType:
 
 
 def _safe_globals() -> list:
-    """List the types in checkpoints beside tensors and plain values: MMEngine's history, numpy's, parsed arguments."""
-    # The files of MAE and its descendants hold the arguments of their training.
-    allowed = [argparse.Namespace, HistoryBuffer, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
+    """List the types in checkpoints beside tensors and plain values: HistoryBuffers, numpy's, command-line arguments.
+
+    A Namespace only takes attributes; no value of them can run code.
+    """
+    allowed = [HistoryBuffer, argparse.Namespace, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
     allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}
@@ -120,29 +158,84 @@ SAFE_GLOBALS = _safe_globals()
 def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
     """Take the state dict out of a checkpoint.
 
+    Arrays become tensors. Prefixes that wrappers give to all keys (:data:`WRAPPERS`) are removed, and ``_orig_mod.``,
+    which torch.compile gives to a compiled part, everywhere. Counters of thop are left out, with a note.
+
     Args:
-        checkpoint: A state dict, or a dict that holds one as ``state_dict`` (MMEngine) or ``model`` (detectron2,
-            published backbones). Arrays become tensors; a prefix ``module.`` that all keys have is removed.
+        checkpoint: A state dict, or a dict that holds one under one of the keys :data:`CONTAINERS`.
         name: File name, for errors.
 
     Raises:
-        ValueError: The checkpoint holds no state dict.
+        ValueError: The checkpoint holds no state dict, or weights that are NaN or infinite.
     """
-    weights = checkpoint
-    for key in ('state_dict', 'model'):
-        if isinstance(weights, Mapping) and isinstance(weights.get(key), Mapping):
-            weights = weights[key]
+    weights = _find_state_dict(checkpoint)
     if not isinstance(weights, Mapping) or not weights:
-        raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, expected a dict of tensors, bare '
-                         "or as 'state_dict' or 'model'")
+        raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, {_EXPECTED}')
     weights = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in weights.items()}
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError(f'{name}: {key!r} is a {type(value).__name__}, expected a dict of tensors, bare or as '
-                             "'state_dict' or 'model'")
-    if all(key.startswith('module.') for key in weights):
-        weights = {key.removeprefix('module.'): value for key, value in weights.items()}
+            raise ValueError(f'{name}: {key!r} is a {type(value).__name__}, {_EXPECTED}')
+    counters = [key for key in weights if key.rpartition('.')[2] in COUNTERS]
+    if counters:
+        print_log(f'{name}: ignored {len(counters)} counters of thop, such as {counters[0]}', 'current')
+    weights = _unwrap_names({key: x for key, x in weights.items() if key not in set(counters)})
+    check_finite(weights, name)
     return weights
+
+
+_EXPECTED = f"expected a dict of tensors, bare or under one of the keys {', '.join(CONTAINERS)}"
+
+
+def _find_state_dict(checkpoint: Any) -> Any:
+    """Descend to the innermost mapping under the keys of :data:`CONTAINERS`."""
+    while isinstance(checkpoint, Mapping):
+        inner = next((checkpoint[key] for key in CONTAINERS if isinstance(checkpoint.get(key), Mapping)), None)
+        if inner is None:
+            break
+        checkpoint = inner
+    return checkpoint
+
+
+def _unwrap_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    while weights and (common := [x for x in WRAPPERS if all(key.startswith(x) for key in weights)]):
+        weights = {key.removeprefix(common[0]): x for key, x in weights.items()}
+    return {key.replace('_orig_mod.', ''): x for key, x in weights.items()}
+
+
+def check_finite(weights: Mapping[str, Tensor], name: str) -> None:
+    """Raise a ValueError that names the first tensor with NaN or infinite values."""
+    for key, x in weights.items():
+        # The terms of a finite sum are finite; it is faster than a test of each, which decides if a sum overflows.
+        if x.sum().isfinite():
+            continue
+        finite = x.isfinite()
+        if not finite.all():
+            raise ValueError(f'{name}: {key} holds {int((~finite).sum())} NaN or infinite values of {x.numel()}: the '
+                             'training that wrote it has diverged; use an earlier checkpoint, or train again with a '
+                             'lower learning rate')
+
+
+def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
+    """Bring a checkpoint into the layout of MMEngine, whose loaders read ``state_dict`` and know no other layout.
+
+    Args:
+        checkpoint: Content of a file, as for :func:`extract_state_dict`.
+        name: File name, for errors.
+
+    Returns:
+        dict with ``state_dict`` and the other entries of the file. ``meta['config']`` is removed, a text that
+        MMEngine's ``Runner.resume`` would execute as Python.
+
+    Raises:
+        ValueError: As :func:`extract_state_dict`.
+    """
+    weights = extract_state_dict(checkpoint, name)
+    others = {}
+    if _find_state_dict(checkpoint) is not checkpoint:
+        others = {key: x for key, x in checkpoint.items() if key not in CONTAINERS}
+    if isinstance(others.get('meta'), dict):
+        others['meta'].pop('config', None)
+    return dict(others, state_dict=weights)
 
 
 def download(url: str, directory: str | Path | None = None, progress: bool = True) -> Path:
@@ -152,6 +245,7 @@ def download(url: str, directory: str | Path | None = None, progress: bool = Tru
     OpenMMLab, is checked.
 
     Raises:
+        DownloadError: The file is not there and cannot be downloaded.
         ValueError: The SHA-256 of the downloaded file does not begin as its name states.
     """
     directory = Path(directory or Path(torch.hub.get_dir()) / 'checkpoints')
@@ -166,5 +260,10 @@ def download(url: str, directory: str | Path | None = None, progress: bool = Tru
             except RuntimeError as error:
                 raise ValueError(f'{url}: the file that was downloaded is not the published one and was not kept: '
                                  f'its SHA-256 does not begin as its name says ({error})') from error
+            except (OSError, http.client.HTTPException) as error:
+                if getattr(error, 'filename', None) and not isinstance(error, URLError):
+                    raise
+                reason = getattr(error, 'reason', error)
+                raise DownloadError(f'cannot download {url} ({reason}): put the file at {path}') from error
         barrier()
     return path

@@ -38,7 +38,8 @@ def training_settings(config: Config, split: str = 'train') -> dict[str, Any]:
         classes=_classes(training_data))
 
 
-def check_training_settings(meta: Mapping, config: Config, name: str, split: str = 'train') -> None:
+def check_training_settings(meta: Mapping, config: Config, name: str, split: str = 'train',
+                            compare_classes: bool = True) -> None:
     """Raise a ValueError if a checkpoint was trained for another input size or other classes than the config's.
 
     Args:
@@ -46,6 +47,7 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
         config: The config that is going to use the weights.
         name: Name of the checkpoint, with which the message begins.
         split: Data loader that is going to feed the model, 'train' or 'test'.
+        compare_classes: Whether the classes must be the same.
     """
     trained = meta.get(TRAINED_FOR)
     if not trained:
@@ -54,17 +56,19 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
     if None not in (trained['input_size'], wanted['input_size']) and trained['input_size'] != wanted['input_size']:
         sizes = ['{}x{}'.format(*settings['input_size']) for settings in (trained, wanted)]
         differences.append(f'  It was trained on frames of {sizes[0]} (height x width), the config has {sizes[1]}.')
-    if None not in (trained['classes'], wanted['classes']) and trained['classes'] != wanted['classes']:
-        pairs = enumerate(zip_longest(trained['classes'], wanted['classes'], fillvalue='no class'))
+    classes = trained['classes'], wanted['classes']
+    if compare_classes and None not in classes and classes[0] != classes[1]:
+        pairs = enumerate(zip_longest(*classes, fillvalue='no class'))
         index, names = next((index, names) for index, names in pairs if names[0] != names[1])
-        numbers = len(trained['classes']), len(wanted['classes'])
+        numbers = map(len, classes)
         differences.append('  It was trained for {} classes, the config has {}; the first that differs is class {}: {} '
                            'and {}.'.format(*numbers, index, *names))
     if differences:
         first = f"{name}: the checkpoint{_of(trained)} was trained for other settings than the config{_of(wanted)}."
         advice = ('  Use the config that it was trained with. If the difference is intended: --allow-other-settings of '
                   'tools/test.py, allow_other_settings=True of init_model or, for load_from and resume, of '
-                  'StrictLoadHook in custom_hooks.')
+                  'StrictLoadHook in custom_hooks. To fine-tune on other classes: allow_new_classifier=True of '
+                  'StrictLoadHook.')
         raise ValueError('\n'.join([first, *differences, advice]))
 
 

@@ -2,6 +2,9 @@
 import atexit
 import gc
 import logging
+import socket
+from collections.abc import Iterator
+from urllib.error import URLError
 
 import torch
 from mmengine.config import Config
@@ -9,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmavs.checkpoint.reading import DownloadError
 from mmavs.utils.terminal import concerns_user
 
 
@@ -21,15 +25,50 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
     Args:
         config: Config of :func:`mmavs.utils.config.load_config`, changed in place.
         launcher: 'none', 'pytorch' (torchrun), 'slurm' or 'mpi'; the last two need a GPU.
+
+    Raises:
+        DownloadError: A part of the model downloads its weights when it is built, and there is no network.
     """
     config.launcher = launcher
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
-    runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    try:
+        runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    except Exception as error:
+        reason = _network_error(error)
+        if reason is None:
+            raise
+        raise DownloadError(_timm_advice(config, reason)) from error
     runner.logger.addFilter(concerns_user)
     if launcher != 'none':
         atexit.register(_leave_process_group)
     return runner
+
+
+def _network_error(error: BaseException | None) -> str | None:
+    """Return the message of a failed connection among the causes of an error, None without one."""
+    reason = None
+    while error is not None:
+        if isinstance(error, URLError | ConnectionError | TimeoutError | socket.gaierror):
+            reason = str(error)
+        error = error.__cause__ or error.__context__
+    return reason
+
+
+def _timm_advice(config: Config, reason: str) -> str:
+    """Message for a model of timm, which downloads its weights when it is built."""
+    for key, node in _timm_backbones(config.to_dict().get('model', {}), 'model'):
+        return (f'{key}: cannot download the weights of {node.get("model_name")} ({reason}): put the file anywhere and '
+                f'set {key}.pretrained_cfg_overlay.file=FILE, or set {key}.pretrained=False for random weights')
+    return f'model: cannot download weights ({reason})'
+
+
+def _timm_backbones(node: dict, path: str) -> Iterator[tuple[str, dict]]:
+    if str(node.get('type')).endswith('TIMMBackbone') and node.get('pretrained', True):
+        yield path, node
+    for key, child in node.items():
+        if isinstance(child, dict):
+            yield from _timm_backbones(child, f'{path}.{key}')
 
 
 def _leave_process_group() -> None:

@@ -8,6 +8,13 @@ from mmavs.utils.config import load_config
 from mmavs.utils.terminal import quiet_libraries
 
 
+def positive_int(text: str) -> int:
+    """Parse a count on the command line; use it as ``type`` of ``add_argument``."""
+    if not text.strip().isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f'{text!r}, expected a whole number of at least 1')
+    return int(text)
+
+
 def add_config(parser: argparse.ArgumentParser, **options) -> None:
     """Add the argument ``config``; ``options`` are those of ``add_argument``."""
     parser.add_argument('config', help='config file, or name of a model of the zoo', **options)

@@ -1,6 +1,8 @@
 """Read configs, and find mistakes in them before anything is built."""
+import ast
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -12,15 +14,20 @@ from mmengine.registry import Registry, init_default_scope
 from torch.utils.data import DataLoader
 
 from .config_aliases import CONFIG_ALIASES
+from .monitored_metrics import complete_rules
 from .zoo import config_path
 
 # Packages whose constructors take the arguments that configs state.
 CHECKED_PACKAGES = ('mmavs.', 'mmcv.transforms.', 'mmengine.', 'mmpretrain.', 'mmseg.', 'torch.optim.')
-# Keys that are read before the constructor is called: two by the constructor of the optimizer, one of schedulers.
-CONSUMED_KEYS = {'type', '_scope_', 'priority', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
+# Keys that are read before the constructor is called: of the config language, by the constructor of the optimizer, of
+# schedulers.
+LANGUAGE_KEYS = {'type', '_scope_', '_delete_', '_base_'}
+CONSUMED_KEYS = LANGUAGE_KEYS | {'priority', 'init_cfg', 'constructor', 'paramwise_cfg', 'convert_to_iter_based'}
 # Keys of a data loader that the runner reads beside the arguments of torch's DataLoader.
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATALOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
+# Arguments of torch's DataLoader that concern its workers; it refuses them if there is none.
+WORKER_KEYS = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')
 RUNNER_KEYS = (
     'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
     'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
@@ -35,13 +42,16 @@ class ConfigError(ValueError):
 def load_config(filename: str, options: dict | None = None) -> Config:
     """Read a config and check it.
 
+    Data loaders with ``num_workers=0`` lose the options of workers, and hooks and schedulers that follow a metric get
+    its ``rule`` (:func:`mmavs.utils.monitored_metrics.complete_rules`).
+
     Args:
         filename: A config file, or the name of a model of the zoo.
         options: Values that replace those of the file, keyed by dotted names ('train_cfg.max_iters').
 
     Raises:
         ConfigError: The model is not in the zoo, the file or one of its ``_base_`` files is missing or is not valid
-            Python, or :func:`check_config` finds a mistake.
+            Python, or :func:`check_config` or :func:`~mmavs.utils.monitored_metrics.complete_rules` finds a mistake.
     """
     try:
         filename = config_path(filename)
@@ -57,10 +67,29 @@ def load_config(filename: str, options: dict | None = None) -> Config:
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f'{filename} with {options}: {error}') from error
     init_default_scope(config.get('default_scope', 'mmavs'))
-    problems = list(check_config(config))
+    _drop_delete_keys(list(config.values()))
+    _drop_worker_options(config)
+    problems = list(check_config(config)) or list(complete_rules(config, _find_component))
     if problems:
         raise ConfigError('\n'.join(f'{filename}: {problem}' for problem in problems))
     return config
+
+
+def _drop_delete_keys(node: Any) -> None:
+    """Remove ``_delete_`` from dicts that replaced nothing, where MMEngine leaves it."""
+    if isinstance(node, dict):
+        node.pop('_delete_', None)
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ():
+        _drop_delete_keys(child)
+
+
+def _drop_worker_options(config: Config) -> None:
+    """Remove the options of workers from data loaders without workers."""
+    for key in DATALOADERS:
+        loader = config.get(key)
+        if isinstance(loader, dict) and not loader.get('num_workers'):
+            for option in WORKER_KEYS:
+                loader.pop(option, None)
 
 
 def _renamed_base(error: Exception) -> str:
@@ -70,7 +99,10 @@ def _renamed_base(error: Exception) -> str:
 
 
 def check_config(config: Config) -> Iterator[str]:
-    """Yield a message for each mistake in a config: unknown components, unknown arguments, misspelt sections."""
+    """Yield a message for each mistake in a config: unknown components, unknown arguments, misspelt sections.
+
+    Variables that only help to write the config are not checked: the runner does not read them.
+    """
     for key, value in config.items():
         if key not in RUNNER_KEYS:
             for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85):
@@ -78,7 +110,8 @@ def check_config(config: Config) -> Iterator[str]:
         if key in DATALOADERS and isinstance(value, dict):
             for argument in value.keys() - DATALOADER_KEYS:
                 yield f'{key}.{argument}: a data loader takes no such argument{_suggest(argument, DATALOADER_KEYS)}'
-    yield from _check_components(config.to_dict(), '')
+    read = {key: value for key, value in config.to_dict().items() if key in RUNNER_KEYS}
+    yield from _check_components(read, '')
 
 
 def _check_components(node: Any, path: str) -> Iterator[str]:
@@ -110,7 +143,10 @@ def _check_arguments(component: Any, node: dict, path: str) -> Iterator[str]:
 
 
 def _parameters(component: Any) -> set[str] | None:
-    """List the arguments of a constructor and, if it takes ``**kwargs``, of those it inherits; None if it takes any."""
+    """List the arguments of a constructor and, if it passes ``**kwargs`` on, of those it inherits.
+
+    None if it takes any: the last constructor has ``**kwargs``, or one has its own use for them (TIMMBackbone).
+    """
     if not inspect.isclass(component):
         constructors = [component]
     else:
@@ -121,7 +157,21 @@ def _parameters(component: Any) -> set[str] | None:
         names.update(parameter.name for parameter in parameters)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             return names - {'self'}
+        if not _passes_on_kwargs(constructor):
+            return None
     return None
+
+
+@cache
+def _passes_on_kwargs(constructor: Callable) -> bool:
+    """Whether a constructor calls an inherited one with ``**kwargs``; True if its source is not known."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(constructor))))
+    except (OSError, TypeError, SyntaxError):
+        return True
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(getattr(call.func, 'attr', None) == '__init__' and any(keyword.arg is None for keyword in call.keywords)
+               for call in calls)
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
-from mmavs.utils.cli import add_cfg_options, add_config
+from mmavs.utils.cli import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out-dir', metavar='DIR',
                         help='directory of the contact sheets (default: work_dirs/browse/NAME_OF_CONFIG/SPLIT)')
     parser.add_argument('--first', type=int, default=0, metavar='I', help='index of the first clip')
-    parser.add_argument('--number', type=int, default=8, metavar='N', help='clips to draw')
+    parser.add_argument('--number', type=positive_int, default=8, metavar='N', help='clips to draw')
     parser.add_argument('--seed', type=int, default=0, help='seed of the augmentation')
     add_cfg_options(parser, example='train_dataloader.dataset.data_root=data/street')
     return parser.parse_args()

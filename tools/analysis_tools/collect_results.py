@@ -9,6 +9,7 @@ from glob import glob
 from pathlib import Path
 
 from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
+from mmavs.utils.cli import positive_int
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
 
@@ -19,14 +20,12 @@ def parse_args() -> argparse.Namespace:
                         help='a method and its metrics.json, one per seed: a pattern, or files joined by commas')
     parser.add_argument('--metrics', nargs='+', metavar='NAME', help='scores (default: the headline scores)')
     parser.add_argument('--baseline', metavar='NAME', help='compare all methods with this one')
-    parser.add_argument('--samples', type=int, default=10000, help='resampled datasets of the bootstrap')
+    parser.add_argument('--samples', type=positive_int, default=10000, help='resampled datasets of the bootstrap')
     parser.add_argument('--out', nargs='+', default=[], metavar='FILE', help='tables: .md, .tex or .csv')
     args = parser.parse_args()
     for out in args.out:
         if Path(out).suffix not in WRITERS:
             parser.error(f"--out {out}: the file must end in {', '.join(WRITERS)}")
-    if args.samples < 1:
-        parser.error(f'--samples {args.samples}: expected at least 1')
     if len(dict(args.methods)) < len(args.methods):
         parser.error('a method is named twice: join its files by commas')
     return args

@@ -36,7 +36,7 @@ from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
 from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
-from mmavs.utils.cli import add_cfg_options
+from mmavs.utils.cli import add_cfg_options, positive_int
 from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries
@@ -59,8 +59,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--own-data', action='store_true',
                         help='use the datasets and weights that the configs name; make neither clips nor weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--jobs', type=int, default=1, help='parallel trainings, one thread each')
-    parser.add_argument('--clips', type=int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'),
+    parser.add_argument('--jobs', type=positive_int, default=1, help='parallel trainings, one thread each')
+    parser.add_argument('--clips', type=positive_int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'),
                         help='number of synthetic clips')
     parser.add_argument('--data', type=Path, default=Path('data/synthetic-ms3'), help='directory of these clips')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='directory of the results')

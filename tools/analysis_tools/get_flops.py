@@ -14,7 +14,7 @@ from rich.table import Table
 
 import mmavs.models  # noqa: F401
 from mmavs.analysis.complexity import Complexity, model_complexity
-from mmavs.utils.cli import add_cfg_options, add_config
+from mmavs.utils.cli import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries
@@ -27,8 +27,8 @@ BRANCHES = dict(audio_backbone='the audio encoder', mask_prior='the mask prior')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Count parameters and FLOPs of a model by branch')
     add_config(parser, nargs='?')
-    parser.add_argument('--frames', type=int, default=5, help='frames of the clip')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
+    parser.add_argument('--frames', type=positive_int, default=5, help='frames of the clip')
+    parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
     parser.add_argument(
         '--metafile', nargs='+', metavar='FILE', help='write Parameters and FLOPs of all its models into the metafile')
     add_cfg_options(parser, example='model.decode_head.num_queries=50')

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.synthesis.synthesize import make_clip, visible_objects
+from mmavs.utils.cli import positive_int
 from mmavs.utils.progress import track_progress
 
 
@@ -28,9 +29,9 @@ PREDICTORS = {
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--subsets', nargs='+', choices=['s4', 'ms3'], default=['ms3', 's4'])
-    parser.add_argument('--clips', type=int, default=200, help='clips of the test split')
+    parser.add_argument('--clips', type=positive_int, default=200, help='clips of the test split')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--size', type=int, default=96, help='side of the frames in pixels')
+    parser.add_argument('--size', type=positive_int, default=96, help='side of the frames in pixels')
     return parser.parse_args()
 
 

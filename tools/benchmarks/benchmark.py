@@ -26,7 +26,7 @@ from mmavs.analysis.random_clips import random_clips
 from mmavs.analysis.timing import Measurement, Meter, hardware_name, measure_model
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
-from mmavs.utils.cli import add_cfg_options, add_config
+from mmavs.utils.cli import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries
@@ -37,13 +37,13 @@ PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Measure time, memory and FLOPs of the model of a config')
     add_config(parser)
-    parser.add_argument('--clips', type=int, default=1, help='clips in the batch')
-    parser.add_argument('--frames', type=int, default=5, help='frames of a clip')
-    parser.add_argument('--labelled', type=int, help='labelled frames of a clip in training (default: all of them)')
-    parser.add_argument('--size', type=int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
-    parser.add_argument('--out-size', type=int, default=224, help='height and width of the predictions')
-    parser.add_argument('--repeats', type=int, default=5, help='timed calls; the median is reported')
-    parser.add_argument('--threads', type=int, default=1, help='threads on the CPU')
+    parser.add_argument('--clips', type=positive_int, default=1, help='clips in the batch')
+    parser.add_argument('--frames', type=positive_int, default=5, help='frames of a clip')
+    parser.add_argument('--labelled', type=positive_int, help='labelled frames of a clip in training (default: all)')
+    parser.add_argument('--size', type=positive_int, nargs=2, metavar=('H', 'W'), help='default: that of the config')
+    parser.add_argument('--out-size', type=positive_int, default=224, help='height and width of the predictions')
+    parser.add_argument('--repeats', type=positive_int, default=5, help='timed calls; the median is reported')
+    parser.add_argument('--threads', type=positive_int, default=1, help='threads on the CPU')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--amp', choices=sorted(PRECISIONS), help='mixed precision (default: float32)')
     parser.add_argument('--tf32', action='store_true',

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmavs.models.layers import deformable_sampling
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op, sample_by_rows
+from mmavs.utils.cli import positive_int
 
 QUANTITIES = ('output', 'gradient of values', 'gradient of locations', 'gradient of weights')
 # Norm of the difference that is allowed, as a share of the norm of the reference. In float16 a location on a map of 48
@@ -26,8 +27,8 @@ TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.03}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare deformable attention by mmcv with that in PyTorch')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--size', type=int, default=384, help='height and width of the frames')
-    parser.add_argument('--frames', type=int, default=4)
+    parser.add_argument('--size', type=positive_int, default=384, help='height and width of the frames')
+    parser.add_argument('--frames', type=positive_int, default=4)
     return parser.parse_args()
 
 

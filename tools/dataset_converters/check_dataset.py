@@ -3,6 +3,7 @@ import argparse
 import sys
 
 from mmavs.datasets.check import DATASET_TYPES, check_dataset
+from mmavs.utils.cli import positive_int
 from mmavs.utils.errors import cli_errors
 
 
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--allow-unlabelled', action='store_true',
                         help='255 in masks of classes is unlabelled, as in LoadClipMasks (default: an error)')
     parser.add_argument('--any-size', action='store_true', help='do not check the splits for their published sizes')
-    parser.add_argument('--threads', type=int, default=4, help='clips decoded in parallel')
+    parser.add_argument('--threads', type=positive_int, default=4, help='clips decoded in parallel')
     return parser.parse_args()
 
 

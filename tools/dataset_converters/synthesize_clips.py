@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmavs.synthesis import compose_clips, synthesize_absent_audio, synthesize_clips
 from mmavs.synthesis.synthesize import SUBSETS
+from mmavs.utils.cli import positive_int
 from mmavs.utils.errors import cli_errors
 
 
@@ -14,8 +15,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--subset', choices=SUBSETS, default='ms3')
     parser.add_argument('--layout', choices=['cavp', 'clean'], help='of VPO (default: cavp)')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--size', type=int, default=224, help='side of the frames in pixels')
-    parser.add_argument('--workers', type=int, default=1, help='processes')
+    parser.add_argument('--size', type=positive_int, default=224, help='side of the frames in pixels')
+    parser.add_argument('--workers', type=positive_int, default=1, help='processes')
     parser.add_argument('--absent-audio', '--absent-sounds', type=int, metavar='N',
                         help='write N audio files of classes that no procedural clip has to OUT, instead of clips')
     procedural = parser.add_argument_group('procedural clips')

@@ -4,3 +4,4 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=0.05),
     constructor='ParamRulesOptimWrapperConstructor',
     paramwise_cfg=dict(norm_decay_mult=0.0))
+auto_scale_lr = dict(enable=False, base_batch_size=8)

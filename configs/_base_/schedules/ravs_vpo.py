@@ -7,5 +7,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=4e-5, begin=2, end=150, by_epoch=True, convert_to_iter_based=True),
 ]
 
+auto_scale_lr = dict(base_batch_size=64)
 train_cfg = dict(max_epochs=150, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=2, save_best='dataset/J&F'))

@@ -15,6 +15,7 @@ param_scheduler = [
     dict(type='PolyLR', eta_min=0, power=0.9, begin=20, end=max_iters + 1, by_epoch=False),
 ]
 
+auto_scale_lr = dict(enable=False, base_batch_size=2)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(
     logger=dict(interval=100),

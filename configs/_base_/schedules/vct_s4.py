@@ -16,5 +16,8 @@ optim_wrapper = dict(
 # Iteration i has the learning rate lr * (1 - i / max_iters) ** 0.9; MMEngine divides by end - begin - 1.
 param_scheduler = [dict(type='PolyLR', eta_min=0, power=0.9, begin=0, end=max_iters + 1, by_epoch=False)]
 
+# The batch of the learning rate, for train.py --auto-scale-lr.
+auto_scale_lr = dict(enable=False, base_batch_size=8)
+
 train_cfg = dict(max_iters=max_iters, val_interval=1000)
 default_hooks = dict(checkpoint=dict(interval=1000))

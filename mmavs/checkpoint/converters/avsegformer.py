@@ -83,7 +83,7 @@ register(
     Converter(convert_avsegformer, RULES, target_config),
     Traits(
         published=r'head\.(transformer\.|level_embed)',
-        classifier=r'(?<!intermediate_head\.)mask_head\.\d\.weight$',
+        classifier=r'mask_head\.4\.weight$',
         optional_parts=[
             OptionalPart(
                 'decode_head.query_generator.query.',

@@ -57,8 +57,9 @@ class Traits:
     Attributes:
         published: Pattern for the beginning of keys that only the authors' own files have.
         backbone: For a backbone: its name and a prefix of its keys in a model of mmavs.
-        classifier: Pattern for the end of the keys of weights with one row for each class.
+        classifier: Pattern for the end of the keys of parameters with one row for each class.
         extra_rows: Rows of the classifier that are not classes ("no object").
+        events: Pattern for the end of the keys of parameters with one row for each event.
         pixels: Pattern for the end of the keys of weights with one column for each pixel of the stride-4 map.
         optional_parts: Parts that some of the models have.
     """
@@ -66,6 +67,7 @@ class Traits:
     backbone: tuple[str, str] | None = None
     classifier: str = r'(?!)'
     extra_rows: int = 0
+    events: str = r'(?!)'
     pixels: str = r'(?!)'
     optional_parts: Sequence[OptionalPart] = ()
 

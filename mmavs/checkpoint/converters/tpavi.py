@@ -77,4 +77,4 @@ def target_config(weights: Mapping[str, Tensor]) -> str:
 
 
 register('tpavi', Converter(convert_tpavi, RULES, target_config, ABSENT, LEFT_OUT),
-         Traits(published=r'tpavi_b\d\.', classifier=r'output_conv\.4\.weight$'))
+         Traits(published=r'tpavi_b\d\.', classifier=r'decoder\.output_conv\.4\.(weight|bias)$'))

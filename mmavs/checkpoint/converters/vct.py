@@ -120,8 +120,9 @@ register(
     'vct', Converter(convert_vct, RULES, target_config, left_out=LEFT_OUT, file=detectron2_file),
     Traits(
         published=r'sem_seg_head\.',
-        classifier=r'class_embed\.weight$',
+        classifier=r'class_embed\.(weight|bias)$',
         extra_rows=1,
+        events=r'query_generator\.prototypes\.weight$',
         pixels=r'query_mixer\.layers\.0\.weight$',
         optional_parts=[
             OptionalPart(

@@ -35,6 +35,8 @@ class AVSBenchMetric(DetailedMetric):
     """
     default_prefix = 'avsbench'
     protocol = 'avsbench'
+    #: Results -> better direction, see :func:`mmavs.utils.monitored_metrics.complete_rules`.
+    reported = {f'M_{score}{suffix}': 'greater' for suffix in ('', '_per_video', '_batch_free') for score in 'JF'}
 
     def __init__(self, batch_size: int = 1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)

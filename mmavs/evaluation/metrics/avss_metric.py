@@ -43,6 +43,7 @@ class AVSSMetric(ClassTableMetric):
     """
     default_prefix = 'avsbench'
     protocol = 'avsbench'
+    reported = dict.fromkeys(('M_J', 'M_F', 'M_J_without_background', 'M_F_without_background'), 'greater')
 
     def __init__(self,
                  count_padded_frames: bool = False,

@@ -52,6 +52,7 @@ class DatasetMetric(ClassTableMetric):
     """
     default_prefix = 'dataset'
     protocol = 'dataset'
+    reported = dict.fromkeys(('mIoU', 'mIoU_fg', 'F', 'F_fg', 'FDR', 'J&F'), 'greater') | dict(FDR='less')
 
     def __init__(self, preset: str = 'cavp', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)

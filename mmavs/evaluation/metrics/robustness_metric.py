@@ -23,6 +23,9 @@ class RobustnessMetric(AVSBenchMetric):
         batch_size: See :class:`AVSBenchMetric`, which documents the other arguments too.
     """
     default_prefix = 'robustness'
+    # The three others are areas: the larger the better with original audio, and the reverse with negative audio.
+    reported = AVSBenchMetric.reported | dict(
+        mIoU='greater', F='greater', foreground_share=None, nonempty_rate=None, pixel_FPR='less', S=None)
 
     def record(self, scores: BinaryScores) -> dict:
         """Select the scores of a clip that are kept."""

@@ -46,6 +46,7 @@ class SaveMasks(BaseMetric):
         ValueError: Two clips have one ``clip_id``, or one leads out of the directory; see :func:`check_clip_ids`, which
             finds this before a test.
     """
+    reported = {}
 
     def __init__(self, path: str) -> None:
         super().__init__()

@@ -55,6 +55,7 @@ class SwitchMetric(DetailedMetric):
     """
     default_prefix = 'switch'
     protocol = 'switch'
+    reported = dict(J_at_switch='greater', J_between='greater', frames_at_switch=None, frames_between=None)
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Keep the IoU of each scored frame, and whether it is at a switch."""

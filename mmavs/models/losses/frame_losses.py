@@ -30,18 +30,26 @@ def frame_dice_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return 1 - 2 * (probabilities * foreground).sum(1) / areas
 
 
-def frame_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
+def frame_cross_entropy(logits: Tensor, masks: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the labelled pixels of each frame (AVSBench, AVSegFormer).
 
     Args:
         logits: (N, K, H, W) class scores.
         masks: (N, H, W) uint8 classes; pixels of 255 are ignored.
+        class_weights: (K,) weights of the classes, None for equal ones. The mean is weighted: only their ratios count,
+            and a frame of a single class has the same loss with any weights.
 
     Returns:
         (N,) losses, float32 at least; 0 if all pixels are 255.
     """
-    losses = F.cross_entropy(at_least_float32(logits), masks.long(), ignore_index=UNLABELLED, reduction='none')
-    return losses.sum((1, 2)) / (masks != UNLABELLED).sum((1, 2)).clamp(min=1)
+    logits, labels = at_least_float32(logits), masks.long()
+    weights = None if class_weights is None else class_weights.to(logits)
+    losses = F.cross_entropy(logits, labels, weights, ignore_index=UNLABELLED, reduction='none')
+    labelled = masks != UNLABELLED
+    if weights is None:
+        return losses.sum((1, 2)) / labelled.sum((1, 2)).clamp(min=1)
+    total = (weights[labels.masked_fill(~labelled, 0)] * labelled).sum((1, 2))
+    return losses.sum((1, 2)) / total.clamp(min=torch.finfo(losses.dtype).eps)
 
 
 def frame_binary_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ class SetCriterion(nn.Module):
         mask_weight: Weight of the point-wise binary cross-entropy, in both.
         dice_weight: Weight of the dice term, in both.
         no_object_weight: Weight of unmatched queries in the classification term.
+        class_weights: Weights of the K classes in the classification term, background first; None for 1 each. They do
+            not change the matching.
         num_points: Points at which a mask is compared.
     """
 
@@ -47,14 +49,17 @@ class SetCriterion(nn.Module):
                  mask_weight: float = 5.0,
                  dice_weight: float = 5.0,
                  no_object_weight: float = 0.1,
+                 class_weights: Sequence[float] | None = None,
                  num_points: int = 12544) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.weights = dict(loss_cls=class_weight, loss_mask=mask_weight, loss_dice=dice_weight)
         self.num_points = num_points
-        class_weights = torch.ones(num_classes + 1)
-        class_weights[num_classes] = no_object_weight
-        self.register_buffer('class_weights', class_weights, persistent=False)
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise ValueError(f'SetCriterion: class_weights has {len(class_weights)} entries, expected one for each of '
+                             f'the {num_classes} classes, background included')
+        weights = torch.tensor([*(class_weights or [1.0] * num_classes), no_object_weight])
+        self.register_buffer('class_weights', weights, persistent=False)
 
     def forward(self, predictions: Sequence[Prediction], targets: FrameTargets) -> dict[str, Tensor]:
         """Weighted loss terms of the labelled ones of N frames.

@@ -1,0 +1,73 @@
+"""Train by a config, after checks that cost seconds: weights, channels and schedule, before any clip is read."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader, Runner
+
+from mmavs.checkpoint.compatibility import check_pretrained
+from mmavs.checkpoint.reading import DownloadError
+from mmavs.utils.model import unwrap_model
+
+from .channels import check_channels
+from .launch import build_runner
+from .schedule import schedule_problems
+
+
+def train(config: Config, launcher: str = 'none') -> Runner:
+    """Train a model.
+
+    Args:
+        config: Config of :func:`mmavs.utils.config.load_config`, changed in place.
+        launcher: As for :func:`mmavs.engine.launch.build_runner`.
+
+    Returns:
+        The runner of the finished training.
+
+    Raises:
+        DownloadError: Pretrained weights cannot be downloaded.
+        ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ. Each
+            message names the key of the config.
+    """
+    runner = build_runner(config, launcher)
+    for problem in schedule_problems(config):
+        runner.logger.warning(problem)
+    check_channels(unwrap_model(runner.model), config.model)
+    check_initial_weights(runner)
+    runner.train()
+    return runner
+
+
+def check_initial_weights(runner: Runner) -> None:
+    """Read all weights that the training starts from, which downloads them, and compare ``init_cfg`` with its part.
+
+    Pretrained weights of a part must fit at least half of its parameters: some may be new, but a file with other names
+    would leave all of them at random values. The runner would read them after it has listed and checked all clips.
+
+    Raises:
+        DownloadError: A file is not there and cannot be downloaded.
+        FileNotFoundError: There is no such file.
+        ValueError: A file is damaged or does not fit its part.
+    """
+    for name, module in unwrap_model(runner.model).named_modules():
+        init_cfg = getattr(module, 'init_cfg', None)
+        for item in init_cfg if isinstance(init_cfg, list) else [init_cfg]:
+            if isinstance(item, dict) and item.get('type') == 'Pretrained':
+                with naming_key('.'.join(filter(None, ('model', name, 'init_cfg.checkpoint')))):
+                    check_pretrained(module, item['checkpoint'], item.get('prefix') or 'backbone', name or 'the model')
+    if runner._load_from:
+        with naming_key('load_from'):
+            CheckpointLoader.load_checkpoint(runner._load_from, map_location='cpu')
+
+
+@contextmanager
+def naming_key(key: str) -> Iterator[None]:
+    """Put the key of a config before the message of a missing file."""
+    try:
+        yield
+    except DownloadError as error:
+        raise DownloadError(f'{key}: {error}, or set {key}=FILE') from error
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{key}: {error}') from error
+    except KeyError as error:
+        raise ValueError(f'{key}: {error} is not the name of a published file: set a file or a URL') from error

@@ -1,0 +1,137 @@
+"""Options of a training that the docs describe, most of them in one short run; fine-tuning; missing network."""
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmavs.apis import init_model
+from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.models.losses import frame_cross_entropy
+from mmavs.registry import MODELS
+from mmavs.structures import FrameTargets
+from mmavs.utils.config import load_config
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+FEATURES = REPOSITORY / 'tests/configs/vct_tiny_s4_features.py'
+
+
+@pytest.fixture(scope='module')
+def options(synthetic_root):
+    """Command line that points the tiny configs to the clips."""
+    data_root = synthetic_root / 'Single-source'
+    return ['--cfg-options', *(f'{split}_dataloader.dataset.data_root={data_root}' for split in ('train', 'val'))]
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory, run_tool, options):
+    pytest.importorskip('tensorboard', reason='the optional library tensorboard is not installed')
+    work_dir = tmp_path_factory.mktemp('features')
+    run_tool('train', FEATURES, '--work-dir', work_dir, '--auto-scale-lr', *options)
+    return work_dir
+
+
+def raw_and_average(path):
+    """Weights of the optimizer and their average; MMEngine saves the average as the weights of the checkpoint."""
+    checkpoint = read_checkpoint(path)
+    raw = {key.removeprefix('module.'): x for key, x in checkpoint['ema_state_dict'].items() if key != 'steps'}
+    return raw, checkpoint['state_dict']
+
+
+def test_gradients_are_accumulated_and_weights_averaged(work_dir):
+    (initial, first), (trained, average) = (raw_and_average(work_dir / f'iter_{i}.pth') for i in (1, 2))
+    name = 'decode_head.decoder.class_embed.weight'
+    # The first of two iterations makes no step.
+    assert torch.equal(first[name], initial[name]) and not torch.equal(trained[name], initial[name])
+    torch.testing.assert_close(average[name], (initial[name] + trained[name]) / 2)
+
+
+def test_checkpoint_with_averaged_weights_is_loaded_by_them(work_dir):
+    average = raw_and_average(work_dir / 'iter_2.pth')[1]
+    model = init_model(load_config(str(FEATURES)), work_dir / 'iter_2.pth')
+    assert all(torch.equal(x, average[key]) for key, x in model.state_dict().items())
+
+
+def test_training_stops_early_and_keeps_the_best(work_dir):
+    assert {path.name for path in work_dir.glob('*.pth')} == {
+        'best_avsbench_M_J_iter_1.pth', 'iter_1.pth', 'iter_2.pth'}
+
+
+def test_learning_rate_is_scaled_with_the_batch(work_dir):
+    # 2 clips in a batch, 8 in that of the schedule, whose learning rate is 1e-4 and, for backbones, 1e-5.
+    groups = read_checkpoint(work_dir / 'iter_2.pth')['optimizer']['param_groups']
+    assert sorted({group['initial_lr'] for group in groups}) == pytest.approx([0.25e-5, 0.25e-4])
+
+
+def test_tensorboard_gets_the_losses_and_scores(work_dir):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    events = EventAccumulator(str(next(work_dir.glob('*/vis_data')))).Reload()
+    assert {'loss', 'loss_cls', 'avsbench/M_J'} <= set(events.Tags()['scalars'])
+
+
+def test_weights_and_biases_backend_takes_scalars(tmp_path):
+    pytest.importorskip('wandb', reason='the optional library wandb is not installed')
+    from mmengine.visualization import WandbVisBackend
+    backend = WandbVisBackend(str(tmp_path), init_kwargs=dict(mode='disabled'))
+    backend.add_config(Config(dict(seed=1)))
+    backend.add_scalar('loss', 1.5, 0)
+    backend.close()
+
+
+def test_fine_tuning_on_other_classes_loads_all_but_the_classifier(tmp_path, run_tool, options, work_dir):
+    source = read_checkpoint(work_dir / 'iter_2.pth')['state_dict']
+    # With a learning rate of 0 the weights after a step are those at the start.
+    other = ['model.decode_head.num_classes=4', f"load_from={work_dir / 'iter_2.pth'}", 'train_cfg.max_iters=1',
+             'optim_wrapper.optimizer.lr=0', 'train_cfg.val_begin=9']
+    with pytest.raises(SystemExit, match='rows = 2 classes.* allow_new_classifier=True'):
+        run_tool('train', CONFIG, '--work-dir', tmp_path, *options, *other)
+    run_tool('train', CONFIG, '--work-dir', tmp_path, *options, *other, 'custom_hooks.2.allow_new_classifier=True')
+    weights = read_checkpoint(tmp_path / 'iter_1.pth')['state_dict']
+    new = {key for key in weights if not torch.equal(weights[key], source[key])}
+    assert new == {f'decode_head.{name}' for name in (
+        'query_generator.prototypes.weight', 'decoder.class_embed.weight', 'decoder.class_embed.bias')}
+    assert weights['decode_head.decoder.class_embed.weight'].shape[0] == 5
+
+
+@pytest.mark.parametrize('key', ['model.backbone.init_cfg.checkpoint', 'load_from'])
+def test_training_without_network_names_the_key_before_data_are_read(tmp_path, run_tool, monkeypatch, key):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        url = f'http://127.0.0.1:{probe.getsockname()[1]}/swin.pth'
+    place = tmp_path / 'checkpoints/swin.pth'
+    message = rf'^error: {key}: cannot download {url} .*refused.*: put the file at {place}, or set {key}=FILE$'
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', CONFIG, '--work-dir', tmp_path, '--cfg-options', 'train_dataloader.dataset.data_root=gone',
+                 'model.backbone.init_cfg.type=Pretrained' if key != 'load_from' else 'resume=False', f'{key}={url}')
+
+
+def test_class_weights_of_pixels_make_a_weighted_mean():
+    # Two pixels whose losses are log 2 and log 4, of classes 0 and 1.
+    logits = torch.tensor([[1.0, 3.0], [1.0, 1.0]]).log()[None, :, None]
+    masks = torch.tensor([[[0, 1]]], dtype=torch.uint8)
+    losses = torch.tensor([2.0, 4.0]).log()
+    assert frame_cross_entropy(logits, masks).item() == pytest.approx(losses.mean().item())
+    expected = (losses[0] + 3 * losses[1]) / 4
+    assert frame_cross_entropy(logits, masks, torch.tensor([1.0, 3.0])).item() == pytest.approx(expected.item())
+
+
+def test_class_weights_of_queries_make_a_weighted_mean():
+    # One query for each of two segments: the mean of their losses, weighted by class.
+    masks = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    masks[:, :4] = 1
+    targets = FrameTargets(masks=masks, labelled=torch.tensor([True]), events=None)
+    shapes = torch.stack((masks == 0, masks == 1), 1).float() * 20 - 10  # the query of each segment
+    classes = torch.tensor([[[1.0, 0.0, -9.0], [0.0, 0.5, -9.0]]])
+
+    def loss(**options):
+        criterion = MODELS.build(dict(type='SetCriterion', num_classes=2, class_weight=1.0, num_points=16, **options))
+        return criterion([(classes, shapes)], targets)['loss_cls'].item()
+
+    of_query = -classes[0].log_softmax(1).diagonal()
+    assert loss() == pytest.approx(of_query.mean().item())
+    assert loss(class_weights=(1.0, 3.0)) == pytest.approx(((of_query[0] + 3 * of_query[1]) / 4).item())
+    with pytest.raises(ValueError, match='class_weights has 3 entries, expected one for each of the 2 classes'):
+        loss(class_weights=(1.0, 1.0, 1.0))
