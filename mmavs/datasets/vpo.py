@@ -61,7 +61,7 @@ class VPODataset(ClipDataset):
     layouts as in the released code of CAVP and DDESeg.
     """
 
-    METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES)
+    METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES, clip_length=1)
     SHARED_DIRECTORIES = True
 
     def __init__(self,
