@@ -49,6 +49,9 @@ test_dataloader = dict(
 PRIOR = "model['mask_prior'] = dict(type='MaskPriorBranch', backbone=backbone, channels=(8, 16, 32, 64), reduction=4)"
 
 
+pytestmark = pytest.mark.filterwarnings('ignore:the model has no checkpoint')
+
+
 @pytest.fixture(scope='module')
 def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('configs') / 'tiny.py'
@@ -224,7 +227,7 @@ def bursts(seconds, num_seconds, rate=16000):
 
 @pytest.mark.parametrize('independent_frames', [True, False])
 @pytest.mark.parametrize(('clip_length', 'fps', 'num_seconds'), [
-    (5, 1, 121), (10, 1, 121), (1, 1, 13), (30, 1, 121), (5, 2, 33), (5, 25, 12), (5, 29.97, 12)])
+    (5, 1, 121), (10, 1, 121), (1, 1, 13), (30, 1, 121), (5, 2, 33), (5, 25, 9), (5, 29.97, 9)])
 def test_each_frame_gets_the_audio_of_its_own_time(clip_length, fps, num_seconds, independent_frames):
     model = AudioProbe(clip_length, independent_frames)
     num_frames = int(num_seconds * fps)
@@ -250,7 +253,7 @@ def test_windows_are_predicted_as_clips_of_their_own(model):
     assert model.dataset_meta['clip_length'] == 5
     frames, waveform = clip(12), audio(12)
     sample = inference_clip(model, frames, waveform, 16000)
-    parts = [inference_clip(model, frames[k:k + 5], waveform[k * 16000:], 16000) for k in (0, 5, 10)]
+    parts = [inference_clip(model, frames[k:k + 5], waveform[k * 16000:][:80000], 16000) for k in (0, 5, 10)]
     for key in ('pred_sem_seg', 'seg_logits', 'foreground_prob'):
         torch.testing.assert_close(sample.get(key), torch.cat([part.get(key) for part in parts]))
     assert sample.pred_sem_seg.dtype == torch.uint8 and len(sample.valid) == 12
@@ -274,7 +277,7 @@ def test_audio_that_does_not_fit_the_frames_is_reported():
 
 @pytest.mark.parametrize('rate', [44100, 48000])
 def test_only_the_audio_of_the_frames_is_resampled(rate):
-    model, waveform = AudioProbe(5), audio(20, rate)
+    model, waveform = AudioProbe(5), audio(10, rate)
     inference_clip(model, clip(5, 4, 4), waveform, rate)
     np.testing.assert_array_equal(model.clips[0].numpy(), resample(waveform, rate, 16000)[:80000])
     spoiled = waveform.copy()

@@ -111,7 +111,7 @@ def test_a_missing_file_is_named(tmp_path):
         read_waveform(tmp_path / 'absent.wav')
 
 
-@pytest.mark.parametrize('rate', [8000, 11025, 16000, 44100, 44101, 48000])
+@pytest.mark.parametrize('rate', [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize(('format', 'subtype'), [('WAV', 'FLOAT'), ('FLAC', 'PCM_16'), ('OGG', 'VORBIS')])
 def test_a_section_equals_that_of_the_whole_waveform(tmp_path, rate, format, subtype):
     path = tmp_path / f'x.{format.lower()}'
