@@ -208,13 +208,16 @@ class AudioProbe(nn.Module):
         self.audio_backbone = VGGish('conv', channels=(4, 4, 4, 4, 4, 8))
         self.clips = []
 
-    def test_step(self, data):
-        self.clips += [clip['waveform'] for clip in data['inputs']]
-        for sample, clip in zip(data['data_samples'], data['inputs']):
+    def data_preprocessor(self, data):
+        return data
+
+    def forward(self, inputs, data_samples, **options):
+        self.clips += [clip['waveform'] for clip in inputs]
+        for sample, clip in zip(data_samples, inputs):
             length = len(clip['frames'])
             silence, tokens = (self.audio_backbone(x[None], length) for x in (0 * clip['waveform'], clip['waveform']))
             sample.pred_sem_seg = (tokens - silence).abs().flatten(2).amax(2)[0].gt(1e-4).byte()
-        return data['data_samples']
+        return data_samples
 
 
 def bursts(seconds, num_seconds, rate=16000):
