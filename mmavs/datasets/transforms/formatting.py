@@ -16,18 +16,21 @@ class GenerateEventLabels(BaseTransform):
         num_events: Number of events M.
         source: 'category': the one event of the clip's category (S4). 'masks': the classes in the frame's mask at this
             point of the pipeline, with background (0) and without unlabelled pixels (AVSS).
+        allow_unknown: Whether classes from M on are events that have no label, for a ``PrototypeBank``; otherwise they
+            are an error.
 
     Added keys: ``gt_events``, (T, M) float32 of 0 and 1; with the source 'masks', 0 for frames without ground truth.
 
     Raises:
-        ValueError: The clip has no category, or an event or class is not below M.
+        ValueError: The clip has no category, or an event or class is not below M and must be.
     """
 
-    def __init__(self, num_events: int, source: str) -> None:
+    def __init__(self, num_events: int, source: str, allow_unknown: bool = False) -> None:
         if source not in ('category', 'masks'):
             raise ValueError(f"source is {source!r}, expected 'category' or 'masks'")
         self.num_events = num_events
         self.source = source
+        self.allow_unknown = allow_unknown
 
     def transform(self, results: dict) -> dict:
         """Add the event labels."""
@@ -38,6 +41,8 @@ class GenerateEventLabels(BaseTransform):
             events = [count[:UNLABELLED].nonzero()[0].tolist() for count in counts]
         labels = np.zeros((len(events), self.num_events), np.float32)
         for row, present in zip(labels, events):
+            if self.allow_unknown:
+                present = [event for event in present if event is None or event < self.num_events]
             if None in present or max(present, default=0) >= self.num_events:
                 raise ValueError(f"clip {results['clip_id']}: events {present} from its {self.source}, expected "
                                  f'indices below num_events={self.num_events}')
