@@ -11,7 +11,7 @@ model = dict(
         num_heads=8,  # inferred
         num_neighbors=5,  # inferred: that of DPC-KNN in TCFormer
         num_updates=2,  # decoder layers, inferred
-        update='decoder',
+        compact_update='decoder',
         gate=False,
         min_prominence=0.),
     # The audio backbone is inferred; DDESeg has HTSAT.
