@@ -3,4 +3,4 @@ _base_ = '../ravs_tiny_synthetic-twins.py'
 
 model = dict(
     backbone=dict(compact_update='decoder', gate=False),
-    decode_head=dict(uncertainty_exponent=1., relative_uncertainty=False))
+    decode_head=dict(uncertainty_exponent=1.))
