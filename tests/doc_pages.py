@@ -30,9 +30,10 @@ def file_blocks(text: str) -> list[tuple[str, str]]:
 
 
 def make_checkout(root: Path, files: Iterable[tuple[str, str]]) -> Path:
-    """Make a directory with configs, tools and demo of the repository and further files."""
-    for name in ('configs', 'tools', 'demo'):
-        (root / name).symlink_to(REPOSITORY / name)
+    """Make a directory with the tools of the repository, its configs unless there are others, and further files."""
+    for name in ('configs', 'tools'):
+        if not (root / name).exists():
+            (root / name).symlink_to(REPOSITORY / name)
     for path, content in files:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(content)
