@@ -13,7 +13,7 @@ from avsbench_tree import random_frame, write_image, write_wav
 from doc_pages import REPOSITORY, blocks, file_blocks, make_checkout, run_shell
 from mmengine.config import Config
 from PIL import Image
-from small_models import small_config
+from small_models import FRAME, small_config
 from test_videos import write_test_video
 
 from mmavs.checkpoint.reading import read_checkpoint
@@ -30,12 +30,21 @@ def write_small_configs(root: Path, paths: Sequence[str]) -> None:
     shutil.copytree(REPOSITORY / 'configs', root / 'configs')
     for path in paths:
         config = Config.fromfile(REPOSITORY / path)
-        model = small_config(REPOSITORY / path)
-        # The input keeps its size, for which the pipelines are made.
-        if 'input_size' in config.model.decode_head:
-            model.decode_head.input_size = config.model.decode_head.input_size
-        config.model = model
+        config.model = small_config(REPOSITORY / path)
+        for split in ('train', 'val', 'test'):
+            shrink_sizes(config[f'{split}_dataloader'].dataset.pipeline)
         config.dump(root / path)
+
+
+def shrink_sizes(pipeline: list[dict]) -> None:
+    """Scale the sizes of all transforms to the input of the small models."""
+    for step in pipeline:
+        shrink_sizes(step.get('transforms', []))
+        for key in ('scale', 'crop_size', 'size'):
+            if key in step:
+                step[key] = tuple(side * FRAME // 224 for side in step[key])
+        if 'scales' in step:
+            step['scales'] = [tuple(side * FRAME // 224 for side in scale) for scale in step['scales']]
 
 
 class Walk:
@@ -143,8 +152,9 @@ def test_own_images(walk, capsys):
 
 def test_own_videos(walk, capsys):
     page = walk('get_started/own_videos.md', 'configs/vct/vct_r50-224_ms3.py')
-    for path, seconds in (('videos/dog.mp4', 11), ('videos/cat.mp4', 5), ('videos/fair.mp4', 6), ('new_videos/new.mp4', 5)):
-        write_test_video(make_parents(path), seconds)
+    seconds = {'videos/dog.mp4': 11, 'videos/cat.mp4': 5, 'videos/fair.mp4': 6, 'new_videos/new.mp4': 5}
+    for path in seconds:
+        write_test_video(make_parents(path), seconds[path])
 
     page.step('--out data/own_videos')
     assert '4 clip(s) written in data/own_videos, 0 kept as they were, 0 problem(s)' in capsys.readouterr().err

@@ -60,8 +60,8 @@ class PACLoss(nn.Module):
         """
         if events.shape != (len(audio), len(prototypes)):
             raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
-                             f'{len(prototypes)} prototypes: set num_prototypes of the head to the number of classes of the '
-                             'dataset (or to num_events of GenerateEventLabels)')
+                             f'{len(prototypes)} prototypes: set num_prototypes of the head to the number of classes '
+                             'of the dataset (or to num_events of GenerateEventLabels)')
         with disable_autocast(audio):
             audio = F.normalize(self.audio_proj(audio.float()), dim=-1)
             prototypes = F.normalize(self.proto_proj(prototypes.float()), dim=-1)
