@@ -1,11 +1,19 @@
 """Tests of init_model and inference_clip."""
+import warnings
+from fractions import Fraction
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 
 from mmavs.apis import inference_clip, init_model
-from mmavs.utils.config import ConfigError
+from mmavs.apis.clip_windows import cut_into_windows
+from mmavs.audio.resampling import resample
+from mmavs.models.audio_backbones import VGGish
+from mmavs.utils.config import ConfigError, dataset_metainfo
 
 CONFIG = """
 default_scope = 'mmavs'
@@ -42,6 +50,9 @@ test_dataloader = dict(
 PRIOR = "model['mask_prior'] = dict(type='MaskPriorBranch', backbone=backbone, channels=(8, 16, 32, 64), reduction=4)"
 
 
+pytestmark = pytest.mark.filterwarnings('ignore:the model has no checkpoint')
+
+
 @pytest.fixture(scope='module')
 def config_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('configs') / 'tiny.py'
@@ -52,7 +63,8 @@ def config_file(tmp_path_factory):
 @pytest.fixture(scope='module')
 def model(config_file):
     torch.manual_seed(0)
-    return init_model(config_file)
+    with pytest.warns(UserWarning, match='no checkpoint: its weights are random'):
+        return init_model(config_file, device='cpu')
 
 
 def clip(num_frames=3, height=40, width=72):
@@ -136,16 +148,146 @@ def test_invalid_frames_are_refused(model, frames, error, message):
 
 
 @pytest.mark.parametrize(('waveform', 'rate', 'error', 'message'), [
-    (np.full(16000, np.nan), 16000, ValueError, 'waveform: 16000 of 16000 samples are NaN'),
+    (np.full(48000, np.nan), 16000, ValueError, 'waveform: 48000 of 48000 samples are NaN'),
     (audio() * 32768, 16000, ValueError, 'waveform: the largest sample is'),
     (np.zeros(0), 16000, ValueError, 'waveform is empty'),
     (np.zeros((2, 16000)), 16000, ValueError, r'shape \(2, 16000\), expected \(L,\) or \(L, channels\)'),
     (np.zeros(16000, np.uint8), 16000, TypeError, 'of type uint8'),
     (audio(), 0, ValueError, 'rate is 0'),
+    (audio(), 44100.5, ValueError, 'rate is 44100.5, expected a positive whole number'),
+    (audio(), '44k', ValueError, "rate is '44k', expected a positive whole number"),
 ])
 def test_invalid_waveforms_are_refused(model, waveform, rate, error, message):
     with pytest.raises(error, match=message):
         inference_clip(model, clip(), waveform, rate)
+
+
+def spans(num_frames, fps, clip_length, **options):
+    return [window.frames.tolist() for window in cut_into_windows(num_frames, fps, clip_length, **options)]
+
+
+def test_windows_take_frames_one_second_apart():
+    assert spans(5, 1, 5) == [[0, 1, 2, 3, 4]]
+    assert spans(4, 2, 5) == [[0, 2], [1, 3]]
+    assert spans(10, 1, 5) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    interleaved = cut_into_windows(125, 25, 5)
+    assert [window.frames.tolist() for window in interleaved] == [list(range(k, 125, 25)) for k in range(25)]
+    assert [window.start for window in interleaved] == [Fraction(k, 25) for k in range(25)]
+    # Less than one frame per second: no clip of the training looks like this.
+    assert spans(3, 0.5, 5) == [[0], [1], [2]]
+
+
+def test_the_last_window_has_the_length_of_training_unless_frames_are_independent():
+    *_, last = cut_into_windows(12, 1, 5)
+    assert last.frames.tolist() == [7, 8, 9, 10, 11] and last.start == 7
+    assert last.new.tolist() == [False, False, False, True, True]
+    assert spans(12, 1, 5, independent_frames=True)[-1] == [10, 11]
+    assert spans(14, 2, 5)[2:] == [[4, 6, 8, 10, 12], [5, 7, 9, 11, 13]]
+
+
+@pytest.mark.parametrize('fps', [1, 1.5, 2.5, 24, 29.97, Fraction(30000, 1001), np.float32(12.5), 0.7])
+@pytest.mark.parametrize('independent_frames', [True, False])
+def test_every_frame_is_new_in_one_window_and_near_its_second(fps, independent_frames):
+    count = np.zeros(173, int)
+    for window in cut_into_windows(173, fps, 5, independent_frames):
+        count[window.frames] += window.new
+        seconds = window.frames / float(fps) - float(window.start)
+        assert len(seconds) <= 5
+        assert np.abs(seconds - np.arange(len(seconds))).max() <= 0.5 / float(fps) + 1e-9
+    assert (count == 1).all()
+
+
+class AudioProbe(nn.Module):
+    """Model that predicts 1 in the frames whose audio tokens are not those of silence, with a real audio backbone."""
+
+    def __init__(self, clip_length, independent_frames=False):
+        super().__init__()
+        self.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='PackClipInputs')]))))
+        self.dataset_meta = dict(clip_length=clip_length)
+        self.independent_frames = independent_frames
+        self.audio_backbone = VGGish('conv', channels=(4, 4, 4, 4, 4, 8))
+        self.clips = []
+
+    def data_preprocessor(self, data):
+        return data
+
+    def forward(self, inputs, data_samples, **options):
+        self.clips += [clip['waveform'] for clip in inputs]
+        for sample, clip in zip(data_samples, inputs):
+            length = len(clip['frames'])
+            silence, tokens = (self.audio_backbone(x[None], length) for x in (0 * clip['waveform'], clip['waveform']))
+            sample.pred_sem_seg = (tokens - silence).abs().flatten(2).amax(2)[0].gt(1e-4).byte()
+        return data_samples
+
+
+def bursts(seconds, num_seconds, rate=16000):
+    """Audio with 20 ms of noise at the given times."""
+    waveform = np.zeros(num_seconds * rate, np.float32)
+    for second in seconds:
+        start = int(second * rate)
+        waveform[start:start + rate // 50] = np.random.default_rng(0).uniform(-0.5, 0.5, rate // 50)
+    return waveform
+
+
+@pytest.mark.parametrize('independent_frames', [True, False])
+@pytest.mark.parametrize(('clip_length', 'fps', 'num_seconds'), [
+    (5, 1, 121), (10, 1, 121), (1, 1, 13), (30, 1, 121), (5, 2, 33), (5, 25, 9), (5, 29.97, 9)])
+def test_each_frame_gets_the_audio_of_its_own_time(clip_length, fps, num_seconds, independent_frames):
+    model = AudioProbe(clip_length, independent_frames)
+    num_frames = int(num_seconds * fps)
+    waveform = bursts(np.arange(0, num_seconds, 4) + 0.7, num_seconds)
+    found = inference_clip(model, np.zeros((num_frames, 4, 4, 3), np.uint8), waveform, 16000, fps=fps).pred_sem_seg
+    # Examples of 0.975 s begin up to 0.04 s early for each frame of a window, as in training.
+    early = 0.04 * (min(clip_length, 10) - 1)
+    within = np.arange(num_frames) / fps % 4  # seconds since the last multiple of 4
+    sure = within <= 0.7 - early * (fps > 2)
+    assert found.bool().numpy()[sure & (within + 0.975 - early > 0.72)].all()
+    never = (within > 0.72 + early) & (within + 0.975 < 4.7)
+    assert never.any() and not found.numpy()[never].any()
+
+
+def test_a_published_clip_is_passed_to_the_model_unchanged():
+    model, waveform = AudioProbe(10), audio(10)
+    inference_clip(model, clip(10, 4, 4), waveform, 16000)
+    assert len(model.clips) == 1
+    np.testing.assert_array_equal(model.clips[0].numpy(), waveform)
+
+
+def test_windows_are_predicted_as_clips_of_their_own(model):
+    assert model.dataset_meta['clip_length'] == 5
+    frames, waveform = clip(12), audio(12)
+    sample = inference_clip(model, frames, waveform, 16000)
+    parts = [inference_clip(model, frames[k:k + 5], waveform[k * 16000:][:80000], 16000) for k in (0, 5, 10)]
+    for key in ('pred_sem_seg', 'seg_logits', 'foreground_prob'):
+        torch.testing.assert_close(sample.get(key), torch.cat([part.get(key) for part in parts]))
+    assert sample.pred_sem_seg.dtype == torch.uint8 and len(sample.valid) == 12
+
+
+def test_audio_that_does_not_fit_the_frames_is_reported():
+    model, frames = AudioProbe(5), np.zeros((125, 4, 4, 3), np.uint8)
+    message = r'125 frames at 1 fps ask for 125 s of audio, the waveform has 5\.0 s: pass one frame per second, or '
+    with pytest.raises(ValueError, match=message + 'fps=25;'):
+        inference_clip(model, frames, audio(5), 16000)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        inference_clip(model, frames[:10], audio(6), 16000)
+        inference_clip(model, frames[:5], audio(10), 16000)
+    with pytest.warns(UserWarning, match=r'5 frames at 1 fps take 5 s of audio, the waveform has 60\.0 s'):
+        inference_clip(model, frames[:5], audio(60), 16000)
+    for fps in (0, -1, float('nan'), '25'):
+        with pytest.raises(ValueError, match='expected a positive number of frames per second'):
+            inference_clip(model, frames, audio(5), 16000, fps=fps)
+
+
+@pytest.mark.parametrize('rate', [44100, 48000])
+def test_only_the_audio_of_the_frames_is_resampled(rate):
+    model, waveform = AudioProbe(5), audio(10, rate)
+    inference_clip(model, clip(5, 4, 4), waveform, rate)
+    np.testing.assert_array_equal(model.clips[0].numpy(), resample(waveform, rate, 16000)[:80000])
+    spoiled = waveform.copy()
+    spoiled[rate * 6:] = np.nan
+    inference_clip(model, clip(5, 4, 4), spoiled, rate)
+    np.testing.assert_array_equal(model.clips[0].numpy(), model.clips[1].numpy())
 
 
 def test_mask_priors_are_required_exactly_by_models_with_that_branch(model, tmp_path):
@@ -170,6 +312,28 @@ def test_a_checkpoint_is_loaded(model, config_file, tmp_path):
     loaded = init_model(Config.fromfile(config_file), tmp_path / 'x.pth')
     assert not loaded.training
     torch.testing.assert_close(loaded.state_dict(), model.state_dict())
+
+
+def test_a_model_knows_its_dataset_from_the_checkpoint_or_else_from_the_config(model, config_file, tmp_path):
+    assert model.dataset_meta['classes'] == ('background', 'sounding object')
+    assert model.dataset_meta['palette'] == [[0, 0, 0], [255, 255, 255]]
+    meta = dict(dataset_meta=dict(classes=['background', 'frog'], clip_length=8))
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'x.pth')
+    loaded = init_model(config_file, tmp_path / 'x.pth')
+    assert loaded.dataset_meta['classes'] == ['background', 'frog'] and loaded.dataset_meta['clip_length'] == 8
+    assert loaded.dataset_meta['palette'] == model.dataset_meta['palette']
+
+
+def test_the_dataset_of_a_model_is_that_of_its_training():
+    config = Config.fromfile(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
+    trained, tested = (dataset_metainfo(config, split) for split in ('train', 'test'))
+    assert len(trained['classes']) == 9 and trained['clip_length'] == 10
+    assert len(tested['classes']) == 2 and tested['clip_length'] == 5
+
+
+def test_a_model_is_put_on_the_gpu_if_there_is_one(config_file):
+    expected = 'cuda' if torch.cuda.is_available() else 'cpu'
+    assert next(init_model(config_file).parameters()).device.type == expected
 
 
 def test_a_checkpoint_of_other_classes_is_refused(model, tmp_path):

@@ -15,7 +15,7 @@ from mmavs.utils.config import load_config
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
     str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/**/*.py') if '_base_' not in path.parts)
-# The recipe of the paper; the tiny ones have their own, and does not use VPO.
+# The recipe of the paper, which does not use VPO; the tiny ones have their own.
 VCT = [path for path in CONFIGS if path.startswith('configs/vct/vct_') and '_tiny_' not in path and 'vpo' not in path]
 BACKBONES = {
     'swin-b': 'SwinTransformer', 'swin-l': 'SwinTransformer', 'r50': 'mmseg.ResNet', 'pvt-v2-b5': 'PVTv2',
@@ -27,7 +27,7 @@ NAME = re.compile(
     r'(?P<method>act|avsegformer|avsegformer-v1|ravs|tpavi|vct)'
     r'_(?P<backbone>convnext-b|dinov2-b|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
     r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed)'
-    r'(_(?P<variant>[a-z0-9-]+))?')
+    r'(_(?P<variant>[a-z0-9-]+))?(_(?P<row>[a-z0-9-]+))?')  # row: of an ablation of a variant
 USUAL_SIZES = {'act': 384, 'vct': 384}
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
 
@@ -110,6 +110,9 @@ def test_vct_config_has_the_published_schedule(vct):
     assert config.optim_wrapper.clip_grad.max_norm == 0.01
     assert config.optim_wrapper.type == ('AmpOptimWrapper' if subset == 'avss' else 'OptimWrapper')
     assert config.randomness.seed == 8434882
+    # "8" is what the released configs say of all three subsets; the value 2 beside it cannot have run on S4's 4 GPUs.
+    assert '8 GPUs with 1 clip each' in Path(REPOSITORY / path).read_text().split('_base_')[0].replace('\n# ', ' ')
+    assert config.train_dataloader.batch_size == 1
 
 
 def shrink(model: dict) -> dict:

@@ -186,7 +186,7 @@ def test_two_files_of_one_name_are_an_error_that_names_both(tmp_path, files, suf
     path.with_suffix(suffix).touch()
     first, second = sorted((path.name, path.with_suffix(suffix).name))
     with pytest.raises(FileNotFoundError, match=rf'is not unique: found {first} and {second}, expected one'):
-        AVSBenchMS3Dataset(str(tmp_path), 'val', pipeline=[LoadAudio()])
+        AVSBenchMS3Dataset(str(tmp_path), 'val', pipeline=LOADERS)
     assert any(f'found {first} and {second}' in line for line in check_dataset(tmp_path, 'ms3', published=False))
 
 

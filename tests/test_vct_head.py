@@ -66,7 +66,8 @@ def break_symmetry(head):
 
 
 @pytest.mark.parametrize('options', [
-    dict(grouping=grouping, num_prototypes=num) for grouping in ('hard', 'soft', None) for num in (NUM_EVENTS, None)
+    dict(grouping=grouping, num_prototypes=num) for grouping in ('hard', 'soft', 'cross-attention', None)
+    for num in (NUM_EVENTS, None)
 ] + ABLATIONS, ids=str)
 def test_every_parameter_gets_a_gradient(options):
     head = build_head(**options)
@@ -277,6 +278,7 @@ def test_ablation_options_add_their_parameters_only():
     assert visual == {'pre_proj', 'query_mixer'}
     assert names(grouping='soft', num_prototypes=None) == visual | {'grouping'}
     assert names(grouping='hard', num_prototypes=None) == visual | {'grouping'}
+    assert names(grouping='cross-attention', num_prototypes=None) == visual | {'grouping'}
     assert names(grouping='hard') == visual | {'grouping', 'prototypes', 'prototype_attn', 'prototype_norm'}
     assert names(**AUDIO_CENTRIC) == set()
     full = set(build_head().state_dict())
@@ -288,7 +290,7 @@ def test_ablation_options_add_their_parameters_only():
 
 
 def test_hard_grouping_averages_the_pixels_of_the_best_query():
-    grouping = PixelGrouping(8, hard=True).double().eval()
+    grouping = PixelGrouping(8, 'hard').double().eval()
     queries, pixels = torch.randn(2, 3, 8).double(), torch.randn(2, 8, 10).double()
     keys, values = grouping.k_proj(pixels.transpose(1, 2)), grouping.v_proj(pixels.transpose(1, 2))
     owner = (grouping.q_proj(queries) @ keys.transpose(1, 2)).argmax(1)
@@ -301,7 +303,7 @@ def test_hard_grouping_averages_the_pixels_of_the_best_query():
 
 
 def test_soft_grouping_averages_by_the_softmax_over_queries():
-    grouping = PixelGrouping(8, hard=False).double()
+    grouping = PixelGrouping(8, 'soft').double()
     queries, pixels = torch.randn(2, 3, 8).double(), torch.randn(2, 8, 10).double()
     keys, values = grouping.k_proj(pixels.transpose(1, 2)), grouping.v_proj(pixels.transpose(1, 2))
     share = (grouping.q_proj(queries) @ keys.transpose(1, 2) / 8**0.5).softmax(1)
@@ -309,8 +311,25 @@ def test_soft_grouping_averages_by_the_softmax_over_queries():
     torch.testing.assert_close(grouping(queries, pixels), grouping.out_proj(expected))
 
 
+def test_cross_attention_averages_by_the_softmax_over_pixels():
+    attention = PixelGrouping(8, 'cross-attention').double()
+    queries, pixels = torch.randn(2, 3, 8).double(), torch.randn(2, 8, 10).double()
+    # PyTorch's own attention with a single head and the same projections
+    expected = torch.nn.functional.multi_head_attention_forward(
+        queries.transpose(0, 1), *[pixels.permute(2, 0, 1)] * 2, 8, 1, None,
+        torch.cat([proj.bias for proj in (attention.q_proj, attention.k_proj, attention.v_proj)]), None, None, False,
+        0., attention.out_proj.weight, attention.out_proj.bias, use_separate_proj_weight=True,
+        q_proj_weight=attention.q_proj.weight, k_proj_weight=attention.k_proj.weight,
+        v_proj_weight=attention.v_proj.weight)[0]
+    found = attention(queries, pixels)
+    torch.testing.assert_close(found, expected.transpose(0, 1))
+    # Queries do not compete for pixels: each gets the same, whatever the others are.
+    torch.testing.assert_close(attention(queries[:, :1], pixels), found[:, :1])
+    assert (PixelGrouping(8, 'soft').double()(queries[:, :1], pixels) - found[:, :1]).abs().max() > 1e-3
+
+
 def test_hard_grouping_samples_in_training_and_passes_gradients():
-    grouping = PixelGrouping(8, hard=True)
+    grouping = PixelGrouping(8, 'hard')
     queries, pixels = torch.randn(1, 5, 8), torch.randn(1, 8, 400)
     first, second = grouping(queries, pixels), grouping(queries, pixels)
     assert not torch.equal(first, second)
@@ -322,7 +341,7 @@ def test_hard_grouping_samples_in_training_and_passes_gradients():
 
 
 def test_gumbel_samples_follow_the_softmax():
-    grouping = PixelGrouping(8, hard=True)
+    grouping = PixelGrouping(8, 'hard')
     logits = torch.tensor([0., 1., 2.]).log1p()[None, :, None].expand(1, 3, 60000).clone()
     share = grouping._assign(logits).mean((0, 2))
     torch.testing.assert_close(share, torch.tensor([1., 2., 3.]) / 6, atol=0.01, rtol=0)
@@ -376,7 +395,7 @@ def test_wrong_number_of_audio_tokens_is_refused():
 def test_incompatible_options_are_refused():
     with pytest.raises(ValueError, match='num_prototypes is None'):
         build_head(num_prototypes=None, pac_loss=dict(type='PACLoss'))
-    with pytest.raises(ValueError, match="grouping is 'medium', expected 'hard', 'soft' or None"):
+    with pytest.raises(ValueError, match="grouping is 'medium', expected 'hard', 'soft', 'cross-attention' or None"):
         build_head(grouping='medium')
     with pytest.raises(ValueError, match="query_source is 'speech', expected 'vision' or 'audio'"):
         build_head(query_source='speech')

@@ -1,5 +1,8 @@
 """The zoo: the metafiles tell the truth about the configs, and models are found by name."""
 import hashlib
+import importlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,8 @@ def test_entries_are_complete(metafile):
         for key in ('Parameters', 'FLOPs'):
             if not isinstance(metadata.get(key), int):
                 problems.append(f'{name}: Metadata lacks {key}: {FILL} {metafile.relative_to(REPOSITORY)}')
+        if bool(entry.get('Results')) == bool(entry.get('Unpublished')):
+            problems.append(f'{name}: needs either Results, or Unpublished: why no number is published')
         for result in entry.get('Results', ()):
             if result.get('Dataset') not in DATASETS or not result.get('Source') or not result.get('Metrics'):
                 problems.append(f'{name}: a result needs Dataset (one of {DATASETS}), Metrics and Source: {result}')
@@ -91,8 +96,6 @@ def test_entries_are_complete(metafile):
                 problems.append(f'{name}: metrics are in percent: {result}')
         origin = entry.get('Converted From')
         if origin is None:
-            if entry.get('Results'):
-                problems.append(f'{name}: published numbers without "Converted From": {ORIGIN_KEYS}')
             continue
         weights = origin.get('Weights', {})
         if origin.keys() != ORIGIN_KEYS or not weights.get('Where') or not weights.keys() <= WEIGHTS_KEYS:
@@ -103,6 +106,83 @@ def test_entries_are_complete(metafile):
         if weights.get('SHA256') and (len(weights['SHA256']) != 64 or not weights.get('File')):
             problems.append(f'{name}: SHA256 has 64 digits and needs File, the name of the file that has it')
     assert not problems, '\n'.join(problems)
+
+
+PAGES = [*REPOSITORY.glob('configs/*/README.md'), REPOSITORY / 'docs/reference/published.md']
+LINK = re.compile(r'\]\(([^)]+\.py)\)')
+
+
+def table_rows(page: Path, *sections: str) -> Iterator[dict[str, str]]:
+    """Rows of the tables of a page, in the chapters of these titles or in all: column -> cell."""
+    for chapter in page.read_text().split('\n## '):
+        if sections and chapter.split('\n')[0] not in sections:
+            continue
+        for table in re.findall(r'(?m)((?:^\|.*\n)+)', chapter):
+            lines = [[cell.strip() for cell in line.strip('|').split(' |')] for line in table.splitlines()]
+            yield from (dict(zip(lines[0], line)) for line in lines[2:])
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r'\d+\.\d+', text) is not None
+
+
+def numbers_of(metrics: dict) -> tuple:
+    return tuple(sorted((key, float(value)) for key, value in metrics.items()))
+
+
+def metafile_numbers(metafile: Path) -> set[tuple]:
+    """(config, its metrics) of all published numbers of a metafile."""
+    return {(entry['Name'], numbers_of(result['Metrics']))
+            for entry in entries(metafile) for result in entry.get('Results', ())}
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: path.parent.name)
+def test_page_of_a_method_and_metafile_state_the_same_published_numbers(metafile):
+    page, names = metafile.parent / 'README.md', set(METRICS['avsbench'] | METRICS['dataset'])
+    stated = set()
+    for row in table_rows(page, 'Published numbers', 'Ablation configs'):
+        if metrics := {key: cell for key, cell in row.items() if key in names and is_number(cell)}:
+            config, = LINK.findall(''.join(row.values()))
+            assert (page.parent / config).is_file()
+            stated.add((Path(config).stem, numbers_of(metrics)))
+    assert stated == metafile_numbers(metafile)
+
+
+def test_comparison_page_agrees_with_the_metafiles():
+    known = set().union(*map(metafile_numbers, METAFILES))
+    columns, compared, alone = dict(s4='S4', ms3='MS3', avss='AVSS'), 0, 0
+    for row in table_rows(REPOSITORY / 'docs/reference/published.md'):
+        per_frame = 'S4' in row
+        configs = {re.match(r'\w[^_]*_[^_]+_([^_]+)', Path(link).stem)[1]: Path(link).stem
+                   for link in LINK.findall(row['config'])}
+        alone += not configs
+        for subset, config in configs.items():
+            cell = row[columns[subset] if per_frame else {'s4': '"AVS-Object"'}.get(subset, subset.upper())]
+            found = [x for x in cell.split(' / ') if is_number(x)]
+            assert (config, numbers_of(dict(zip(('M_J', 'M_F') if per_frame else ('J&F', ), found)))) in known, row
+            compared += 1
+    assert compared >= 30 and alone >= 15
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_published_numbers_are_neither_left_out_nor_remembered(page):
+    text = page.read_text()
+    assert not re.search(r'from memory|at hand|did not have access to the\s+paper', text)
+    left_out = [row for row in table_rows(page) if any(row.get(key) == '-' for key in ('M_J', 'M_F', 'J&F'))]
+    assert not left_out
+
+
+def test_zoo_page_shows_every_number_or_why_there_is_none(monkeypatch):
+    pytest.importorskip('sphinx', reason='the documentation is built by Sphinx, which is optional')
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'docs/_ext'))
+    zoo_row = importlib.import_module('tree_pages').zoo_row
+    for metafile in METAFILES:
+        for entry in entries(metafile):
+            row = zoo_row(read_zoo()[entry['Name']])
+            for result in entry.get('Results', ()):
+                for text in (*(f'{key} {value}' for key, value in result['Metrics'].items()), result['Source']):
+                    assert text in row
+            assert entry.get('Unpublished', '') in row
 
 
 DATASET_TYPES = dict(

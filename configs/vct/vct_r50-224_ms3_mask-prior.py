@@ -1,4 +1,4 @@
-# VCT with ResNet-50 on AVSBench MS3 at 224x224, with mask priors; 2 GPUs with 1 clip each.
+# VCT with ResNet-50 on AVSBench MS3 at 224x224, with mask priors; 8 GPUs with 1 clip each.
 _base_ = [
     '../_base_/models/vct_r50-224_mask-prior.py', '../_base_/datasets/ms3_224_mask-prior.py',
     '../_base_/schedules/vct_ms3.py', '../_base_/default_runtime.py'

@@ -1,4 +1,4 @@
-# VCT with AudioMAE in place of VGGish.
+# VCT with AudioMAE in place of VGGish; 8 GPUs with 1 clip each.
 _base_ = ['./vct_swin-b_avss.py', '../_base_/audio_backbones/audiomae.py']
 
 model = dict(

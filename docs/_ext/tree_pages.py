@@ -83,7 +83,8 @@ def zoo_row(info: ModelInfo) -> str:
     results = [', '.join(f'{key} {value}' for key, value in x.metrics.items()) for x in info.results]
     cells = [
         f'[{info.name}](/generated/configs/{config_page(file)}.md#{file.stem})', info.training_data,
-        number(info.parameters, 1e6), number(info.flops, 1e9, 0), '<br>'.join(results),
+        number(info.parameters, 1e6), number(info.flops, 1e9, 0),
+        '<br>'.join(results) or f'none: {info.unpublished}',
         '<br>'.join(f'`{x.protocol}`' for x in info.results), '<br>'.join(x.source for x in info.results)
     ]
     return '| ' + ' | '.join(cells) + ' |'

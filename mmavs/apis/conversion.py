@@ -15,7 +15,7 @@ from mmavs.utils.files import atomic_write
 from mmavs.utils.zoo import current_name, read_zoo, zoo_root
 from mmavs.version import __version__
 
-from .model import init_model
+from .model import build_model
 
 
 def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: str | Path | None = None) -> Conversion:
@@ -107,4 +107,4 @@ def _target_model(target: dict | str) -> nn.Module:
         return MODELS.build(target)
     target = current_name(target)
     path = Path(target)
-    return init_model(target if path.is_file() or target in read_zoo() else zoo_root() / 'configs' / path)
+    return build_model(target if path.is_file() or target in read_zoo() else zoo_root() / 'configs' / path)

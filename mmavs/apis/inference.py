@@ -1,5 +1,8 @@
-"""Segment a clip that is given as arrays."""
-from collections.abc import Sequence
+"""Segment a clip or a video that is given as arrays."""
+import warnings
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from numbers import Real
 
 import numpy as np
 import torch
@@ -10,16 +13,22 @@ from torch import Tensor
 
 from mmavs.audio.io import check_samples
 from mmavs.audio.log_mel import SAMPLE_RATE
-from mmavs.audio.resampling import resample
+from mmavs.audio.resampling import resample, resampled_section
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
+
+from .clip_windows import ClipWindow, cut_into_windows
 
 INTEGER_SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
 # Transforms of a test pipeline that inference skips because they generate targets. It also skips those that read files,
 # which have a ``path_key``.
 TARGET_TRANSFORMS = ('GenerateEventLabels', )
+# Frames of a clip in training if neither checkpoint nor dataset state it: those of the longest published clips.
+DEFAULT_CLIP_LENGTH = 10
+# Windows of a long video are predicted in batches of this many frames, the length of the longest published clips.
+FRAMES_PER_BATCH = 10
 
 
 def inference_clip(model: BaseModel,
@@ -27,19 +36,26 @@ def inference_clip(model: BaseModel,
                    waveform: np.ndarray | Tensor,
                    rate: int,
                    mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | None = None,
+                   fps: Real = 1,
                    outputs: Sequence[str] | None = None,
                    prob_dtype: torch.dtype = torch.float32) -> AVSDataSample:
-    """Segment the sounding objects of one clip, with the test pipeline of the model's config.
+    """Segment the sounding objects of a clip or a video of any length, with the test pipeline of the model's config.
+
+    Frame k belongs to the time k / fps. The model gets clips as in its training: frames one second apart, at most
+    ``model.dataset_meta['clip_length']`` of them (5 for S4 and MS3, 10 for AVSS, 1 for VPO; 10 if neither checkpoint
+    nor dataset state it), each with the audio that begins at its first frame. Longer videos, and those of more than one
+    frame per second, are cut into such windows (:func:`mmavs.apis.clip_windows.cut_into_windows`).
 
     Args:
         model: A model of :func:`init_model`.
-        frames: T frames in RGB, (T, H, W, 3) uint8 in [0, 255], one for each second of audio; any size. Models of VPO
-            take three seconds of audio for a frame (``audio_backbone.examples_per_frame``).
-        waveform: The audio of the clip, (L,) or (L, channels): int16, int32, or floats in [-1, 1]; channels are mixed
-            unless the model takes stereo. Audio beyond the duration of the frames is cut off. Missing audio is
+        frames: T frames in RGB, (T, H, W, 3) uint8 in [0, 255]; any size.
+        waveform: The audio, (L,) or (L, channels), which begins with the first frame: int16, int32, or floats in
+            [-1, 1]; channels are mixed unless the model takes stereo. A model takes one second of it for each frame of
+            a window, one of VPO three (``audio_backbone.examples_per_frame``). The rest is not used. Missing audio is
             silence, or marked as missing if the test pipeline does so (``LoadAudio(mark_end=True)``).
         rate: Samples per second of ``waveform``.
         mask_prior: A rendered segmentation of each frame, like ``frames``, for models that have such a branch.
+        fps: Frames per second of ``frames``; an int, a float or a Fraction.
         outputs: Predictions to return, fields of :class:`AVSDataSample`; None for those of the model's config, by
             default ``('pred_sem_seg', 'foreground_prob')``. For 60 frames of 1920x1080, ``pred_sem_seg`` takes 0.12 GB,
             ``foreground_prob`` 0.5 GB, and ``seg_logits`` of 71 classes 35 GB.
@@ -52,38 +68,88 @@ def inference_clip(model: BaseModel,
 
     Raises:
         TypeError: Frames or waveform are of another type.
-        ValueError: They have another shape or hold NaN, or the mask prior is missing or not supported.
+        ValueError: They have another shape or hold NaN, the audio lasts less than half as long as the frames, or the
+            mask prior is missing or not supported.
     """
     frames = _check_images(frames, 'frames')
+    priors = None if mask_prior is None else _check_images(mask_prior, 'mask_prior')
+    _check_mask_prior(model, frames, priors)
     transforms = _test_transforms(model)
-    num_samples = len(frames) * model.audio_backbone.examples_per_frame * SAMPLE_RATE
-    samples = _resample(waveform, rate, model.audio_backbone.stereo)[..., :num_samples]
-    missing = num_samples - samples.shape[-1]
-    results = dict(
-        frames=frames,
-        waveform=np.pad(samples, [*[(0, 0)] * (samples.ndim - 1), (0, missing)]),
-        ori_shape=frames[0].shape[:2])
-    if any(getattr(transform, 'mark_end', False) for transform in transforms):
-        results['num_samples'] = num_samples - missing
-    if mask_prior is not None:
-        results['mask_prior'] = _check_images(mask_prior, 'mask_prior')
-    _check_mask_prior(model, results)
-    results.update(
-        clip_id='clip',
-        subset=None,
-        category=None,
-        frame_paths=[None] * len(frames),
-        valid=[True] * len(frames),
-        labelled=[False] * len(frames))
-    packed = Compose([transform for transform in transforms if _works_in_memory(transform)])(results)
+    clip_length = (getattr(model, 'dataset_meta', None) or {}).get('clip_length', DEFAULT_CLIP_LENGTH)
+    windows = cut_into_windows(len(frames), fps, clip_length, model.independent_frames)
+    seconds = model.audio_backbone.examples_per_frame
+    end = max(_samples(window.start) + len(window.frames) * seconds * SAMPLE_RATE for window in windows)
+    waveform = _check_waveform(waveform, rate, model.audio_backbone.stereo)
+    _check_duration(len(waveform) / rate, len(frames), fps, end / SAMPLE_RATE)
+    samples = _resample(waveform, int(rate), end, model.audio_backbone.stereo)
+    mark_end = any(getattr(transform, 'mark_end', False) for transform in transforms)
+    pipeline = Compose([transform for transform in transforms if _works_in_memory(transform)])
+
+    def pack(window: ClipWindow) -> dict:
+        results = _window_audio(samples, window, seconds, mark_end)
+        if priors is not None:
+            results['mask_prior'] = [priors[k] for k in window.frames]
+        results.update(
+            frames=[frames[k] for k in window.frames],
+            ori_shape=frames[0].shape[:2],
+            clip_id='clip',
+            subset=None,
+            category=None,
+            frame_paths=[None] * len(window.frames),
+            valid=[True] * len(window.frames),
+            labelled=[False] * len(window.frames))
+        return pipeline(results)
+
+    def predict() -> Iterator[tuple[ClipWindow, AVSDataSample]]:
+        for batch in _batches(windows):
+            clips = [pack(window) for window in batch]
+            inputs = model.data_preprocessor({key: [clip[key] for clip in clips] for key in clips[0]})
+            yield from zip(batch, model(**inputs, mode='predict', outputs=outputs, prob_dtype=prob_dtype))
+
     training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            batch = model.data_preprocessor({key: [value] for key, value in packed.items()})
-            return model(**batch, mode='predict', outputs=outputs, prob_dtype=prob_dtype)[0]
+            return _join(predict(), len(frames))
     finally:
         model.train(training)
+
+
+def _batches(windows: list[ClipWindow]) -> Iterator[list[ClipWindow]]:
+    """Group consecutive windows of the same length into batches of about ``FRAMES_PER_BATCH`` frames."""
+    for length, group in groupby(windows, lambda window: len(window.frames)):
+        while batch := list(islice(group, max(1, FRAMES_PER_BATCH // length))):
+            yield batch
+
+
+def _join(predicted: Iterator[tuple[ClipWindow, AVSDataSample]], num_frames: int) -> AVSDataSample:
+    """Put the predictions of windows into one data sample, in the order of the frames."""
+    joined = None
+    for window, sample in predicted:
+        if len(window.frames) == num_frames:
+            return sample
+        if joined is None:
+            joined = AVSDataSample(metainfo=sample.metainfo)
+            joined.set_data({key: x.new_empty(num_frames, *x.shape[1:]) for key, x in sample.items()})
+        new = torch.from_numpy(window.new)
+        frames = torch.from_numpy(window.frames)[new]
+        for key, x in sample.items():
+            joined.get(key)[frames.to(x.device)] = x[new.to(x.device)]
+    return joined
+
+
+def _samples(time: Real) -> int:
+    """Index of the sample at a time in seconds."""
+    return round(time * SAMPLE_RATE)
+
+
+def _window_audio(samples: np.ndarray, window: ClipWindow, seconds: int, mark_end: bool) -> dict:
+    """Cut the audio of a window, padded with silence; with the number of recorded samples if the end is marked."""
+    start, length = _samples(window.start), len(window.frames) * seconds * SAMPLE_RATE
+    recorded = samples[..., start:start + length]
+    missing = length - recorded.shape[-1]
+    results = dict(waveform=np.pad(recorded, [*[(0, 0)] * (samples.ndim - 1), (0, missing)]))
+    return dict(results, num_samples=length - missing) if mark_end else results
 
 
 def _check_images(images: np.ndarray | Tensor | Sequence[np.ndarray], name: str) -> list[np.ndarray]:
@@ -104,39 +170,60 @@ def _check_images(images: np.ndarray | Tensor | Sequence[np.ndarray], name: str)
     return images
 
 
-def _resample(waveform: np.ndarray | Tensor, rate: int, stereo: bool) -> np.ndarray:
-    """Return float samples at 16 kHz, (L,) of one channel or (2, L) in stereo."""
+def _check_waveform(waveform: np.ndarray | Tensor, rate: int, stereo: bool) -> np.ndarray:
+    """Return samples (L,) or (L, channels), (L, 2) for stereo."""
     samples = waveform.cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
-    if samples.dtype in INTEGER_SCALES:
-        samples = samples.astype(np.float32) / INTEGER_SCALES[samples.dtype]
-    elif not np.issubdtype(samples.dtype, np.floating):
+    if samples.dtype not in INTEGER_SCALES and not np.issubdtype(samples.dtype, np.floating):
         raise TypeError(f'waveform is of type {samples.dtype}, expected int16, int32, or floats in [-1, 1]')
     if samples.ndim not in (1, 2) or samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
         raise ValueError(f'waveform has the shape {samples.shape}, expected (L,) or (L, channels)')
     if samples.size == 0:
         raise ValueError('waveform is empty; for a silent clip pass zeros')
-    if int(rate) != rate or rate <= 0:
-        raise ValueError(f'rate is {rate}, expected a positive whole number of samples per second')
+    if stereo and (samples.ndim != 2 or samples.shape[1] != 2):
+        raise ValueError(f'waveform has the shape {samples.shape}, expected (L, 2): the model takes stereo')
+    if not isinstance(rate, Real) or rate <= 0 or rate % 1:
+        raise ValueError(f'rate is {rate!r}, expected a positive whole number of samples per second')
+    return samples
+
+
+def _check_duration(given: float, num_frames: int, fps: Real, used: float) -> None:
+    """Raise an error if audio of ``given`` seconds is far too short for the frames; warn if it is far too long."""
+    asked = float(num_frames / fps)
+    frames = f'{num_frames} frames at {float(fps):.4g} fps'
+    if num_frames > 1 and given < asked / 2:
+        raise ValueError(f'{frames} ask for {asked:.4g} s of audio, the waveform has {given:.1f} s: pass one frame per '
+                         f'second, or fps={num_frames / given:.4g}; if the rest of the video is silent, pad the '
+                         'waveform with zeros')
+    if given > 2 * max(asked, used):
+        warnings.warn(
+            f'{frames} take {used:.4g} s of audio, the waveform has {given:.1f} s, whose end is not used; if the '
+            f'frames span all of it, pass fps={num_frames / given:.4g}', stacklevel=3)
+
+
+def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.ndarray:
+    """Return the first ``length`` samples at 16 kHz, or all if there are fewer: (L,), or (2, L) in stereo."""
+    # Audio after the windows is neither converted nor resampled.
+    samples = samples[:resampled_section(0, length, rate, SAMPLE_RATE)[1]]
+    scale = INTEGER_SCALES.get(samples.dtype)
     samples = samples.astype(np.float32, copy=False)
+    if scale:
+        samples = samples / scale
     check_samples(samples, 'waveform')
     if stereo:
-        if samples.ndim != 2 or samples.shape[1] != 2:
-            raise ValueError(f'waveform has the shape {samples.shape}, expected (L, 2): the model takes stereo')
-        return np.stack([resample(channel.clip(-1, 1), int(rate), SAMPLE_RATE) for channel in samples.T])
+        return np.stack([resample(channel.clip(-1, 1), rate, SAMPLE_RATE) for channel in samples.T])[:, :length]
     mono = samples.mean(1) if samples.ndim == 2 else samples
-    return resample(mono.clip(-1, 1), int(rate), SAMPLE_RATE)
+    return resample(mono.clip(-1, 1), rate, SAMPLE_RATE)[:length]
 
 
-def _check_mask_prior(model: BaseModel, results: dict) -> None:
-    required, given = getattr(model, 'mask_prior', None) is not None, 'mask_prior' in results
-    if required and not given:
+def _check_mask_prior(model: BaseModel, frames: list[np.ndarray], priors: list[np.ndarray] | None) -> None:
+    required = getattr(model, 'mask_prior', None) is not None
+    if required and priors is None:
         raise ValueError('mask_prior is missing: the model has a mask-prior branch; pass one image for each frame, '
                          'or use the config of the same name without mask-prior')
-    if given and not required:
+    if priors is not None and not required:
         raise ValueError('mask_prior is given, but the model has no mask-prior branch')
-    if given and len(results['mask_prior']) != len(results['frames']):
-        raise ValueError(f"mask_prior has {len(results['mask_prior'])} images, expected one for each of the "
-                         f"{len(results['frames'])} frames")
+    if required and len(priors) != len(frames):
+        raise ValueError(f'mask_prior has {len(priors)} images, expected one for each of the {len(frames)} frames')
 
 
 def _test_transforms(model: BaseModel) -> list[BaseTransform]:

@@ -1,4 +1,5 @@
 """Build models for inference from a config and a checkpoint."""
+import warnings
 from pathlib import Path
 
 import torch
@@ -8,24 +9,26 @@ from mmengine.registry import init_default_scope
 
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.registry import MODELS
-from mmavs.utils.config import ConfigError, check_config, load_config
+from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
 from mmavs.utils.zoo import find_model
 
 
 def init_model(config: str | Path | Config,
                checkpoint: str | Path | None = None,
-               device: str | torch.device = 'cpu',
+               device: str | torch.device | None = None,
                allow_other_settings: bool = False) -> BaseModel:
     """Build a model for inference.
 
     Args:
         config: The name of a model of the zoo, a config file, or a config that has been read.
-        checkpoint: Weights of the whole model; None leaves them random.
-        device: Device of the model.
+        checkpoint: Weights of the whole model; None leaves them random, with a warning.
+        device: Device of the model; None: the GPU if there is one, else the CPU.
         allow_other_settings: Accept a checkpoint that was trained for another input size or for other classes.
 
     Returns:
-        The model in evaluation mode; ``model.cfg`` is the config.
+        The model in evaluation mode. ``model.cfg`` is the config. ``model.dataset_meta`` holds what is known of the
+        training data: ``classes``, ``palette``, ``events`` and ``clip_length``, from the checkpoint and, where it does
+        not state them, from the dataset of the config (of training, or else of the test).
 
     Raises:
         ConfigError: There is no such model or file, the config cannot be read, or it names a component or an argument
@@ -33,6 +36,29 @@ def init_model(config: str | Path | Config,
         FileNotFoundError: There is no such checkpoint.
         ValueError: The checkpoint is damaged, is not the published one of its name, does not fit the model, or was
             trained for another input size or for other classes.
+    """
+    model = build_model(config)
+    meta = {}
+    if checkpoint is None:
+        warnings.warn('the model has no checkpoint: its weights are random and its masks have no meaning; pass the '
+                      'path of a checkpoint to init_model', stacklevel=2)
+    else:
+        meta = load_weights(model, checkpoint, None if allow_other_settings else model.cfg)
+    known = dataset_metainfo(model.cfg, 'train') or dataset_metainfo(model.cfg, 'test')
+    model.dataset_meta = {**known, **(meta.get('dataset_meta') or {})}
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return model.to(device).eval()
+
+
+def build_model(config: str | Path | Config) -> BaseModel:
+    """Build the model of a config with random weights; ``model.cfg`` is the config.
+
+    Args:
+        config: As for :func:`init_model`.
+
+    Raises:
+        ConfigError: As for :func:`init_model`.
     """
     if isinstance(config, Config):
         init_default_scope(config.get('default_scope', 'mmavs'))
@@ -44,15 +70,13 @@ def init_model(config: str | Path | Config,
     if 'model' not in config:
         raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
     model = MODELS.build(config.model)
-    if checkpoint is not None:
-        load_weights(model, checkpoint, None if allow_other_settings else config)
     model.cfg = config
-    return model.to(device).eval()
+    return model
 
 
 def get_model(name: str,
               checkpoint: str | Path | None = None,
-              device: str | torch.device = 'cpu',
+              device: str | torch.device | None = None,
               allow_other_settings: bool = False) -> BaseModel:
     """Build a model of the zoo for inference.
 
@@ -63,7 +87,7 @@ def get_model(name: str,
         allow_other_settings: As for :func:`init_model`.
 
     Returns:
-        The model in evaluation mode; ``model.cfg`` is the config.
+        The model, as of :func:`init_model`.
 
     Raises:
         ValueError: There is no such model; close matches are listed. Also the errors of :func:`init_model`.

@@ -1,16 +1,20 @@
 """Read audio files."""
+import io
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from .log_mel import SAMPLE_RATE
-from .resampling import resample
+from .resampling import resample, resampled_section
 
 # A float file whose samples exceed this was never scaled to [-1, 1].
 MAX_PEAK = 8.0
+# Samples of each channel that are decoded at a time.
+BLOCK = 2**20
 # Suffixes of libsndfile's formats that differ from the name of the format. None: files without a header, and
 # containers of data other than audio.
 _OTHER_SUFFIXES = dict(
@@ -24,15 +28,18 @@ AUDIO_SUFFIXES = tuple(
                   for suffix in _OTHER_SUFFIXES.get(name, (f'.{name.lower()}', ))))
 
 
-def read_waveform(path: str | Path, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Read an audio file as one channel at the given rate.
+def read_waveform(path: str | Path, rate: int = SAMPLE_RATE, start: int = 0, stop: int | None = None) -> np.ndarray:
+    """Read an audio file, or a section of it, as one channel at the given rate.
 
     Integer samples are divided by their full scale (int16 / 32768), float samples beyond [-1, 1] are clipped, channels
-    are averaged, then the waveform is resampled (:func:`resample`).
+    are averaged, then the waveform is resampled (:func:`resample`). A section equals that of the whole waveform, but
+    only the samples that it depends on are decoded (formats that cannot seek: and those before them).
 
     Args:
         path: A file of any format that libsndfile reads (wav, flac, ogg, mp3, ...), any rate, any number of channels.
         rate: Samples per second of the result.
+        start: First sample of the result.
+        stop: End of the result in samples, exclusive, possibly beyond the end of the file; None: the end of the file.
 
     Returns:
         Waveform of shape (L,), float32 in [-1, 1], except for the overshoot of resampling.
@@ -43,12 +50,16 @@ def read_waveform(path: str | Path, rate: int = SAMPLE_RATE) -> np.ndarray:
             samples.
     """
     with _open_audio(path) as file:
-        samples = _read_samples(file)
-        return resample(samples.clip(-1, 1).mean(1), file.samplerate, rate)
+        begin, end, keep = _section(file, rate, start, stop)
+        samples = [block.clip(-1, 1).mean(1) for block in _decode(file, path, begin, end)]
+        return resample(np.concatenate(samples or [np.zeros(0, np.float32)]), file.samplerate, rate)[keep]
 
 
-def read_stereo_waveform(path: str | Path, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Read an audio file of two channels at the given rate; see :func:`read_waveform`.
+def read_stereo_waveform(path: str | Path,
+                         rate: int = SAMPLE_RATE,
+                         start: int = 0,
+                         stop: int | None = None) -> np.ndarray:
+    """Read an audio file of two channels, or a section of it, at the given rate; see :func:`read_waveform`.
 
     Returns:
         Waveform of shape (2, L), left and right, float32.
@@ -59,8 +70,10 @@ def read_stereo_waveform(path: str | Path, rate: int = SAMPLE_RATE) -> np.ndarra
     """
     require_stereo(path)
     with _open_audio(path) as file:
-        samples = _read_samples(file)
-        return np.stack([resample(channel, file.samplerate, rate) for channel in samples.clip(-1, 1).T])
+        begin, end, keep = _section(file, rate, start, stop)
+        samples = [block.clip(-1, 1) for block in _decode(file, path, begin, end)]
+        channels = np.concatenate(samples or [np.zeros((0, 2), np.float32)]).T
+        return np.stack([resample(channel, file.samplerate, rate)[keep] for channel in channels])
 
 
 def require_stereo(path: str | Path) -> None:
@@ -71,44 +84,28 @@ def require_stereo(path: str | Path) -> None:
                              "audio_mode='mono' the dataset reads mono files")
 
 
-def audio_seconds(path: str | Path) -> float:
+def audio_seconds(path: str | Path, used: float | None = None) -> float:
     """Measure an audio file in seconds and raise the errors of :func:`read_waveform`, in a fraction of its time.
 
     PCM files are not decoded, because their header is sufficient. Other files are, to find float samples that are NaN
     or unscaled and compressed files that are incomplete.
+
+    Args:
+        path: The file.
+        used: Seconds at its beginning that are used; the rest is not decoded. None: all.
     """
     with _open_audio(path) as file:
         if not file.subtype.startswith('PCM_'):
-            _read_samples(file)
+            end = file.frames if used is None else min(file.frames, int(used * file.samplerate) + 1)
+            for _ in _decode(file, path, 0, end):
+                pass
         return file.frames / file.samplerate
 
 
-@contextmanager
-def _open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file and check its length against its header; errors of libsndfile become a ValueError."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such audio file')
-    missing = _missing_wav_bytes(path)
-    if missing > 1:  # One byte is the padding of an odd chunk, which some writers count but leave out.
-        raise ValueError(f'{path}: truncated audio file, {missing} of the bytes that its header announces are missing')
-    try:
-        with soundfile.SoundFile(path) as file:
-            if file.frames == 0:
-                raise ValueError(f'{path}: the audio file holds no sample')
-            yield file
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        reason = getattr(error, 'error_string', error)
-        raise ValueError(f'{path}: not a readable audio file ({reason})') from error
-
-
-def _read_samples(file: soundfile.SoundFile) -> np.ndarray:
-    """Decode all samples, (L, channels) float32, finite and scaled."""
-    samples = file.read(dtype='float32', always_2d=True)
-    if len(samples) < file.frames:
-        raise ValueError(f'{file.name}: truncated audio file, {len(samples)} of {file.frames} samples can be decoded')
-    check_samples(samples, str(file.name))
-    return samples
+def waveform_length(path: str | Path, rate: int = SAMPLE_RATE) -> int:
+    """Number of samples that :func:`read_waveform` gives, from the header of the file."""
+    with _open_audio(path) as file:
+        return file.frames * rate // file.samplerate
 
 
 def check_samples(samples: np.ndarray, name: str) -> None:
@@ -122,13 +119,91 @@ def check_samples(samples: np.ndarray, name: str) -> None:
                          'full scale (32768 for 16 bit) when writing floats')
 
 
-def _missing_wav_bytes(path: Path) -> int:
-    """Bytes by which a RIFF file is shorter than its header states. libsndfile reads such files without an error."""
+@contextmanager
+def _open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
+    """Open an audio file and check its length against its header; errors of libsndfile become a ValueError."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such audio file')
+    missing, lengths = _check_wav_lengths(path)
+    if missing > 1:  # One byte is the padding of an odd chunk, which some writers count but leave out.
+        raise ValueError(f'{path}: truncated audio file, {missing} of the bytes that its header announces are missing')
+    try:
+        opened = _FileWithLengths(path, lengths) if lengths else nullcontext(path)
+        with opened as source, soundfile.SoundFile(source) as file:
+            if file.frames == 0:
+                raise ValueError(f'{path}: the audio file holds no sample')
+            yield file
+    except (soundfile.SoundFileError, RuntimeError) as error:
+        reason = getattr(error, 'error_string', error)
+        raise ValueError(f'{path}: not a readable audio file ({reason})') from error
+
+
+def _section(file: soundfile.SoundFile, rate: int, start: int, stop: int | None) -> tuple[int, int, slice]:
+    """The samples of a file to decode, from and to, and the section of the result of resampling them."""
+    length = file.frames * rate // file.samplerate
+    stop = length if stop is None else min(stop, length)
+    if stop <= start:
+        return 0, 0, slice(0)
+    begin, end, skip = resampled_section(start, stop, file.samplerate, rate)
+    return begin, min(end, file.frames), slice(skip, skip + stop - start)
+
+
+def _decode(file: soundfile.SoundFile, path: str | Path, begin: int, end: int) -> Iterator[np.ndarray]:
+    """Decode the samples from ``begin`` to ``end`` in blocks, (n, channels) float32, finite and scaled."""
+    position = 0
+    # Seeking is inexact in compressed formats, and impossible in some.
+    if begin and file.seekable() and file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW')):
+        position = file.seek(begin)
+    while position < end:
+        block = file.read(min(BLOCK, end - position), dtype='float32', always_2d=True)
+        if not len(block):
+            raise ValueError(f'{path}: truncated audio file, {position} of {file.frames} samples can be decoded')
+        check_samples(block, str(path))
+        yield block[max(0, begin - position):]
+        position += len(block)
+
+
+def _check_wav_lengths(path: Path) -> tuple[int, dict[int, bytes]]:
+    """Compare the lengths that a WAV file announces with its size.
+
+    Returns:
+        The bytes by which the file is shorter than announced, because libsndfile reads such files without an error. And
+        by their position the lengths of a file whose header says that it holds no sample although samples follow, as
+        recorders leave it that fill in the lengths at the end and did not get there.
+    """
     with path.open('rb') as file:
-        header = file.read(8)
+        header = file.read(12)
         size = file.seek(0, 2)
-    announced = int.from_bytes(header[4:], 'little')
-    streamed = announced in (0, 0xFFFFFFFF)  # Written to a pipe: the length was unknown.
-    if header[:4] != b'RIFF' or streamed:
-        return 0
-    return max(0, announced + 8 - size)
+        if header[:4] != b'RIFF' or header[8:] != b'WAVE':
+            return 0, {}
+        announced = int.from_bytes(header[4:8], 'little') + 8
+        # Written to a pipe: the length was unknown. Programs put 0 or the largest number in its place.
+        streamed = announced == 8 or announced > max(size, 0x7FFF0000)
+        file.seek(12)
+        while len(chunk := file.read(8)) == 8:
+            name, length = struct.unpack('<4sI', chunk)
+            samples = file.tell()
+            if name == b'data':
+                if length == 0 and samples < size and (streamed or announced <= samples):
+                    return 0, {4: struct.pack('<I', size - 8), samples - 4: struct.pack('<I', size - samples)}
+                break
+            file.seek(samples + length + length % 2)
+    return 0 if streamed else max(0, announced - size), {}
+
+
+class _FileWithLengths(io.FileIO):
+    """A file in which some bytes are replaced, by their position."""
+
+    def __init__(self, path: Path, replaced: dict[int, bytes]) -> None:
+        super().__init__(path)
+        self.replaced = replaced
+
+    def readinto(self, buffer: memoryview) -> int:
+        start, count = self.tell(), super().readinto(buffer)
+        view = memoryview(buffer).cast('B')
+        for position, value in self.replaced.items():
+            for index, byte in enumerate(value, position - start):
+                if 0 <= index < count:
+                    view[index] = byte
+        return count

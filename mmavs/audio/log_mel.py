@@ -14,6 +14,9 @@ LOG_OFFSET = 0.01
 # An example is the input that VGGish takes for one frame of a clip.
 FRAMES_PER_EXAMPLE = 96
 EXAMPLE_SHAPE = (1, FRAMES_PER_EXAMPLE, NUM_MELS)
+# Up to this number, that of the longest published clips, the examples of a clip are contiguous: example k begins at
+# 0.96 k s. In longer clips it begins at k s, because the difference to the second of its frame would grow without end.
+MAX_CONTIGUOUS_EXAMPLES = 10
 
 
 def num_samples_for(num_spectrogram_frames: int) -> int:
@@ -27,6 +30,8 @@ MIN_SAMPLES = num_samples_for(FRAMES_PER_EXAMPLE)
 
 def min_seconds(num_examples: int) -> float:
     """Shortest duration in seconds that gives ``num_examples`` examples, one per frame of a clip."""
+    if num_examples > MAX_CONTIGUOUS_EXAMPLES:
+        return num_examples - 1 + min_seconds(1)
     return num_samples_for(num_examples * FRAMES_PER_EXAMPLE) / SAMPLE_RATE
 
 

@@ -1,6 +1,7 @@
 """Resampling of waveforms."""
+from fractions import Fraction
 from functools import lru_cache
-from math import gcd
+from math import ceil, gcd
 
 import numpy as np
 from scipy.signal import resample_poly
@@ -31,6 +32,30 @@ def resample(waveform: np.ndarray, orig_rate: int, rate: int) -> np.ndarray:
     up, down = rate // divisor, orig_rate // divisor
     resampled = resample_poly(np.asarray(waveform, dtype=np.float32), up, down, window=_kaiser_filter(up, down))
     return resampled[:len(waveform) * up // down].astype(np.float32, copy=False)
+
+
+def resampled_section(start: int, stop: int, orig_rate: int, rate: int) -> tuple[int, int, int]:
+    """Find the part of a waveform that some of its resampled samples depend on.
+
+    ``resample(waveform[begin:end], orig_rate, rate)[skip:skip + stop - start]`` equals
+    ``resample(waveform, orig_rate, rate)[start:stop]``.
+
+    Args:
+        start: First resampled sample.
+        stop: End of the resampled samples, exclusive.
+        orig_rate: Samples per second of the waveform.
+        rate: Samples per second of the result.
+
+    Returns:
+        begin, end and skip; ``end`` may exceed the waveform.
+    """
+    if orig_rate == rate:
+        return start, stop, 0
+    step = Fraction(orig_rate, rate)
+    reach = KAISER_ZEROS * max(1, step)  # of the filter, in samples of the waveform
+    # Resampled samples coincide with original ones at multiples of the reduced rates.
+    periods = max(0, (start * step - reach) // step.numerator)
+    return periods * step.numerator, ceil((stop - 1) * step + reach) + 1, start - periods * step.denominator
 
 
 @lru_cache(maxsize=8)

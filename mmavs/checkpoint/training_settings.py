@@ -7,10 +7,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mmengine import registry as root
 from mmengine.config import Config
 
-from mmavs.utils.config import find_clip_dataset
+from mmavs.utils.config import dataset_metainfo, find_clip_dataset
 
 # Key of these settings in the meta information of a checkpoint.
 TRAINED_FOR = 'trained_for'
@@ -31,11 +30,11 @@ def training_settings(config: Config, split: str = 'train') -> dict[str, Any]:
         - ``classes``: class names of the training data, None without training data.
     """
     _, dataset = find_clip_dataset(config, split)
-    _, training_data = find_clip_dataset(config, 'train')
+    classes = dataset_metainfo(config, 'train').get('classes')
     return dict(
         config=Path(config.filename).stem if config.filename else None,
         input_size=_input_size(dataset.get('pipeline', ())),
-        classes=_classes(training_data))
+        classes=None if classes is None else list(classes))
 
 
 def check_training_settings(meta: Mapping, config: Config, name: str, split: str = 'train',
@@ -74,14 +73,6 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
 
 def _of(settings: Mapping) -> str:
     return f" of {settings['config']}" if settings['config'] else ''
-
-
-def _classes(dataset: Mapping) -> list[str] | None:
-    own = (dataset.get('metainfo') or {}).get('classes')
-    if own is None and 'type' in dataset:
-        with root.DATASETS.switch_scope_and_registry('mmavs') as registry:
-            own = getattr(registry.get(dataset['type']), 'METAINFO', {}).get('classes')
-    return None if own is None else list(own)
 
 
 def _input_size(pipeline: Iterable[Mapping]) -> list[int] | None:

@@ -43,8 +43,10 @@ class AVSBenchObjectDataset(ClipDataset):
         **options: Other arguments of :class:`ClipDataset`.
     """
 
-    METAINFO = dict(classes=('background', 'sounding object'), palette=[[0, 0, 0], [255, 255, 255]], events=())
     NUM_FRAMES = 5
+    METAINFO = dict(
+        classes=('background', 'sounding object'), palette=[[0, 0, 0], [255, 255, 255]], events=(),
+        clip_length=NUM_FRAMES)
     DIRECTORY: str
 
     def __init__(self,

@@ -56,7 +56,8 @@ class AVSSDataset(ClipDataset):
     AVSBench, VCT and AVSegFormer (which uses the flags of training in validation too, but scores every frame).
     """
 
-    METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES)
+    METAINFO = dict(
+        classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES, clip_length=max(NUM_FRAMES.values()))
     SUBSET = 'avss'
     ANN_FILE = 'metadata.csv'
 

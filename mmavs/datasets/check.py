@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmavs.audio.io import read_waveform, require_stereo
+from mmavs.audio.io import read_waveform, require_stereo, waveform_length
 from mmavs.audio.log_mel import SAMPLE_RATE, min_seconds
 from mmavs.datasets.transforms.audio import read_log_mel
 from mmavs.datasets.transforms.loading import read_mask, same_aspect
@@ -126,8 +126,8 @@ def check_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int = 
         num_threads: Number of clips checked in parallel.
 
     Returns:
-        One line for each clip that cannot be used; one for each whose audio is shorter than its frames. The lines name
-        the file.
+        One line for each clip that cannot be used; one for each whose audio is shorter than its frames, or more than
+        twice as long. The lines name the file.
     """
     loaders = list(loading_transforms(dataset.pipeline.transforms))
     problems, warnings = [], []
@@ -250,11 +250,11 @@ def _find_clipping(waveform: np.ndarray, path: str) -> str | None:
 
 
 def _check_waveform(clip: dict, path: str) -> str | None:
-    waveform = read_waveform(path, SAMPLE_RATE)
-    problem = _find_clipping(waveform, path)
+    # Only the beginning of a long soundtrack is used.
+    problem = _find_clipping(read_waveform(path, SAMPLE_RATE, stop=sum(clip['valid']) * SAMPLE_RATE), path)
     if problem:
         return problem
-    seconds = len(waveform) / SAMPLE_RATE
+    seconds = waveform_length(path, SAMPLE_RATE) / SAMPLE_RATE
     needed = min_seconds(sum(clip['valid']))
     if seconds < needed:
         return f"{path}: {seconds:.2f} s of audio, expected {needed:.3f} s for {sum(clip['valid'])} frames"

@@ -53,8 +53,9 @@ class ClipDataset(BaseDataset):
         data_root: Directory that holds the CSV file.
         split: Value of the CSV column ``split``: 'train', 'val' or 'test'.
         data_prefix: Directories, relative to ``data_root``, that replace or add to those of the layout.
-        metainfo: Replaces entries of the class's ``METAINFO`` (``classes``, ``palette``, ``events``,
-            and ``seconds_per_frame`` if frames are not one second apart).
+        metainfo: Replaces entries of the class's ``METAINFO``: ``classes``, ``palette``, ``events``; ``clip_length``,
+            the frames of the longest clip, into which longer videos are cut in inference; ``seconds_per_frame``, if
+            frames are not one second apart.
         pipeline: Transforms.
         indices: Keep the first ``indices`` clips, or those of the given indices.
         test_mode: As in MMEngine.

@@ -61,7 +61,8 @@ class VPODataset(ClipDataset):
     layouts as in the released code of CAVP and DDESeg.
     """
 
-    METAINFO = dict(classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES, seconds_per_frame=3.)
+    METAINFO = dict(
+        classes=CLASSES, palette=voc_palette(len(CLASSES)), events=CLASSES, clip_length=1, seconds_per_frame=3.)
     SHARED_DIRECTORIES = True
 
     def __init__(self,

@@ -226,6 +226,24 @@ def find_clip_dataset(config: Config, split: str) -> tuple[str, Mapping]:
     return key, dataset
 
 
+def dataset_metainfo(config: Config, split: str) -> dict:
+    """Return the metainfo of the clip dataset of a data loader: classes, palette, events, clip length.
+
+    Args:
+        config: The config.
+        split: 'train', 'val' or 'test'.
+
+    Returns:
+        The entries of the dataset's class and of its config; empty without such a data loader.
+    """
+    _, dataset = find_clip_dataset(config, split)
+    if 'type' not in dataset:
+        return {}
+    with root.DATASETS.switch_scope_and_registry('mmavs') as registry:
+        own = getattr(registry.get(dataset['type']), 'METAINFO', {})
+    return {**own, **(dataset.get('metainfo') or {})}
+
+
 def metric_configs(config: Config) -> list[dict]:
     """Return the configs of the metrics of the test, of which a config states one or a list."""
     return config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]

@@ -29,7 +29,7 @@ def zoo_root() -> Path:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """Results that the authors published.
+    """Published results.
 
     Attributes:
         dataset: Name of the dataset, with its subset.
@@ -71,6 +71,7 @@ class ModelInfo:
         parameters: Number of parameters, None if the metafile does not state it.
         flops: FLOPs of a prediction of 5 frames, 2 for each multiply-add, None if the metafile does not state them.
         results: Published numbers.
+        unpublished: Why there is none, None if there are some.
         weights: Published weights.
     """
     name: str
@@ -80,6 +81,7 @@ class ModelInfo:
     parameters: int | None
     flops: int | None
     results: tuple[PublishedResult, ...]
+    unpublished: str | None
     weights: tuple[PublishedWeights, ...]
 
 
@@ -129,6 +131,7 @@ def _model_info(entry: Mapping, root: Path) -> ModelInfo:
         results=tuple(
             PublishedResult(x['Dataset'], dict(x['Metrics']), x['Protocol'], x['Source'])
             for x in entry.get('Results') or ()),
+        unpublished=entry.get('Unpublished'),
         weights=tuple(
             PublishedWeights(x['Where'], x.get('File'), x.get('SHA256'), converter) for x, converter in weights if x))
 

@@ -66,10 +66,7 @@ def build_model(directory, case, seeded):
 
 
 def outputs(model, case, seeded, num, num_examples):
-    """Function that computes the outputs of the case, for ``num`` frames and ``num_examples`` log-mel examples in all.
-
-    Features are extracted once: only the head decides.
-    """
+    """Function that computes the outputs of the case, of ``num`` frames and ``num_examples`` log-mel examples."""
     seed, size, num_clips = case['seed'], tuple(case['size']), case['clips']
     frames = seeded.frames(seed, num, *size).unflatten(0, (num_clips, -1))
     mask_prior = seeded.frames(seed + 1000, num, *size, cell=48).unflatten(0, (num_clips, -1))
@@ -82,16 +79,13 @@ def outputs(model, case, seeded, num, num_examples):
     for name in ('backbone', 'decode_head'):
         getattr(model, name).register_forward_hook(
             lambda module, args, output, name=name: intermediate.update({name: output}))
-    with torch.no_grad():
-        features = model.extract_features(batch['inputs'], None)
-        conv_map = model.audio_backbone(log_mel.to(DEVICE), log_mel.shape[1]).flatten(0, 1).transpose(1, 2)
-    model.extract_features = lambda inputs, frames: features
 
     @torch.no_grad()
     def compute():
         samples = model(**batch, mode='predict', outputs=('pred_sem_seg', 'seg_logits'))
         pyramid, head = intermediate['backbone'], intermediate['decode_head']
         scores = torch.cat([sample.seg_logits for sample in samples])
+        conv_map = model.audio_backbone(log_mel.to(DEVICE), log_mel.shape[1]).flatten(0, 1).transpose(1, 2)
         found = dict(
             scores=scores,
             sem_seg=scores[[0, -1], :, ::8, ::8],

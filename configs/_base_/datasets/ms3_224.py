@@ -1,5 +1,4 @@
-# AVSBench MS3 at 224x224 with the augmentation of VCT, masks scored at 224x224. 2 GPUs make the batch of 2 that the
-# released scripts train with.
+# AVSBench MS3 at 224x224 with the augmentation of VCT, masks scored at 224x224. 8 GPUs make a batch of 8.
 _base_ = ['./ms3.py', '../pipelines/augmented_224.py']
 
 train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))

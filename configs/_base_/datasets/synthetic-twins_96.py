@@ -4,7 +4,8 @@ _base_ = './synthetic_96.py'
 
 data_root = 'data/synthetic-twins/Twins'
 
-train_dataloader = val_dataloader = dict(dataset=dict(data_root=data_root))
+train_dataloader = val_dataloader = dict(
+    dataset=dict(data_root=data_root, metainfo=dict(clip_length=5)))
 test_dataloader = dict(
     dataset=dict(_base_.val_dataloader.dataset, _delete_=True, data_root=data_root, split='test'))
 

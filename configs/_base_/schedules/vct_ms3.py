@@ -4,6 +4,5 @@ _base_ = './vct_s4.py'
 max_iters = 40000
 
 _base_.param_scheduler[0].end = max_iters + 1
-auto_scale_lr = dict(base_batch_size=2)
 train_cfg = dict(max_iters=max_iters, val_interval=500)
 default_hooks = dict(checkpoint=dict(interval=500))

@@ -1,10 +1,12 @@
 """Load, mix, flip and mute the audio of a clip."""
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmavs.audio.io import audio_seconds, read_stereo_waveform, read_waveform, require_stereo
+from mmavs.audio.io import audio_seconds, read_stereo_waveform, read_waveform, require_stereo, waveform_length
 from mmavs.audio.log_mel import EXAMPLE_SHAPE, LOG_OFFSET, MIN_SAMPLES, SAMPLE_RATE, min_seconds
 from mmavs.registry import TRANSFORMS
 from mmavs.utils.safe_pickle import load_tensor
@@ -58,9 +60,8 @@ class LoadAudio(BaseTransform):
         if self.source == 'waveform':
             seconds = num_frames if self.num_seconds is None else self.num_seconds
             num_samples = math.ceil(seconds * SAMPLE_RATE)
-            waveform = read_waveform(path, SAMPLE_RATE)
+            waveform = read_waveform(path, SAMPLE_RATE, stop=num_samples)
             _require_one_example(len(waveform) / SAMPLE_RATE, path)
-            waveform = waveform[:num_samples]
             if self.mark_end:
                 results['num_samples'] = len(waveform)
             results['waveform'] = np.pad(waveform, (0, num_samples - len(waveform)))
@@ -69,13 +70,19 @@ class LoadAudio(BaseTransform):
         return results
 
     def check_files(self, clip: dict) -> str | None:
-        """Raise an error if the audio of a clip cannot be used; return a message if it is shorter than the frames."""
+        """Raise an error if the audio of a clip cannot be used; return a message if its length does not fit the frames.
+
+        That is less audio than the frames take, or more than twice as much.
+        """
         path, num_frames = clip[self.path_key], sum(clip['valid'])
         if self.source == 'log_mel':
             found, needed, unit = len(read_log_mel(path)), num_frames, 'log-mel examples'
         else:
-            found, needed, unit = audio_seconds(path), min_seconds(num_frames), 's of audio'
+            used = num_frames if self.num_seconds is None else self.num_seconds
+            found, needed, unit = audio_seconds(path, used), min_seconds(num_frames), 's of audio'
             _require_one_example(found, path)
+            if found > 2 * used:
+                needed = math.inf
         return f'{path}: {found:.4g} {unit} for {num_frames} frames' if found < needed else None
 
 
@@ -113,7 +120,7 @@ class LoadMixedAudio(BaseTransform):
         mix = np.zeros((2, self.num_samples) if stereo else self.num_samples, np.float32)
         for i, path in enumerate(results['audio_paths']):
             read = read_stereo_waveform if stereo and positions is None else read_waveform
-            waveform = central_or_repeated(read(path, SAMPLE_RATE), self.num_samples)
+            waveform = read_center(path, self.num_samples, read)
             if stereo and positions is not None:
                 waveform = waveform * np.array([[1 - positions[i]], [positions[i]]], np.float32)
             mix += waveform
@@ -172,12 +179,20 @@ class MuteAudio(BaseTransform):
         return results
 
 
-def central_or_repeated(waveform: np.ndarray, num_samples: int) -> np.ndarray:
-    """Take the central ``num_samples`` of a waveform (..., L); repeat a shorter one from its beginning."""
-    length = waveform.shape[-1]
-    if length >= num_samples:
-        start = (length - num_samples) // 2
-        return waveform[..., start:start + num_samples]
+def read_center(path: str | Path, num_samples: int, read: Callable[..., np.ndarray] = read_waveform) -> np.ndarray:
+    """Read the central ``num_samples`` of an audio file at 16 kHz; repeat a shorter one from its beginning.
+
+    Args:
+        path: The file.
+        num_samples: Length of the result.
+        read: :func:`read_waveform` or :func:`read_stereo_waveform`.
+
+    Returns:
+        (..., num_samples) float32.
+    """
+    length = waveform_length(path, SAMPLE_RATE)
+    start = max(0, (length - num_samples) // 2)
+    waveform = read(path, SAMPLE_RATE, start, start + num_samples)
     return np.tile(waveform, -(-num_samples // length))[..., :num_samples]
 
 

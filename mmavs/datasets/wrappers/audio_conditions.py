@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmavs.audio.io import AUDIO_SUFFIXES, read_waveform
-from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.audio.io import AUDIO_SUFFIXES
 from mmavs.datasets.clip_dataset import ClipDataset, loading_transforms
 from mmavs.datasets.file_listing import AUDIO_KEYS
-from mmavs.datasets.transforms.audio import central_or_repeated
+from mmavs.datasets.transforms.audio import read_center
 from mmavs.datasets.transforms.loading import read_mask
 from mmavs.structures import UNLABELLED
 
@@ -187,7 +186,7 @@ class AudioReplacer:
             # Clipped to the range of 16-bit samples, as of recordings.
             waveform[..., :end] = (rms * rng.standard_normal(original[..., :end].shape)).clip(-1, 1 - 2**-15)
         elif condition.name == 'absent-class':
-            file = central_or_repeated(read_waveform(source, SAMPLE_RATE), end)
+            file = read_center(source, end)
             waveform[..., :end] = file if original.ndim == 1 else file / 2
         elif condition.needs_other_clip:
             # As many frames, hence as many seconds, as the clip itself.

@@ -24,7 +24,7 @@ class CheckDataHook(Hook):
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Raise a ValueError that lists the first unusable clips; warn if audio is shorter than its video."""
+        """Raise a ValueError that lists the first unusable clips; warn if audio does not fit the frames."""
         start, count, problems, warnings = time.time(), 0, [], []
         for dataset in _datasets(runner):
             clips = (dataset.get_data_info(i) for i in range(get_rank(), len(dataset), get_world_size()))
@@ -35,8 +35,10 @@ class CheckDataHook(Hook):
             first = '\n'.join(problems[:MAX_LISTED])
             raise ValueError(first if len(problems) == 1 else f'{len(problems)} clips cannot be used. First:\n{first}')
         if warnings:
-            runner.logger.warning(f'audio is shorter than the video in {len(warnings)} clip(s) and is padded; is the '
-                                  f'sample rate right? First: {warnings[0]}')
+            runner.logger.warning(
+                f'audio is shorter than the video, or more than twice as long, in {len(warnings)} clip(s): it is '
+                f'padded, or its end is not used; is it the audio of these frames, and the sample rate right? First: '
+                f'{warnings[0]}')
         runner.logger.info(f'checked the files of {count} clips in {time.time() - start:.1f} s')
 
 

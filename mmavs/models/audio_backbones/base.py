@@ -7,7 +7,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP, num_samples_for
+from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP, MAX_CONTIGUOUS_EXAMPLES, SAMPLE_RATE, num_samples_for
 
 
 class AudioBackbone(BaseModule):
@@ -16,6 +16,9 @@ class AudioBackbone(BaseModule):
     Frame t of a clip gets one *example*: 96 rows of 10 ms, from 0.96 t to 0.96 t + 0.975 s of the waveform, as in
     AVSBench and the same for all backbones. Frames are encoded independently. A frame with more audio, as in VPO, gets
     several examples.
+
+    Frame t belongs to second t, hence its audio is 0.04 t s early. In clips of more than ten examples, which are not
+    published, the audio of frame t is cut from the waveform at t s (times the examples of a frame) instead.
 
     A subclass sets ``embed_dims``, calls :meth:`freeze` at the end of its constructor, and implements :meth:`encode`.
 
@@ -76,9 +79,13 @@ class AudioBackbone(BaseModule):
             raise ValueError(f'{type(self).__name__} is mono, but the waveforms are stereo: set '
                              "audio_mode='mono' in the dataset, whose waveform is the sum of the two channels, or "
                              'audio_backbone.stereo=True')
+        num_examples = num_frames * self.examples_per_frame
+        if audio.ndim == 2 and num_examples > MAX_CONTIGUOUS_EXAMPLES:
+            audio, num_samples = cut_into_frames(audio, num_frames, self.examples_per_frame, num_samples)
+            num_examples = self.examples_per_frame
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            tokens = self.encode(audio, num_frames * self.examples_per_frame, num_samples)
-        tokens = tokens.unflatten(1, (num_frames, -1)).flatten(2, 3)  # (B, T, examples * tokens, C)
+            tokens = self.encode(audio, num_examples, num_samples)
+        tokens = tokens.flatten(0, 1).unflatten(0, (-1, num_frames, self.examples_per_frame)).flatten(2, 3)
         if self.stereo:
             tokens = torch.cat((tokens[::2], tokens[1::2]), dim=3)  # (2 B, ...) -> (B, ..., 2 C)
         return tokens
@@ -101,6 +108,27 @@ class AudioBackbone(BaseModule):
                 logger='current',
                 level=logging.WARNING)
         super().init_weights()
+
+
+def cut_into_frames(audio: Tensor, num_frames: int, seconds: int,
+                    num_samples: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Cut the waveforms of clips into those of their frames, each as a clip of one frame.
+
+    Args:
+        audio: (B, L); silence follows if it is too short.
+        num_frames: Frames T.
+        seconds: Seconds of a frame.
+        num_samples: Number of the L samples that are recorded, (B,), or None for all.
+
+    Returns:
+        The waveforms (B * T, seconds * 16000), and the number of their samples that are recorded, (B * T,), or None.
+    """
+    length = seconds * SAMPLE_RATE
+    frames = F.pad(audio, (0, num_frames * length - audio.shape[1])).view(-1, length)
+    if num_samples is not None:
+        begins = torch.arange(num_frames, device=num_samples.device) * length
+        num_samples = (num_samples[:, None] - begins).clamp(0, length).flatten()
+    return frames, num_samples
 
 
 def fit_waveforms(audio: Tensor, num_frames: int, num_samples: Tensor | None,

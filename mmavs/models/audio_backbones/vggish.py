@@ -24,9 +24,10 @@ from .base import AudioBackbone
 class VGGish(AudioBackbone):
     """Convolutional features of 0.96 s of audio per frame (Hershey et al., ICASSP 2017; torchvggish weights).
 
-    Frame t of a clip gets the t-th example of its audio, from 0.96 t to 0.96 t + 0.975 s, as in AVSBench. Examples
-    beyond the first T are not computed. Frames beyond the end of the audio get silence (waveform) or an example of
-    zeros (log-mel, or a waveform with ``num_samples``), as AVSBench pads its semantic subset.
+    Frame t of a clip gets the t-th example of its audio, from 0.96 t to 0.96 t + 0.975 s, as in AVSBench (waveforms of
+    more than ten examples: from t s on, see :class:`AudioBackbone`). Examples beyond the first T are not computed.
+    Frames beyond the end of the audio get silence (waveform) or an example of zeros (log-mel, or a waveform with
+    ``num_samples``), as AVSBench pads its semantic subset.
 
     With ``examples_per_frame=3`` the single frame of a clip of VPO gets 2.895 of its 3 s.
 

@@ -20,20 +20,23 @@ MAX_SCORES_PER_CHUNK = 2**24
 
 
 class PixelGrouping(nn.Module):
-    """Compute the mean of the pixels that are assigned to each query (grouping attention of GroupViT).
+    """Compute a mean of the pixels for each query, from single-head attention logits L of queries and pixels.
 
-    Each pixel is distributed over the queries, ``A = softmax_q(L)``, with the single-head attention logits L. Soft
-    grouping uses A directly. Hard grouping assigns each pixel to one query: the best one in evaluation; in training one
-    sampled by Gumbel-softmax, with the gradient of the softmax (straight-through).
+    - ``'hard'`` and ``'soft'``, grouping attention of GroupViT: each pixel is distributed over the queries, ``A =
+      softmax_q(L)``, and a query gets the mean of its pixels, ``A / (sum_pixels A + 1)``. Soft grouping uses A
+      directly. Hard grouping assigns each pixel to one query: the best one in evaluation; in training one sampled by
+      Gumbel-softmax, with the gradient of the softmax (straight-through).
+    - ``'cross-attention'``, the ordinary attention that VCT's ablation replaces by grouping: each query is distributed
+      over the pixels, ``softmax_pixels(L)``. Queries do not compete for pixels.
 
     Args:
         embed_dims: Channels C.
-        hard: Whether grouping is hard.
+        mode: ``'hard'``, ``'soft'`` or ``'cross-attention'``.
     """
 
-    def __init__(self, embed_dims: int, hard: bool) -> None:
+    def __init__(self, embed_dims: int, mode: str) -> None:
         super().__init__()
-        self.hard = hard
+        self.mode = mode
         self.q_proj = nn.Linear(embed_dims, embed_dims)
         self.k_proj = nn.Linear(embed_dims, embed_dims)
         self.v_proj = nn.Linear(embed_dims, embed_dims)
@@ -41,8 +44,12 @@ class PixelGrouping(nn.Module):
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
         """Grouped pixels (N, Q, C) from queries (N, Q, C) and pixels (N, C, h * w)."""
-        assignment = self._assign(self._logits(queries, pixels))
-        attention = assignment / (assignment.sum(2, keepdim=True) + 1)  # (N, Q, h * w)
+        logits = self._logits(queries, pixels)
+        if self.mode == 'cross-attention':
+            attention = logits.softmax(2)  # (N, Q, h * w)
+        else:
+            assignment = self._assign(logits)
+            attention = assignment / (assignment.sum(2, keepdim=True) + 1)
         # W_v acts on the Q sums over pixels, which is cheaper than on all pixels.
         means = F.linear(attention @ pixels.transpose(1, 2), self.v_proj.weight)
         return self.out_proj(means + attention.sum(2, keepdim=True) * self.v_proj.bias)
@@ -57,7 +64,7 @@ class PixelGrouping(nn.Module):
 
     def _assign(self, logits: Tensor) -> Tensor:
         """Assignment A of pixels to queries, (N, Q, h * w)."""
-        if not self.hard:
+        if self.mode == 'soft':
             return logits.softmax(1)
         if not self.training:
             return _one_hot(logits)
@@ -79,7 +86,7 @@ class QueryGenerator(nn.Module):
         embed_dims: Channels C.
         num_queries: Queries Q.
         grid: (h, w) of the mask features. The query mixer is a perceptron over the pixels, which fixes their number.
-        grouping: How pixels are grouped into the queries: ``'hard'``, ``'soft'``, or None for not at all.
+        grouping: How the queries get pixels, a mode of :class:`PixelGrouping`, or None for not at all.
         num_prototypes: Audio prototypes M that the queries attend to, or None.
     """
 
@@ -96,18 +103,26 @@ class QueryGenerator(nn.Module):
             self.prototypes = nn.Embedding(num_prototypes, embed_dims)
             self.prototype_attn = MultiheadAttention(embed_dims, num_heads=4)
             self.prototype_norm = nn.LayerNorm(embed_dims)
-        self.grouping = None if grouping is None else PixelGrouping(embed_dims, hard=grouping == 'hard')
+        self.grouping = None if grouping is None else PixelGrouping(embed_dims, grouping)
 
-    def forward(self, mask_features: Tensor) -> Tensor:
-        """Queries V^q (N, Q, C) from mask features (N, C, h, w)."""
+    def forward(self, mask_features: Tensor, more_prototypes: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Queries V^q (N, Q, C) from mask features (N, C, h, w).
+
+        ``more_prototypes`` of a :class:`~mmavs.models.layers.PrototypeBank` are attended to beside the learned ones:
+        (c, C), and which of them exist, (c,) bool.
+        """
         pixels = self.pre_proj(mask_features).flatten(2)  # (N, C, h * w)
 
         # Visual embeddings
         queries = self.query_mixer(pixels).transpose(1, 2)  # (N, Q, C)
         # Audio prototype prompting
         if self.prototypes is not None:
-            prototypes = self.prototypes.weight[None]
-            queries = self.prototype_norm(queries + self.prototype_attn(queries, prototypes, prototypes))
+            prototypes, attend = self.prototypes.weight[None], None
+            if more_prototypes is not None:
+                more, exist = more_prototypes
+                prototypes = torch.cat((prototypes, more[None]), 1)
+                attend = torch.cat((exist.new_ones(len(self.prototypes.weight)), exist))[None, None, None]
+            queries = self.prototype_norm(queries + self.prototype_attn(queries, prototypes, prototypes, attend))
         # Pixel context grouping
         if self.grouping is not None:
             queries = queries + self.grouping(queries, pixels)
@@ -272,9 +287,11 @@ def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
 class VCTHead(BaseModule):
     """Head of the Vision-Centric Transformer; every frame is segmented independently, with its own audio.
 
-    Defaults are those of the released code. The rows of the paper's ablation, each a config in ``configs/vct``, are the
-    options ``query_source`` and ``attend_audio``, ``grouping`` (None: visual embeddings only; ``'soft'``: attention
-    grouping; ``'hard'``: Gumbel hard grouping), ``num_prototypes``, ``contrast`` and ``early_fusion``.
+    Defaults are those of the released code. The rows of the paper's ablation, each a config in
+    ``configs/vct/ablation``, are the options ``query_source`` and ``attend_audio``, ``grouping`` (None: visual
+    embeddings only; ``'cross-attention'``; ``'hard'``: Gumbel hard grouping), ``num_prototypes``, ``pac_loss``,
+    ``contrast`` and ``early_fusion``. Two extensions that are not the paper's answer limits that it names:
+    ``consistency_loss`` (frames are independent) and ``prototype_bank`` (the set of events is closed).
 
     Args:
         num_classes: K, background included.
@@ -291,7 +308,8 @@ class VCTHead(BaseModule):
         num_heads: Heads of the decoder's attentions.
         num_layers: Decoder layers.
         ffn_dims: Hidden channels of the decoder's feed-forward networks.
-        grouping: How pixels are grouped into queries: ``'hard'``, ``'soft'`` or None.
+        grouping: How queries get pixels: ``'hard'``, ``'soft'`` or ``'cross-attention'`` (:class:`PixelGrouping`), or
+            None.
         num_prototypes: Audio prototypes M: 23 on S4 (a prototype per category), 71 on AVSS, None on MS3.
         query_source: Source of the queries of a frame: ``'vision'`` (PPQG), or ``'audio'`` for the audio-centric
             baseline, which needs PPQG's ``grouping`` and ``num_prototypes`` to be None.
@@ -301,6 +319,10 @@ class VCTHead(BaseModule):
             ``'queries'``.
         early_fusion: How the audio is fused into the visual pyramid before the pixel decoder: ``'multiply'``,
             ``'concatenate'``, ``'add'``, or None.
+        consistency_loss: Config of a loss on the masks of adjacent frames, or None. It is applied to the predictions of
+            all layers but the last, as in COMBO, and needs ``model.independent_frames=False``.
+        prototype_bank: Config of the :class:`~mmavs.models.layers.PrototypeBank` of unknown events, or None. Needs a
+            ``pac_loss``, which compares audio; gets ``channels`` from the head.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
     """
 
@@ -323,9 +345,11 @@ class VCTHead(BaseModule):
                  attend_audio: bool = True,
                  contrast: str = 'audio',
                  early_fusion: str | None = None,
+                 consistency_loss: dict | None = None,
+                 prototype_bank: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        for name, value, choices in (('grouping', grouping, ('hard', 'soft', None)),
+        for name, value, choices in (('grouping', grouping, ('hard', 'soft', 'cross-attention', None)),
                                      ('query_source', query_source, ('vision', 'audio')),
                                      ('contrast', contrast, ('audio', 'queries')),
                                      ('early_fusion', early_fusion, ('multiply', 'concatenate', 'add', None))):
@@ -341,6 +365,9 @@ class VCTHead(BaseModule):
         if pac_loss is not None and num_prototypes is None:
             raise ValueError('VCTHead: pac_loss compares the audio with prototypes, but num_prototypes is None: set '
                              'it, or set pac_loss=None')
+        if prototype_bank is not None and (pac_loss is None or contrast != 'audio'):
+            raise ValueError("VCTHead: prototype_bank finds events with the pac_loss of the audio, but pac_loss is "
+                             f"{pac_loss} and contrast {contrast!r}: set both, or set prototype_bank=None")
         self.num_classes = num_classes
         self.input_size = tuple(input_size)
         self.audio_grid = tuple(audio_grid)
@@ -359,6 +386,10 @@ class VCTHead(BaseModule):
                                             num_levels, ffn_dims)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
+        self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
+        self.prototype_bank = None
+        if prototype_bank is not None:
+            self.prototype_bank = MODELS.build(prototype_bank, default_args=dict(channels=embed_dims))
         self.early_fusion = None
         if early_fusion is not None:
             self.early_fusion = EarlyFusion(pixel_decoder['in_channels'], embed_dims, early_fusion)
@@ -373,7 +404,7 @@ class VCTHead(BaseModule):
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; not used, because frames are independent.
+            valid: (B, T) bool, which frames exist; not used, because the predictions of frames are independent.
 
         Returns:
             dict with
@@ -392,7 +423,7 @@ class VCTHead(BaseModule):
         # Pixel features
         mask_features, maps = self.pixel_decoder(features)
         # Query generation
-        queries = self.query_generator(audio_tokens if self.query_source == 'audio' else mask_features)
+        queries = self._generate_queries(audio_tokens, mask_features)
         # Transformer decoder
         attended = audio_tokens if self.attend_audio else None
         *aux, final = self.decoder(queries, attended, self.audio_grid, maps, mask_features)
@@ -408,7 +439,10 @@ class VCTHead(BaseModule):
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
-        """Loss terms of the labelled frames: those of the criterion, and with a ``pac_loss`` ``loss_pac``."""
+        """Loss terms of the labelled frames: those of the criterion, and with a ``pac_loss`` ``loss_pac``.
+
+        A ``consistency_loss`` adds ``d{i}.loss_consistency``, of all frames.
+        """
         outputs = self(features, audio, valid)
         final = outputs['class_logits'], outputs['mask_logits']
         losses = self.criterion([*outputs.get('aux', ()), final], targets)
@@ -418,10 +452,32 @@ class VCTHead(BaseModule):
                                  'the training pipeline, or set pac_loss=None')
             frames = targets.labelled_frames.to(audio.device, non_blocking=True)
             compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)
-            losses['loss_pac'] = self.pac_loss(
-                select_frames(compared, frames), self.query_generator.prototypes.weight,
-                select_frames(targets.events, frames))
+            losses['loss_pac'] = self._pac(select_frames(compared, frames), select_frames(targets.events, frames))
+        if self.consistency_loss is not None:
+            terms = self.consistency_loss([masks for _, masks in outputs.get('aux', ())], valid)
+            losses.update({f'd{i}.loss_consistency': term for i, term in enumerate(terms)})
         return losses
+
+    def _generate_queries(self, audio_tokens: Tensor, mask_features: Tensor) -> Tensor:
+        if self.query_source == 'audio':
+            return self.query_generator(audio_tokens)
+        if self.prototype_bank is None:
+            return self.query_generator(mask_features)
+        prototypes = self.query_generator.prototypes.weight
+        return self.query_generator(
+            mask_features, self.prototype_bank.prompts(prototypes, self.pac_loss.proto_proj.weight))
+
+    def _pac(self, audio: Tensor, events: Tensor) -> Tensor:
+        """PAC loss of features (n, C) and events (n, M) of labelled frames; lets the bank of prototypes grow."""
+        prototypes, bank = self.query_generator.prototypes.weight, self.prototype_bank
+        if bank is None or not self.training:
+            return self.pac_loss(audio, prototypes, events)
+        with torch.no_grad():
+            # Event 0 is the background, which is in nearly every frame.
+            sounding = self.pac_loss.embed_prototypes(prototypes[1:])
+            owned = bank.update(self.pac_loss.embed_audio(audio), sounding, events[:, 1:].any(1))
+        exist = bank.counts > 0
+        return self.pac_loss(audio, prototypes, torch.cat((events, owned[:, exist]), 1), bank.centers[exist])
 
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,

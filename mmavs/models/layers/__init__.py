@@ -4,10 +4,11 @@ from .deformable_attention import MultiScaleDeformableAttention, deformable_samp
 from .deformable_encoder import DeformableEncoderLayer, encode_pyramid, split_levels
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
+from .prototype_bank import PrototypeBank
 from .token_grouping import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 
 __all__ = [
-    'DeformableEncoderLayer', 'MLP', 'MultiScaleDeformableAttention', 'MultiheadAttention',
+    'DeformableEncoderLayer', 'MLP', 'MultiScaleDeformableAttention', 'MultiheadAttention', 'PrototypeBank',
     'deformable_sampling', 'encode_pyramid', 'group_by_density_peaks', 'sine_positional_encoding',
     'softmax_within_groups', 'split_levels', 'spread_groups', 'sum_groups'
 ]

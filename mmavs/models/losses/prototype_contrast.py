@@ -49,7 +49,7 @@ class PACLoss(nn.Module):
         for projection in (self.audio_proj, self.proto_proj):
             nn.init.normal_(projection.weight, std=channels**-0.5)
 
-    def forward(self, audio: Tensor, prototypes: Tensor, events: Tensor) -> Tensor:
+    def forward(self, audio: Tensor, prototypes: Tensor, events: Tensor, centers: Tensor | None = None) -> Tensor:
         """Unweighted loss of n labelled frames, in float32.
 
         Args:
@@ -57,12 +57,26 @@ class PACLoss(nn.Module):
                 with the prototypes instead.
             prototypes: (M, C) learned prototypes.
             events: (n, M) audio events of each frame.
+            centers: (c, C) unit vectors of a :class:`~mmavs.models.layers.PrototypeBank`, compared like c more
+                prototypes; ``events`` is then (n, M + c).
         """
-        if events.shape != (len(audio), len(prototypes)):
+        num_prototypes = len(prototypes) + (0 if centers is None else len(centers))
+        if events.shape != (len(audio), num_prototypes):
             raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
-                             f'{len(prototypes)} prototypes: set num_prototypes of the head to the number of classes '
+                             f'{num_prototypes} prototypes: set num_prototypes of the head to the number of classes '
                              'of the dataset (or to num_events of GenerateEventLabels)')
         with disable_autocast(audio):
-            audio = F.normalize(self.audio_proj(audio.float()), dim=-1)
-            prototypes = F.normalize(self.proto_proj(prototypes.float()), dim=-1)
-            return prototype_audio_contrast(audio, prototypes, events, self.logit_scale)
+            compared = self.embed_prototypes(prototypes)
+            if centers is not None:
+                compared = torch.cat((compared, centers))
+            return prototype_audio_contrast(self.embed_audio(audio), compared, events, self.logit_scale)
+
+    def embed_audio(self, audio: Tensor) -> Tensor:
+        """Projected audio features (n, C) as unit vectors, float32."""
+        with disable_autocast(audio):
+            return F.normalize(self.audio_proj(audio.float()), dim=-1)
+
+    def embed_prototypes(self, prototypes: Tensor) -> Tensor:
+        """Projected prototypes (M, C) as unit vectors, float32."""
+        with disable_autocast(prototypes):
+            return F.normalize(self.proto_proj(prototypes.float()), dim=-1)

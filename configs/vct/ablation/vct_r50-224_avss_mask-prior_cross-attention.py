@@ -1,0 +1,4 @@
+# Visual embeddings that attend to the pixels by ordinary cross-attention, without prototypes.
+_base_ = '../vct_r50-224_avss_mask-prior.py'
+
+model = dict(decode_head=dict(grouping='cross-attention', num_prototypes=None, pac_loss=None))
