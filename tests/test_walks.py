@@ -4,35 +4,45 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from avsbench_tree import random_frame, write_image, write_wav
+from avsbench_tree import random_frame, write_image, write_ms3, write_wav
 from doc_pages import REPOSITORY, blocks, file_blocks, make_checkout, run_shell
 from mmengine.config import Config
 from PIL import Image
 from small_models import FRAME, small_config
 from test_videos import write_test_video
 
+from mmavs.analysis import method_comparison
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.registry import MODELS
+from mmavs.utils.zoo import read_zoo
 
-# Two steps with validation, in this process.
-WORKERS = [f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')]
+# Two steps with validation, for configs that state their length.
 STEPS = ['train_dataloader.batch_size=1', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
          'param_scheduler.0.end=3', 'default_hooks.checkpoint.interval=2', 'default_hooks.logger.interval=1']
 
 
 def write_small_configs(root: Path, paths: Sequence[str]) -> None:
-    """Write the configs of the repository, some of them with a small model, for the configs that inherit from them."""
+    """Write the configs of the repository, those of the ``paths`` with a small model, few steps and no workers."""
     shutil.copytree(REPOSITORY / 'configs', root / 'configs')
     for path in paths:
         config = Config.fromfile(REPOSITORY / path)
         config.model = small_config(REPOSITORY / path)
         for split in ('train', 'val', 'test'):
-            shrink_sizes(config[f'{split}_dataloader'].dataset.pipeline)
+            loader = config[f'{split}_dataloader']
+            shrink_sizes(loader.dataset.pipeline)
+            loader.update(num_workers=0, persistent_workers=False)
+        if 'max_iters' in config.train_cfg:
+            config.train_cfg.update(max_iters=2, val_interval=2)
+        else:
+            config.train_cfg.update(max_epochs=1)
         config.dump(root / path)
 
 
@@ -59,20 +69,22 @@ class Walk:
     def __init__(self, page: str, configs: Sequence[str], run_tool: Callable) -> None:
         self.text, self.run_tool = (REPOSITORY / 'docs' / page).read_text(), run_tool
         write_small_configs(Path(), configs)
-        make_checkout(Path(), file_blocks(self.text))
+        self.files = file_blocks(self.text)
+        make_checkout(Path(), self.files)
         self.shell = [code for language, code in blocks(self.text) if language == 'bash']
 
-    def step(self, *words: str) -> None:
-        """Run the next block, which contains the words."""
+    def step(self, *words: str, **values: str) -> None:
+        """Run the next block, which contains the words, with values for its placeholders."""
         code = self.shell.pop(0)
-        assert all(word in code for word in words), code
+        assert all(word in code for word in (*words, *values)), code
+        for placeholder, value in values.items():
+            code = code.replace(placeholder, value)
         run_shell(code, self.run_tool, self.options)
 
-    @staticmethod
-    def options(tool: str) -> list[str]:
-        if tool not in ('train', 'test'):
-            return []
-        return ['--cfg-options', *WORKERS, *(STEPS if tool == 'train' else [])]
+    def options(self, tool: str) -> list[str]:
+        if tool == 'analysis_tools/compare_methods':
+            return ['--seeds', '0']
+        return ['--cfg-options', *STEPS] if tool == 'train' and self.files else []
 
     def table(self, header: str) -> list[dict]:
         """Read a CSV file that the page shows."""
@@ -186,4 +198,61 @@ def test_own_videos(walk, capsys):
     masks = sorted(Path('masks_of_new_videos/new_00000').iterdir())
     assert masks[0].name == '00000.png' and len(masks) == 5 and values(masks) <= {0, 255}
     assert Image.open(masks[0]).size == (64, 48)
+    assert not page.shell
+
+
+class SameProcess:
+    """A ProcessPoolExecutor without processes."""
+
+    def __init__(self, *options: object) -> None:
+        pass
+
+    def __enter__(self) -> 'SameProcess':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def submit(self, function: Callable, *arguments: object) -> Future:
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def test_paper(walk, capsys, monkeypatch):
+    configs = ('configs/vct/vct_r50-224_ms3.py', 'configs/avsegformer/avsegformer_r50_ms3.py')
+    page = walk('user_guides/paper.md', *configs)
+    write_ms3(Path('data/AVSBench/Multi-sources'), 2)
+    # Names of models stand for the small ones.
+    for path in map(Path, configs):
+        monkeypatch.setitem(read_zoo(), path.stem, replace(read_zoo()[path.stem], config=path.resolve()))
+
+    page.step('randomness.seed=$seed')
+    reports = {path: json.loads(path.read_text()) for path in Path('work_dirs/paper').glob('*/*/metrics.json')}
+    assert len(reports) == 6
+    assert all(path.parts[-2] == f"seed{report['stamp']['training']['seed']}" for path, report in reports.items())
+    page.step('analyze_logs')
+    assert Path('curves.png').is_file()
+
+    capsys.readouterr()
+    page.step('collect_results')
+    assert capsys.readouterr().out == Path('table.md').read_text()
+    assert Path('table.md').read_text().startswith('| method | seeds | M_J | vs. AVSegFormer | M_F | vs. AVSegFormer |')
+    mean = np.mean([100 * report['scores']['avsbench/M_J'] for path, report in reports.items() if 'vct' in str(path)])
+    latex = Path('table.tex').read_text()
+    assert re.search(rf'VCT & 3 & \$(\\mathbf{{)?{mean:.1f} \\pm', latex) and r'\begin{tabular}' in latex
+    rows = list(csv.DictReader(Path('table.csv').read_text().splitlines()))
+    assert float(rows[0]['mean']) == pytest.approx(mean) and 0 <= float(rows[0]['p']) <= 1
+
+    monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', SameProcess)
+    monkeypatch.setattr(method_comparison, 'measure_cost', partial(method_comparison.measure_cost, repeats=1))
+    page.step('compare_methods')
+    table = Path('work_dirs/compare/comparison.md').read_text()
+    assert all(word in table for word in ('vct_r50-224_ms3', 'M_J swapped', 'params (M)', 'GFLOPs'))
+    assert Path('work_dirs/compare/comparison.json').is_file()
+
+    page.step('draw_comparison', CLIP_ID='test_0')
+    assert Path('comparison.pdf').is_file()
+    page.step('confusion_matrix')
+    assert Path('confusion.pdf').is_file()
     assert not page.shell
