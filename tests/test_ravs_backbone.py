@@ -8,7 +8,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmavs.models import AudioGuidedBackbone, PVTv2, StagedBackbone
 from mmavs.models.backbones.audio_guided import ModalityAlignment, update_compact_tokens
-from mmavs.models.layers import group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
+from mmavs.models.layers import (
+    empty_groups,
+    group_by_density_peaks,
+    softmax_within_groups,
+    spread_groups,
+    sum_groups,
+)
 from mmavs.registry import MODELS
 
 TINY_PVT = dict(
@@ -28,6 +34,11 @@ SWITCHES = {
     'grouping': dict(merging=False),
     'merging of the whole frame': dict(num_groups=None),
     'neither': dict(num_groups=None, merging=False),
+    'formula': dict(compact_update='formula'),
+    'gate': dict(gate=True),
+    'gate without grouping and merging': dict(gate=True, num_groups=None, merging=False),
+    'adaptive number of groups': dict(min_prominence=0.5),
+    'formula with an adaptive number of groups': dict(compact_update='formula', min_prominence=0.5),
 }
 
 
@@ -39,7 +50,8 @@ def _scope_and_seed():
 
 def build_alignment(**options):
     config = dict(
-        channels=8, audio_channels=6, num_groups=5, merging=True, num_heads=2, num_neighbors=3, num_updates=2)
+        channels=8, audio_channels=6, num_groups=5, merging=True, num_heads=2, num_neighbors=3, num_updates=2,
+        compact_update='decoder', gate=False, min_prominence=0.)
     return ModalityAlignment(**config | options)
 
 
@@ -48,7 +60,7 @@ def build_backbone(backbone=TINY_PVT, **options):
     return AudioGuidedBackbone(**config | options)
 
 
-def density_peaks_by_loops(tokens, num_groups, num_neighbors):
+def density_peaks_by_loops(tokens, num_groups, num_neighbors, min_prominence=0.):
     """DPC-KNN of one frame (L, C), with loops."""
     x, channels = tokens.double().tolist(), tokens.shape[1]
     length = len(x)
@@ -61,7 +73,9 @@ def density_peaks_by_loops(tokens, num_groups, num_neighbors):
     for i in range(length):
         denser = [j for j in range(length) if density[j] > density[i] or (density[j] == density[i] and j < i)]
         gap.append(min(distance[i][j] for j in denser) if denser else max(map(max, distance)))
-    centers = sorted(range(length), key=lambda i: -density[i] * gap[i])[:num_groups]
+    prominence = [density[i] * gap[i] for i in range(length)]
+    centers = sorted(range(length), key=lambda i: -prominence[i])[:num_groups]
+    centers = [i for i in centers if prominence[i] >= min_prominence * max(prominence)]
     groups = [min(range(len(centers)), key=lambda c: distance[i][centers[c]]) for i in range(length)]
     for group, i in enumerate(centers):
         groups[i] = group
@@ -74,6 +88,25 @@ def test_grouping_equals_loops(length, channels, num_groups, num_neighbors):
     tokens = torch.randn(4, length, channels)
     expected = [density_peaks_by_loops(frame, num_groups, num_neighbors) for frame in tokens]
     assert group_by_density_peaks(tokens, num_groups, num_neighbors).tolist() == expected
+
+
+@pytest.mark.parametrize('min_prominence', [0.2, 0.5, 1.])
+def test_grouping_with_an_adaptive_number_equals_loops(min_prominence):
+    tokens = torch.randn(4, 30, 6)
+    expected = [density_peaks_by_loops(frame, 9, 5, min_prominence) for frame in tokens]
+    assert group_by_density_peaks(tokens, 9, 5, min_prominence).tolist() == expected
+
+
+def test_adaptive_number_of_groups_is_the_number_of_clusters():
+    # Tight clusters 20 apart: a center of each is prominent, no other token is.
+    centers = torch.tensor([[0., 0.], [20., 0.], [0., 20.], [20., 20.]])
+    few, many = torch.arange(40) % 2, torch.arange(40) % 4
+    tokens = centers[torch.stack((few, many))] + 0.1 * torch.randn(2, 40, 2)
+    groups = group_by_density_peaks(tokens, 9, min_prominence=0.3)
+    assert [len(set(frame.tolist())) for frame in groups] == [2, 4]
+    assert empty_groups(groups, 9).tolist() == [[False] * 2 + [True] * 7, [False] * 4 + [True] * 5]
+    # The number that is given is the most.
+    assert group_by_density_peaks(tokens, 3, min_prominence=0.3).amax(1).tolist() == [1, 2]
 
 
 def test_equal_tokens_are_grouped_in_their_order():
@@ -176,6 +209,67 @@ def test_update_has_the_gradients_of_the_formula():
     assert torch.autograd.gradcheck(update_compact_tokens, inputs)
 
 
+def decoder_layer_by_hand(layer, compact, visual, response):
+    """Pre-norm transformer decoder layer of one frame with a bias S on the attention to f_v, by its definition."""
+
+    def attend(attention, query, key, bias):
+        width = query.shape[1] // attention.num_heads
+        weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+        q, k, v = (x @ w.T + b for x, w, b in zip((query, key, key), weights, biases))
+        heads = [slice(h * width, (h + 1) * width) for h in range(attention.num_heads)]
+        outputs = [(q[:, h] @ k[:, h].T / width**0.5 + bias).softmax(1) @ v[:, h] for h in heads]
+        return torch.cat(outputs, 1) @ attention.out_proj.weight.T + attention.out_proj.bias
+
+    normed = layer.norm1(compact)
+    compact = compact + attend(layer.self_attn, normed, normed, 0.)
+    compact = compact + attend(layer.multihead_attn, layer.norm2(compact), visual, response)
+    return compact + layer.linear2(torch.nn.functional.gelu(layer.linear1(layer.norm3(compact))))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_decoder_adds_the_response_to_its_attention(training):
+    align = build_alignment().train(training)
+    compact, visual, response = torch.randn(2, 5, 8), torch.randn(2, 12, 8), torch.randn(2, 12) * 3
+    groups = torch.arange(12).remainder(5).expand(2, -1)
+    updated = align.update_compact(compact, visual, response, groups)
+    for n in range(2):
+        expected = compact[n]
+        for layer in align.decoder:
+            expected = decoder_layer_by_hand(layer, expected, visual[n], response[n])
+        torch.testing.assert_close(updated[n], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_response_decides_what_the_decoder_attends_to():
+    # With a response far above all others, the compact tokens take nothing from the other pixels.
+    align, response = build_alignment(), torch.zeros(1, 12)
+    response[0, 7] = 100.
+    compact, visual = torch.randn(1, 5, 8), torch.randn(1, 12, 8)
+    groups = torch.arange(12).remainder(5).unsqueeze(0)
+    before = align.update_compact(compact, visual, response, groups)
+    others = visual.clone()
+    others[0, torch.arange(12) != 7] += 1
+    torch.testing.assert_close(align.update_compact(compact, others, response, groups), before)
+    visual[0, 7, :4] += 1
+    assert not torch.allclose(align.update_compact(compact, visual, response, groups), before, atol=1e-3)
+
+
+@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('update', ['decoder', 'formula'])
+def test_empty_groups_influence_no_other(training, update):
+    align = build_alignment(min_prominence=0.5, compact_update=update).train(training)
+    compact, visual, response = torch.randn(2, 5, 8), torch.randn(2, 12, 8), torch.randn(2, 12)
+    groups = torch.arange(12).remainder(2).expand(2, -1)  # three of five groups are empty
+    with torch.no_grad():
+        before = align.update_compact(compact, visual, response, groups)[:, :2]
+        compact[:, 2:] = torch.randn(2, 3, 8) * 9
+        after = align.update_compact(compact, visual, response, groups)[:, :2]
+        alone = build_alignment(min_prominence=0., compact_update=update).train(training)
+        alone.load_state_dict(align.state_dict())
+        alone = alone.update_compact(compact[:, :2], visual, response, groups)
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(alone, before)
+
+
 @pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
 def test_alignment_equals_its_steps(options):
     """Step by step, with a loop over frames, groups and heads."""
@@ -190,7 +284,7 @@ def test_alignment_equals_its_steps(options):
         a = align.audio_norm(align.audio_proj(audio[n]).mean(0))
         groups = torch.zeros(12, dtype=torch.long)
         if align.num_groups is not None:
-            groups = torch.tensor(density_peaks_by_loops(f.detach(), 5, 3))
+            groups = torch.tensor(density_peaks_by_loops(f.detach(), 5, 3, align.min_prominence))
         q, k, v = align.q_proj(a), align.k_proj(f), align.v_proj(f)
         halves = slice(0, 4), slice(4, 8)
         logits = torch.stack([k[:, half] @ q[half] / 2 for half in halves], 1)
@@ -201,14 +295,17 @@ def test_alignment_equals_its_steps(options):
             context = torch.cat([logits[i, h].softmax(0) @ v[i][:, half] for h, half in enumerate(halves)])
             group_audio = a + align.sound_proj(context)
             for h, half in enumerate(halves):
-                update[i, half] = logits[i, h].sigmoid()[:, None] * group_audio[half]
+                update[i, half] = group_audio[half] * (logits[i, h].sigmoid()[:, None] if align.gate else 1)
         added = align.token_proj(update)
         if align.merging:
             f = f + added
             s = logits.mean(1)
             compact = torch.stack([s[groups == p].softmax(0) @ f[groups == p] for p in range(groups.max() + 1)])
-            for _ in range(2):
-                compact = update_compact_tokens(compact[None], f[None], s[None])[0]
+            for step in range(2):
+                if align.decoder is None:
+                    compact = update_compact_tokens(compact[None], f[None], s[None])[0]
+                else:
+                    compact = decoder_layer_by_hand(align.decoder[step], compact, f, s)
             added = added + align.compact_proj(align.compact_norm(compact))[groups]
         torch.testing.assert_close(found[n].flatten(1).T, tokens + added, rtol=1e-4, atol=1e-5)
 
@@ -304,4 +401,8 @@ def test_unsuitable_backbones_and_groups_are_refused():
         build_backbone(num_groups=(9, 6))
     with pytest.raises(ValueError, match=r'ResNet with out_indices=\(3,\): set out_indices=\(0, 1, 2, 3\)'):
         build_backbone(dict(type='mmpretrain.ResNet', depth=18))
+    with pytest.raises(ValueError, match="compact_update is 'layers', expected 'decoder' or 'formula'"):
+        build_backbone(compact_update='layers')
+    with pytest.raises(ValueError, match=r'min_prominence is 30, expected a fraction in \[0, 1\]'):
+        build_backbone(min_prominence=30)
     assert MODELS.get('AudioGuidedBackbone').uses_audio

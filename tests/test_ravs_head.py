@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 
 from mmavs.models import EvidenceLoss, RAVSHead, ResponseContrastLoss
-from mmavs.models.decode_heads.ravs import suppress_uncertain
+from mmavs.models.decode_heads.ravs import TemporalAttention, suppress_uncertain
 from mmavs.models.losses import frame_overlap_losses
 from mmavs.models.losses.evidence import dirichlet_cross_entropy, dirichlet_divergence_from_uniform
 from mmavs.structures import AudioGuidedPyramid, FrameTargets
@@ -20,6 +20,8 @@ SWITCHES = {
     'no contrast': dict(contrast_loss=None),
     'no uncertainty': dict(uncertainty_loss=None),
     'no temporal': dict(temporal=False),
+    'feed-forward network after the temporal attention': dict(temporal_ffn_dims=24),
+    'contrast by masks': dict(contrast_loss=dict(type='ResponseContrastLoss', embed_dims=16, by_masks=True)),
     'baseline': dict(contrast_loss=None, uncertainty_loss=None, temporal=False, num_classes=1),
 }
 all_switches = pytest.mark.parametrize('options', SWITCHES.values(), ids=SWITCHES)
@@ -139,6 +141,16 @@ def test_frames_attend_to_frames_of_their_clip_only(temporal):
     assert changed.tolist() == [temporal, True, False, False]
 
 
+def test_feed_forward_network_follows_the_temporal_attention():
+    alone, layer = TemporalAttention(8, 2), TemporalAttention(8, 2, ffn_dims=12)
+    assert layer.load_state_dict(alone.state_dict(), strict=False).unexpected_keys == []
+    x, valid = torch.randn(4, 6, 8), torch.ones(2, 2, dtype=torch.bool)
+    attended, (norm, ffn) = alone(x, valid), layer.ffn
+    hidden = F.linear(F.layer_norm(attended, (8, ), norm.weight, norm.bias), ffn.layers[0].weight, ffn.layers[0].bias)
+    expected = attended + F.linear(hidden.clamp(min=0), ffn.layers[1].weight, ffn.layers[1].bias)
+    torch.testing.assert_close(layer(x, valid), expected)
+
+
 def test_the_order_of_frames_matters():
     head = build_head().eval()
     features, audio, valid = make_inputs(3, clips=1)
@@ -159,42 +171,62 @@ def test_uncertainty_follows_from_the_evidence(num_classes):
     torch.testing.assert_close(outputs['uncertainty'], channels / (evidence + 1).sum(1))
 
 
-def test_odds_of_uncertain_pixels_are_reduced():
-    # 0.9 and 0.6 are foreground, their mean 1 - u is 0.6: the odds become 9 * (0.8 / 0.6) and 1.5 * (0.4 / 0.6).
-    probability = torch.tensor([[[[0.9, 0.6, 0.4]]]])
-    uncertainty = torch.tensor([[[0.2, 0.6, 0.1]]])
-    suppressed = suppress_uncertain(probability.logit(), uncertainty, 1)
-    torch.testing.assert_close(suppressed.exp().flatten(), torch.tensor([12., 1., 2 / 3 * 0.9 / 0.6]))
-    torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 2).exp().flatten(),
-                               torch.tensor([16., 2 / 3, 2 / 3 * 2.25]))
+def test_probability_of_uncertain_pixels_is_multiplied_by_their_certainty():
+    probability, uncertainty = torch.tensor([[[[0.9, 0.6, 0.4]]]]), torch.tensor([[[0.2, 0.6, 0.1]]])
+    suppressed = suppress_uncertain(probability.logit(), uncertainty)
+    torch.testing.assert_close(suppressed.sigmoid().flatten(), torch.tensor([0.72, 0.24, 0.36]))
+    squared = suppress_uncertain(probability.logit(), uncertainty, exponent=2)
+    torch.testing.assert_close(squared.sigmoid().flatten(), torch.tensor([0.9 * 0.64, 0.6 * 0.16, 0.4 * 0.81]))
     torch.testing.assert_close(suppress_uncertain(probability.logit(), uncertainty, 0), probability.logit())
 
 
-def test_certain_background_beside_an_uncertain_object_stays_background():
-    scores, uncertainty = torch.tensor([[[[3., -5., -0.5]]]]), torch.tensor([[[0.95, 0.05, 0.94]]])
-    suppressed = suppress_uncertain(scores, uncertainty, 2).flatten()
-    torch.testing.assert_close(suppressed, torch.tensor([3., -4., -0.5 + 2 * math.log(0.06 / 0.05)]))
-    # With v = 0 the object itself is suppressed.
-    alone = suppress_uncertain(scores, uncertainty, 2, relative=False)
-    torch.testing.assert_close(alone, scores + 2 * (1 - uncertainty).log())
+def test_relative_uncertainty_lowers_the_more_uncertain_object_only():
+    # 0.9 and 0.6 are foreground, with a mean u of 0.3.
+    probability, uncertainty = torch.tensor([[[[0.9, 0.6, 0.4]]]]), torch.tensor([[[0.2, 0.4, 0.1]]])
+    suppressed = suppress_uncertain(probability.logit(), uncertainty, 1, relative=True)
+    torch.testing.assert_close(suppressed.sigmoid().flatten(), torch.tensor([0.9, 0.6 * 0.6 / 0.7, 0.4]))
+    squared = suppress_uncertain(probability.logit(), uncertainty, 2, relative=True)
+    torch.testing.assert_close(squared.sigmoid().flatten(), torch.tensor([0.9, 0.6 * 36 / 49, 0.4]))
 
 
-def test_odds_of_all_foreground_classes_are_suppressed_equally():
-    scores, uncertainty = torch.randn(3, 4, 5, 6), torch.rand(3, 5, 6)
-    suppressed = suppress_uncertain(scores, uncertainty, 2)
-    assert torch.equal(suppressed[:, 0], scores[:, 0])
-    shift = suppressed[:, 1:] - scores[:, 1:]
-    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift))
-    # Two classes are equivalent to one logit.
-    two = suppress_uncertain(scores[:, :2], uncertainty, 2)
-    one = suppress_uncertain(scores[:, 1:2] - scores[:, :1], uncertainty, 2)
+@pytest.mark.parametrize(('uncertainty', 'certainty'), [(0.4, 1), (0.8, 1), (0.95, 0.05 / 0.2)])
+def test_frame_that_is_uncertain_everywhere_is_lowered(uncertainty, certainty):
+    uncertainty = torch.full((1, 1, 2), uncertainty)
+    suppressed = suppress_uncertain(torch.tensor([[[[0.9, 0.3]]]]).logit(), uncertainty, 1, relative=True)
+    torch.testing.assert_close(suppressed.sigmoid().flatten(), torch.tensor([0.9, 0.3]) * certainty)
+
+
+@pytest.mark.parametrize('relative', [True, False])
+def test_silent_pixel_beside_an_uncertain_object_is_not_raised(relative):
+    # (1 - u) of the silent pixel at logit -0.5 is 10 times that of the object at logit 3.
+    scores, uncertainty = torch.tensor([[[[3., -0.5, -5.]]]]), torch.tensor([[[0.9, 0., 0.05]]])
+    suppressed = suppress_uncertain(scores, uncertainty, 2, relative)
+    assert suppressed[..., 0] < 0
+    assert suppressed[..., 1:].lt(-0.49).all() and (suppressed <= scores).all()
+    torch.testing.assert_close(suppressed[..., 1], scores[..., 1])
+
+
+@pytest.mark.parametrize('num_classes', [1, 2, 5])
+@pytest.mark.parametrize('relative', [True, False])
+def test_no_foreground_probability_is_raised(num_classes, relative):
+    scores, uncertainty = torch.randn(8, num_classes, 5, 6) * 5, torch.rand(8, 5, 6)
+    suppressed = suppress_uncertain(scores, uncertainty, 2, relative)
+    shift = suppressed - scores
+    assert suppressed.isfinite().all() and (shift <= 0).all() and (shift < 0).any()
+
+
+def test_background_receives_what_the_foreground_classes_lose():
+    scores = torch.tensor([0.2, 0.5, 0.3]).log()[None, :, None, None]
+    suppressed = suppress_uncertain(scores, torch.full((1, 1, 1), 0.5))
+    torch.testing.assert_close(suppressed.softmax(1).flatten(), torch.tensor([0.6, 0.25, 0.15]))
+
+
+@pytest.mark.parametrize('relative', [True, False])
+def test_two_classes_are_equivalent_to_one_logit(relative):
+    scores, uncertainty = torch.randn(3, 2, 5, 6), torch.rand(3, 5, 6)
+    two = suppress_uncertain(scores, uncertainty, 2, relative)
+    one = suppress_uncertain(scores[:, 1:] - scores[:, :1], uncertainty, 2, relative)
     torch.testing.assert_close(two[:, 1:] - two[:, :1], one)
-
-
-@pytest.mark.parametrize('num_classes', [1, 3])
-def test_equally_uncertain_pixels_are_unchanged(num_classes):
-    scores = torch.randn(2, num_classes, 5, 6)
-    torch.testing.assert_close(suppress_uncertain(scores, torch.full((2, 5, 6), 0.7), 2), scores)
 
 
 def test_frames_without_foreground_are_suppressed_and_do_not_influence_others():
@@ -202,11 +234,12 @@ def test_frames_without_foreground_are_suppressed_and_do_not_influence_others():
     scores[1] = -scores[1].abs() - 0.1
     uncertainty = torch.rand(3, 5, 6).clamp(max=0.9)
     uncertainty[2] = 1  # no evidence at all
-    suppressed = suppress_uncertain(scores, uncertainty, 1)
+    suppressed = suppress_uncertain(scores, uncertainty, 1, relative=True)
     assert suppressed.isfinite().all()
-    torch.testing.assert_close(suppressed[1, 0], scores[1, 0] + (1 - uncertainty[1]).log())
+    torch.testing.assert_close(suppressed[1, 0].sigmoid(), scores[1, 0].sigmoid() * (1 - uncertainty[1]))
     for n in range(3):
-        torch.testing.assert_close(suppressed[n:n + 1], suppress_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1))
+        alone = suppress_uncertain(scores[n:n + 1], uncertainty[n:n + 1], 1, relative=True)
+        torch.testing.assert_close(suppressed[n:n + 1], alone)
 
 
 @pytest.mark.parametrize('num_classes', [1, 3])
@@ -216,7 +249,7 @@ def test_predictions_are_suppressed_and_losses_are_not(num_classes, relative):
     inputs, size = make_inputs(), (16, 24)
     outputs = head(*inputs)
     torch.testing.assert_close(head.predict(*inputs, size),
-                               suppress_uncertain(outputs['scores'], outputs['uncertainty'], 2, relative))
+                               suppress_uncertain(outputs['scores'], outputs['uncertainty'], 1, relative))
     losses = head.loss(*inputs, make_targets())
     head.uncertainty_loss = None
     torch.testing.assert_close(head.predict(*inputs, size), outputs['scores'])
@@ -342,7 +375,8 @@ def test_contrast_is_infonce_of_the_strongest_and_weakest_pixels():
     loss = ResponseContrastLoss(in_channels=(4, ), audio_channels=3, embed_dims=5, fraction=0.25, temperature=0.2,
                                 loss_weight=0.5)
     x, response, audio = torch.randn(1, 4, 2, 4), torch.randn(1, 2, 4), torch.randn(1, 2, 3)
-    found = loss([x], [response], audio, torch.tensor([True]))
+    masks = torch.zeros(1, 2, 4, dtype=torch.uint8)
+    found = loss([x], [response], audio, masks, torch.tensor([True]))
     ranked = response.flatten().argsort(descending=True).tolist()
     z = F.normalize(loss.visual_projs[0](x[0].flatten(1).T), dim=1)
     similarity = (z @ F.normalize(loss.audio_proj(audio[0]).mean(0), dim=0) / 0.2).exp()
@@ -353,10 +387,37 @@ def test_contrast_is_infonce_of_the_strongest_and_weakest_pixels():
 def test_contrast_is_the_mean_over_levels_and_labelled_frames():
     loss = ResponseContrastLoss(in_channels=(4, 4), audio_channels=3, embed_dims=5)
     maps, responses = [torch.randn(3, 4, 5, 5) for _ in range(2)], [torch.randn(3, 5, 5) for _ in range(2)]
-    audio, one = torch.randn(3, 1, 3), torch.tensor([True])
-    found = loss(maps, responses, audio, torch.tensor([True, False, True]))
-    frames = [loss([x[i:i + 1] for x in maps], [r[i:i + 1] for r in responses], audio[i:i + 1], one) for i in (0, 2)]
+    audio, masks, one = torch.randn(3, 1, 3), torch.zeros(3, 5, 5, dtype=torch.uint8), torch.tensor([True])
+    found = loss(maps, responses, audio, masks, torch.tensor([True, False, True]))
+    frames = [loss([x[i:i + 1] for x in maps], [r[i:i + 1] for r in responses], audio[i:i + 1], masks[i:i + 1], one)
+              for i in (0, 2)]
     torch.testing.assert_close(found, sum(frames) / 2)
+
+
+def test_contrast_by_masks_takes_sounding_cells_and_background_cells():
+    loss = ResponseContrastLoss(in_channels=(4, ), audio_channels=3, embed_dims=5, temperature=0.2, loss_weight=0.5,
+                                by_masks=True)
+    x, audio = torch.randn(1, 4, 1, 5), torch.randn(1, 1, 3)
+    masks = torch.tensor([[[7, 0, 1, 255, 0]]], dtype=torch.uint8)
+    found = loss([x], [torch.full((1, 1, 5), torch.nan)], audio, masks, torch.tensor([True]))  # responses are not read
+    z = F.normalize(loss.visual_projs[0](x[0, :, 0].T), dim=1)
+    similarity = (z @ F.normalize(loss.audio_proj(audio[0, 0]), dim=0) / 0.2).exp()
+    terms = [-torch.log(similarity[i] / (similarity[i] + similarity[[1, 4]].sum())) for i in (0, 2)]
+    torch.testing.assert_close(found, 0.5 * sum(terms) / 2)
+    # The class of a cell is that at its center.
+    fine = F.interpolate(masks.unsqueeze(1), (3, 15), mode='nearest').squeeze(1)
+    fine[:, 0] = fine[:, 2] = 0
+    torch.testing.assert_close(loss([x], [x[:, 0]], audio, fine, torch.tensor([True])), found)
+
+
+@pytest.mark.parametrize('value', [0, 1, 255])
+def test_contrast_by_masks_of_a_frame_without_positives_or_negatives_is_zero(value):
+    loss = ResponseContrastLoss(in_channels=(4, ), audio_channels=3, embed_dims=5, by_masks=True)
+    x = torch.randn(1, 4, 2, 3, requires_grad=True)
+    masks = torch.full((1, 2, 3), value, dtype=torch.uint8)
+    found = loss([x], [x[:, 0]], torch.randn(1, 1, 3), masks, torch.tensor([True]))
+    found.backward()
+    assert found == 0 and not x.grad.any()
 
 
 def test_one_channel_is_trained_like_two_classes():

@@ -469,7 +469,7 @@ def ravs() -> Diagram:
     d.box('vggish', c1, audio_row, 'VGGish\nfrozen', 'audio')
     d.box('mask_head', 466, audio_row, 'Mask head', 'fusion', width=64, height=32)
     d.box('uncertainty', 541, audio_row, 'Uncertainty\nhead', 'fusion', width=72, height=32)
-    d.box('suppression', 504, 222, 'Suppression\nif u is high', 'fusion', width=84, height=36)
+    d.box('suppression', 504, 222, 'Prediction\n(1 - u) p', 'fusion', width=84, height=36)
     d.masks('masks', 504, 290)
 
     d.arrow('visual', 'frames.right', 'stage.left')
@@ -510,7 +510,7 @@ def ravs() -> Diagram:
     d.box('groups', 122, line, 'Grouping\nDPC-KNN,\nP groups', 'visual', width=70)
     d.box('attention', 220, line, 'Attention\naudio, pixels\nof a group', 'fusion', width=82)
     d.box('merging', 316, line, 'Merging\nby S into\ntokens G', 'fusion', width=68)
-    d.box('update', 405, line, 'Update\nof G with\nbias S', 'fusion', width=68)
+    d.box('update', 405, line, 'Decoder\nlayers,\nbias S', 'fusion', width=68)
     d.box('back', 403, low, 'Map back\nto the grid', 'fusion', width=74, height=36)
     d.circle('add', 316, low, '+', 'fusion')
     d.box('audio', 140, 324, 'a', 'audio', 34, 28)

@@ -1,5 +1,5 @@
 # RAVS with PVTv2-B5, one output channel: the model of S4 and MS3.
-# The text of the paper was not at hand: values marked "inferred" are our choice, for reasons given in configs/ravs.
+# Values marked "inferred" are our choice, because the paper's are not known; configs/ravs/README.md gives the reasons.
 _base_ = ['./audio_visual_segmentor.py', '../backbones/pvt-v2-b5.py']
 
 model = dict(
@@ -10,7 +10,10 @@ model = dict(
         num_groups=(49, 49, 25, 9),  # inferred
         num_heads=8,  # inferred
         num_neighbors=5,  # inferred: that of DPC-KNN in TCFormer
-        num_updates=2),  # inferred
+        num_updates=2,  # decoder layers, inferred
+        compact_update='decoder',
+        gate=False,
+        min_prominence=0.),
     # The audio backbone is inferred; DDESeg has HTSAT.
     decode_head=dict(
         type='RAVSHead',
@@ -30,5 +33,6 @@ model = dict(
             loss_weight=0.1,  # mu, inferred
             ramp_steps=4320),  # inferred: 10 epochs, those of S4 here
         mask_weights=(5., 5., 2.),  # inferred: those of DDESeg
-        uncertainty_exponent=2.,  # inferred: the best on validation clips of the small model on twins
-        relative_uncertainty=True))  # inferred
+        # Prediction (1 - u) p
+        uncertainty_exponent=1.,
+        relative_uncertainty=False))

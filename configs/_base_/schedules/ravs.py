@@ -1,4 +1,5 @@
-# RAVS on AVSBench. All inferred: the recipe of DDESeg (CVPR 2025), because that of the paper was not at hand.
+# RAVS on AVSBench. All inferred, because the paper's recipe is not known. Epochs, warm-up, learning rates and weight
+# decay are those of DDESeg (CVPR 2025), which trains on batches of 50 frames per GPU. Batches of 8 clips are ours.
 _base_ = ['./iterations.py', './ravs_optimizer.py']
 
 

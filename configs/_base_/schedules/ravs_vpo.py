@@ -1,4 +1,4 @@
-# RAVS on VPO: the recipe of ravs.py by epochs. Evaluated on the test split every 2 epochs, as published: VPO has no
+# RAVS on VPO: the schedule of ravs.py by epochs. Evaluated on the test split every 2 epochs, as published: VPO has no
 # validation split.
 _base_ = ['./epochs.py', './ravs_optimizer.py']
 

@@ -3,8 +3,8 @@
 Symbols, as used below: F the fused features of a frame, e the evidence of each class at a pixel, ``alpha = e + 1`` the
 parameters of its Dirichlet distribution, u the uncertainty, p the predicted probabilities.
 
-There is no released code, and the text of the paper was not at hand. The parts and their purpose are from the abstract
-and notes on the paper; how they are wired, and all numbers, are inferred.
+The authors have released no code. The parts and their purpose are the paper's; how they are wired, and all numbers, are
+inferred. configs/ravs/README.md lists which is which.
 """
 from collections.abc import Sequence
 
@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MultiheadAttention, sine_positional_encoding
+from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
 from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
-from mmavs.utils.precision import disable_autocast
+from mmavs.utils.precision import at_least_float32, disable_autocast
 
-# Bound on how much low uncertainty raises a score: odds grow at most e-fold, which keeps clear background.
-MAX_RAISE = 1.
+# Bound on the reference v of a frame, beyond which no object of the frame counts as certain. Chosen on validation
+# clips: objects that the small model segments correctly have a mean u of up to 0.67.
+MAX_REFERENCE = 0.8
 
 
 class LevelFusion(nn.Module):
@@ -53,12 +54,17 @@ class TemporalAttention(nn.Module):
     Args:
         embed_dims: Channels C.
         num_heads: Heads.
+        ffn_dims: Hidden channels of a feed-forward network after the attention, as in a transformer layer; None for the
+            attention alone.
     """
 
-    def __init__(self, embed_dims: int, num_heads: int) -> None:
+    def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int | None = None) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
         self.attn = MultiheadAttention(embed_dims, num_heads)
+        self.ffn = None
+        if ffn_dims is not None:
+            self.ffn = nn.Sequential(nn.LayerNorm(embed_dims), MLP(embed_dims, ffn_dims, embed_dims))
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """Tokens (N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
@@ -72,7 +78,8 @@ class TemporalAttention(nn.Module):
         # Not normalized by T, so that a frame's position does not depend on the clip length.
         query_key = normed + sine_positional_encoding(num_frames, 1, x.shape[2], normalize=False, device=x.device)
         attended = self.attn(query_key, query_key, normed, attend)
-        return x + attended.unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+        x = x + attended.unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)
+        return x if self.ffn is None else x + self.ffn(x)
 
 
 @MODELS.register_module()
@@ -94,13 +101,15 @@ class RAVSHead(BaseModule):
         embed_dims: Channels C.
         num_heads: Heads of the temporal attention.
         temporal: Whether frames attend to each other.
+        temporal_ffn_dims: Hidden channels of the feed-forward network after that attention; None for none.
         contrast_loss: Config of the :class:`ResponseContrastLoss`, or None; gets ``in_channels`` and
             ``audio_channels`` from the head.
         uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
         mask_weights: Weights of cross-entropy, dice and IoU. The default is that of DDESeg (CVPR 2025).
-        uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 0 leaves the prediction unchanged. 2 was best for
-            the small model on validation clips of the subset ``twins``.
-        relative_uncertainty: Whether to compare u with the mean u of the predicted foreground of the frame, or with 0.
+        uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 1 is the paper's ``(1 - u) p``, 0 leaves the
+            prediction unchanged.
+        relative_uncertainty: Whether to compare u with the mean u of the predicted foreground of the frame; the paper
+            does not.
         init_cfg: Initialization config of MMEngine.
     """
 
@@ -111,16 +120,17 @@ class RAVSHead(BaseModule):
                  embed_dims: int = 256,
                  num_heads: int = 8,
                  temporal: bool = True,
+                 temporal_ffn_dims: int | None = None,
                  contrast_loss: dict | None = None,
                  uncertainty_loss: dict | None = None,
                  mask_weights: tuple[float, float, float] = (5., 5., 2.),
-                 uncertainty_exponent: float = 2.,
-                 relative_uncertainty: bool = True,
+                 uncertainty_exponent: float = 1.,
+                 relative_uncertainty: bool = False,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.fusion = LevelFusion(in_channels, embed_dims)
-        self.temporal = TemporalAttention(embed_dims, num_heads) if temporal else None
+        self.temporal = TemporalAttention(embed_dims, num_heads, temporal_ffn_dims) if temporal else None
         self.mask_head = nn.Linear(embed_dims, num_classes)
         self.mask_weights = mask_weights
         self.uncertainty_exponent = uncertainty_exponent
@@ -195,7 +205,7 @@ class RAVSHead(BaseModule):
         if self.contrast_loss is not None:
             losses['loss_contrast'] = self.contrast_loss([select_frames(x, frames) for x in features],
                                                          [select_frames(x, frames) for x in features.responses],
-                                                         select_frames(audio, frames), targets.labelled)
+                                                         select_frames(audio, frames), masks, targets.labelled)
         if self.uncertainty_loss is not None:
             losses['loss_uncertainty'] = self.uncertainty_loss(outputs['evidence'], masks, targets.labelled)
         return losses
@@ -219,28 +229,34 @@ class RAVSHead(BaseModule):
         return F.interpolate(scores, input_shape, mode='bilinear', align_corners=False)
 
 
-def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float, relative: bool = True) -> Tensor:
-    """Multiply the foreground odds of scores by ``((1 - u) / (1 - v))^exponent``, at most by e.
+def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float = 1., relative: bool = False) -> Tensor:
+    """Lower the foreground probability p of uncertain pixels to ``c p``, ``c = ((1 - u) / (1 - v))^exponent <= 1``.
 
-    With ``relative``, v is the mean u of the predicted foreground of the frame, or 0 if there is none. More uncertain
-    pixels are suppressed, less uncertain ones are raised a little: of two candidate objects the more certain one
-    remains. Otherwise v is 0, which suppresses correct foreground as well, because u is far from 0 at every object that
-    might as well be silent.
+    The background receives the rest. With v = 0 and an exponent of 1 this is the paper's ``(1 - u) p``. With
+    ``relative``, v is the mean u of the predicted foreground of the frame, at most 0.8: of two candidate objects the
+    more uncertain one is lowered and the other one remains, unless both are uncertain.
+
+    No pixel is raised: one that is predicted as background stays background.
 
     Args:
         scores: (N, K, h, w) logits of the foreground (K = 1) or of classes with background.
         uncertainty: u (N, h, w) in (0, 1).
         exponent: At least 0.
-        relative: Whether v is relative to the predicted foreground of the frame.
+        relative: Whether v is relative to the predicted foreground of the frame, 0 if nothing is predicted.
+
+    Returns:
+        Scores (N, K, h, w), float32 at least, whose sigmoid or softmax are the lowered probabilities.
     """
-    certainty = (1 - uncertainty).clamp(min=1e-6)
-    shift = certainty.log()
+    scores = at_least_float32(scores)
+    log_certainty = (1 - at_least_float32(uncertainty)).clamp(min=1e-6).log()
     if relative:
         foreground = scores[:, 0] > 0 if scores.shape[1] == 1 else scores.argmax(1) != 0  # (N, h, w)
-        num_pixels = foreground.sum((1, 2))
-        reference = torch.where(num_pixels > 0, (certainty * foreground).sum((1, 2)) / num_pixels, 1)
-        shift = shift - reference.log()[:, None, None]
-    shift = (exponent * shift).clamp(max=MAX_RAISE).unsqueeze(1)
+        reference = (uncertainty * foreground).sum((1, 2)) / foreground.sum((1, 2)).clamp(min=1)
+        log_certainty = log_certainty - (1 - reference.clamp(max=MAX_REFERENCE)).log()[:, None, None]
+    log_c = (exponent * log_certainty).clamp(max=0)
+    log_odds = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1:].logsumexp(1) - scores[:, 0]
+    # With odds o = p / (1 - p), those of c p are c o / (1 + (1 - c) o).
+    shift = (log_c - F.softplus(log_odds + (-log_c.expm1()).log())).unsqueeze(1)
     if scores.shape[1] == 1:
         return scores + shift
-    return torch.cat((scores[:, :1].to(shift), scores[:, 1:] + shift), 1)
+    return torch.cat((scores[:, :1], scores[:, 1:] + shift), 1)

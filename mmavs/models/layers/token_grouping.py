@@ -12,25 +12,33 @@ MAX_DISTANCES_PER_CHUNK = 2**24
 def group_by_density_peaks(tokens: Tensor,
                            num_groups: int,
                            num_neighbors: int = 5,
+                           min_prominence: float = 0.,
                            max_chunk: int = MAX_DISTANCES_PER_CHUNK) -> Tensor:
     """Distribute tokens over groups, each around a token that is dense and far from any denser one.
 
     With ``D_ij = |x_i - x_j| / sqrt(C)``, the density of a token is ``rho_i = exp(-d)``, d the mean of the k smallest
     D_ij^2, its own distance of 0 among them; ``delta_i`` is the smallest D_ij to a denser token, for the densest one
-    the largest of all distances. The tokens with the largest ``rho * delta`` are centers; every other token joins the
-    nearest center. This is the routine of TCFormer (CVPR 2022) except for ties, which it breaks by random noise on the
-    densities. Here the first of equally dense tokens counts as the densest, which makes grouping deterministic.
+    the largest of all distances. The tokens with the largest prominence ``rho * delta`` are centers; every other token
+    joins the nearest center. This is the routine of TCFormer (CVPR 2022) except for ties, which it breaks by random
+    noise on the densities. Here the first of equally dense tokens counts as the densest, which makes grouping
+    deterministic.
+
+    ``min_prominence`` adapts the number of groups to the frame: a token whose prominence is a smaller fraction of the
+    largest one of its frame is not a center.
 
     Distances are computed twice, by blocks of rows, in float32; no gradient is recorded.
 
     Args:
         tokens: (N, L, C).
-        num_groups: Groups P; at most L are made.
+        num_groups: Groups P, the most that are made of a frame; at most L.
         num_neighbors: The k of the density; at most L.
+        min_prominence: Smallest prominence of a center in [0, 1], relative to the largest of the frame; 0 for exactly P
+            groups.
         max_chunk: Bound on the entries of a block; a block has at least one row of each of the N frames.
 
     Returns:
-        (N, L) int64 group of each token, from 0 (the group of the most prominent center) to P - 1; no group is empty.
+        (N, L) int64 group of each token, from 0 (the group of the most prominent center) to P - 1. The groups of a
+        frame have the lowest numbers; with ``min_prominence`` of 0 no group is empty.
     """
     num, length, channels = tokens.shape
     rows = max(1, max_chunk // (num * length))
@@ -61,10 +69,13 @@ def group_by_density_peaks(tokens: Tensor,
         gap[:, 0] = largest
 
         # Centers, and the nearest one of each token
-        prominence = density * gap.sqrt_()
-        centers = prominence.sort(dim=1, descending=True, stable=True).indices[:, :num_groups]
-        groups = _squared_distances(x, x.gather(1, centers.unsqueeze(2).expand(-1, -1, channels))).argmin(2)
-        groups.scatter_(1, centers, torch.arange(centers.shape[1], device=x.device).expand_as(centers))
+        prominence, centers = (density * gap.sqrt_()).sort(dim=1, descending=True, stable=True)
+        prominence, centers = prominence[:, :num_groups], centers[:, :num_groups]
+        rejected = prominence < min_prominence * prominence[:, :1]
+        distances = _squared_distances(x, x.gather(1, centers.unsqueeze(2).expand(-1, -1, channels)))
+        groups = distances.masked_fill_(rejected.unsqueeze(1), torch.inf).argmin(2)
+        own = torch.arange(centers.shape[1], device=x.device).expand_as(centers)
+        groups.scatter_(1, centers, own.where(~rejected, groups.gather(1, centers)))
     return torch.empty_like(groups).scatter_(1, order, groups)
 
 
@@ -92,6 +103,11 @@ def sum_groups(x: Tensor, groups: Tensor, num_groups: int) -> Tensor:
 def spread_groups(x: Tensor, groups: Tensor) -> Tensor:
     """Value of each token's group, (N, L, C) from x (N, P, C) and groups (N, L) below P."""
     return x.flatten(0, 1).index_select(0, _flat(groups, x.shape[1])).unflatten(0, groups.shape)
+
+
+def empty_groups(groups: Tensor, num_groups: int) -> Tensor:
+    """Groups without members, (N, P) bool from groups (N, L) below P."""
+    return torch.ones(len(groups), num_groups, dtype=torch.bool, device=groups.device).scatter_(1, groups, False)
 
 
 def _flat(groups: Tensor, num_groups: int) -> Tensor:

@@ -1,0 +1,4 @@
+# Sweep of the number of groups P: 16 at strides 4 and 8.
+_base_ = '../ravs_pvt-v2-b5_avss.py'
+
+model = dict(backbone=dict(num_groups=(16, 16, 9, 4)))
