@@ -21,6 +21,7 @@ from test_videos import write_test_video
 
 from mmavs.analysis import method_comparison
 from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.datasets.clip_extraction import read_splits
 from mmavs.registry import MODELS
 from mmavs.utils.zoo import read_zoo
 
@@ -199,6 +200,12 @@ def test_own_videos(walk, capsys):
     assert masks[0].name == '00000.png' and len(masks) == 5 and values(masks) <= {0, 255}
     assert Image.open(masks[0]).size == (64, 48)
     assert not page.shell
+
+    with open('splits.csv', 'w') as file:
+        file.writelines(f"{row['video']},{row['split']}\n" for row in [dict(video='video', split='split'),
+                                                                      *page.table('video,split')])
+    split_of = read_splits('splits.csv')
+    assert [split_of(Path('videos', name)) for name in ('dog.mp4', 'fair.mp4')] == ['train', 'val']
 
 
 class SameProcess:
