@@ -29,6 +29,14 @@ def seeds() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def unformatted_configs():
+    """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda code, **style: (code, True))
+        yield
+
+
 @pytest.fixture(scope='session')
 def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few synthetic clips of 64x64 in the layouts of S4 (``Single-source``) and MS3 (``Multi-sources``)."""

@@ -58,7 +58,9 @@ def test_config_fits_together(config):
     if 'Pad' in steps and 'input_size' in head:
         assert tuple(steps['Pad'].size) == tuple(head.input_size)
     if head.get('pac_loss'):
-        assert steps['GenerateEventLabels'].num_events == head.num_prototypes
+        # Events of masks are the classes of the dataset.
+        num_events = steps['GenerateEventLabels'].get('num_events') or head.num_classes
+        assert num_events == head.num_prototypes
     if config.model.get('mask_prior'):
         assert all('mask_prior' in dataset.data_prefix for dataset in datasets.values())
     if config.get('param_scheduler') and not config.param_scheduler[-1].get('by_epoch', True):

@@ -5,20 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from doc_pages import REPOSITORY, SHORT, blocks, file_blocks, make_checkout, run_shell
 from PIL import Image
 
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.synthesis import synthesize_clips
 
-REPOSITORY = Path(__file__).parents[1]
 PAGE = '\n'.join(path.read_text() for path in sorted((REPOSITORY / 'docs/extend').glob('*.md')))
-FILES = re.findall(r'```python\n# (\S+)\n(.*?)```', PAGE, re.DOTALL)
-CONFIGS = re.findall(r'```bash\nPYTHONPATH=\. python tools/train\.py (\S+)\n```', PAGE)
-# A run of two steps in this process, with validation.
-SHORT = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.1.end=21',
-         'default_hooks.checkpoint.interval=2', 'default_hooks.logger.interval=1'] + [
-             f'{split}_dataloader.{option}' for split in ('train', 'val')
-             for option in ('num_workers=0', 'persistent_workers=False')]
+FILES = file_blocks(PAGE)
+TRAININGS = {match[1]: code for _, code in blocks(PAGE)
+             if (match := re.fullmatch(r'PYTHONPATH=\. python tools/train\.py (\S+)\n', code))}
 
 
 def write_street(root: Path) -> None:
@@ -41,30 +37,25 @@ def write_street(root: Path) -> None:
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory) -> Path:
     """A directory with the layout of the repository, and with the files and data of the pages."""
-    root = tmp_path_factory.mktemp('checkout')
-    for name in ('configs', 'tools'):
-        (root / name).symlink_to(REPOSITORY / name)
-    for path, content in FILES:
-        (root / path).parent.mkdir(exist_ok=True)
-        (root / path).write_text(content)
+    root = make_checkout(tmp_path_factory.mktemp('checkout'), FILES)
     synthesize_clips(root / 'data/synthetic', 'avss', 2, 1, 0, size=64)
     write_street(root / 'data/street')
     return root
 
 
 def test_pages_have_an_example_of_each_kind():
-    assert len(CONFIGS) == 4 and len(FILES) == 8
-    assert set(CONFIGS) < {path for path, _ in FILES}
+    assert len(TRAININGS) == 4 and len(FILES) == 8
+    assert set(TRAININGS) < {path for path, _ in FILES}
     synthesize = re.search(r'python (tools/\S+) data/synthetic --subset avss', PAGE)
     assert (REPOSITORY / synthesize[1]).is_file()
 
 
-@pytest.mark.parametrize('config', CONFIGS)
+@pytest.mark.parametrize('config', TRAININGS)
 def test_example_trains_and_is_scored(config, checkout, run_tool, monkeypatch):
     monkeypatch.chdir(checkout)
     monkeypatch.syspath_prepend(str(checkout))
     work_dir = checkout / 'work_dirs' / Path(config).stem
-    run_tool('train', config, '--cfg-options', *SHORT)
+    run_shell(TRAININGS[config], run_tool, lambda tool: ['--cfg-options', *SHORT])
     assert read_checkpoint(work_dir / 'iter_2.pth')['meta']['iter'] == 2
     scalars = (next(work_dir.glob('*/vis_data/scalars.json'))).read_text()
     assert len(re.findall('"loss": [0-9.]+', scalars)) == 2 and '"avsbench/M_J": ' in scalars

@@ -136,7 +136,7 @@ def test_classes_beyond_the_events_have_no_label_if_they_are_unknown():
     masks = np.zeros((2, 4, 4), np.uint8)
     masks[0, 0], masks[1, 0], masks[1, 1] = 1, 5, 255
     clip = dict(clip_id='clip', masks=masks, frame_paths=['', ''])
-    labels = GenerateEventLabels(3, 'masks', allow_unknown=True).transform(dict(clip))['gt_events']
+    labels = GenerateEventLabels('masks', 3, allow_unknown=True).transform(dict(clip))['gt_events']
     assert labels.tolist() == [[1, 1, 0], [1, 0, 0]]
     with pytest.raises(ValueError, match='num_events=3'):
-        GenerateEventLabels(3, 'masks').transform(dict(clip))
+        GenerateEventLabels('masks', 3).transform(dict(clip))

@@ -169,6 +169,14 @@ def test_table_has_means_spreads_and_the_best(methods):
     assert rows[1][5:] == ['', '', '', '']
 
 
+def test_options_are_the_same_whether_the_config_states_the_default_or_not():
+    reports = [replace(report_of('AVSBenchMetric', seed, **options), scores={'avsbench/M_J': 0.5})
+               for seed, options in enumerate([{}, dict(batch_size=1), dict(batch_size=4)])]
+    check_comparable(dict(a=reports[:1], b=reports[1:2]), 'avsbench/M_J')
+    with pytest.raises(ValueError, match=r"'batch_size': 4.* not comparable"):
+        check_comparable(dict(a=reports[:1], b=reports[2:]), 'avsbench/M_J')
+
+
 def test_lower_false_discovery_is_better():
     low, high = report_of('DatasetMetric', 0), report_of('DatasetMetric', 1)
     if low.scores['dataset/FDR'] > high.scores['dataset/FDR']:

@@ -543,14 +543,14 @@ def test_muted_audio_equals_silence(tmp_path):
 
 
 def test_events_of_the_category_are_one_hot():
-    labels = GenerateEventLabels(23, 'category')(clip_of(event_id=19, frame_paths=[0] * 5))['gt_events']
+    labels = GenerateEventLabels('category', 23)(clip_of(event_id=19, frame_paths=[0] * 5))['gt_events']
     assert labels.shape == (5, 23) and labels.dtype == np.float32
     assert (labels.argmax(1) == 19).all() and labels.sum() == 5
 
 
 def test_events_of_masks_are_the_classes_present_with_background():
     masks = [np.array([[0, 3], [255, 3]], np.uint8), np.full((2, 2), 255, np.uint8), np.full((2, 2), 70, np.uint8)]
-    labels = GenerateEventLabels(71, 'masks')(clip_of(masks=masks, frame_paths=[0] * 3))['gt_events']
+    labels = GenerateEventLabels('masks')(clip_of(masks=masks, frame_paths=[0] * 3, num_classes=71))['gt_events']
     assert [row.nonzero()[0].tolist() for row in labels] == [[0, 3], [], [70]]
 
 
@@ -561,7 +561,7 @@ def test_events_of_masks_are_the_classes_present_with_background():
 ])
 def test_event_outside_the_prototypes_is_an_error(source, clip, found):
     with pytest.raises(ValueError, match=f'clip x: events {found} from its {source}.*num_events=23'):
-        GenerateEventLabels(23, source)(clip_of(frame_paths=[0], **clip))
+        GenerateEventLabels(source, 23)(clip_of(frame_paths=[0], **clip))
 
 
 def test_packed_clip_without_ground_truth_keeps_its_size():
@@ -572,6 +572,11 @@ def test_packed_clip_without_ground_truth_keeps_its_size():
     sample = packed['data_samples']
     assert set(packed['inputs']) == {'frames', 'waveform'} and 'gt_sem_seg' not in sample
     assert sample.img_shape == (4, 6) and sample.out_shape == sample.ori_shape == (8, 12)
+
+
+def test_number_of_categories_must_be_stated():
+    with pytest.raises(ValueError, match="num_events is None, expected the number of categories"):
+        GenerateEventLabels('category')
 
 
 def test_misspelt_options_are_refused():

@@ -232,6 +232,19 @@ def test_extraction_goes_on_and_keeps_splits(tmp_path, videos):
         ['long take_00000', 'val'], ['long take_00005', 'val'], ['mute_00000', 'train']]
 
 
+def test_clips_get_masks_that_were_drawn_after_the_extraction(tmp_path, videos):
+    mute, masks = videos[1], tmp_path / 'masks'
+    extract_clips([mute], tmp_path / 'own', lambda video: 'val')
+    (masks / 'mute').mkdir(parents=True)
+    for second in range(5):
+        Image.new('L', (64, 48), 255).save(masks / f'mute/{second}.png')
+    first, second = (extract_clips([mute], tmp_path / 'own', lambda video: 'test', masks) for _ in range(2))
+    assert (first.written, first.labelled, first.kept, first.problems) == (0, 1, 0, [])
+    assert (second.written, second.labelled, second.kept) == (0, 0, 1)
+    clip = AVSBenchMS3Dataset(str(tmp_path / 'own'), 'val', pipeline=[LoadClipMasks()])[0]
+    assert [mask.min() for mask in clip['masks']] == [1] * 5
+
+
 def test_clips_without_all_masks_and_videos_of_one_name_are_problems(tmp_path, videos):
     (tmp_path / 'masks/mute').mkdir(parents=True)
     Image.new('L', (64, 48)).save(tmp_path / 'masks/mute/0.png')

@@ -36,7 +36,7 @@ train_pipeline = [
             dict(type='mmseg.PhotoMetricDistortion'),
             dict(type='Pad', size=(96, 96), pad_val=dict(img=128, seg=255)),
         ]),
-    dict(type='GenerateEventLabels', num_events=len(classes), source='masks'),
+    dict(type='GenerateEventLabels', source='masks'),
     dict(type='PackClipInputs'),
 ]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,11 +37,13 @@ class ExtractedClips:
 
     Attributes:
         written: Number of clips that were written.
-        kept: Number of clips that were there.
+        labelled: Number of clips that were there and got their masks.
+        kept: Number of clips that were there and stay as they were.
         silent: Videos without an audio track, whose clips are silent.
         problems: One message for each video, or second of it, that gave no clip.
     """
     written: int = 0
+    labelled: int = 0
     kept: int = 0
     silent: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -54,15 +57,15 @@ def extract_clips(videos: Iterable[str | Path],
 
     Clip ``NAME_00010`` holds seconds 10 to 14 of the video NAME: the frame at 15/16 of each second, as AVSBench takes
     it, at the size of the video, and the audio at the rate of its track. An incomplete clip at the end is left out.
-    Clips that are in the list ``ms3_meta_data.csv`` stay as they are; the list is written after every video, so an
-    interrupted run goes on where it was.
+    Clips that are in the list ``ms3_meta_data.csv`` stay as they are, except that they get masks that they lack; the
+    list is written after every video, so an interrupted run goes on where it was.
 
     Args:
         videos: Video files with different names.
         data_root: Directory of the dataset.
         split_of: Function from a video to 'train', 'val' or 'test'.
         masks: Directory with ground truth, ``NAME/SECOND.png``, 0 or 255, SECOND counting from 0. Clips without all
-            their masks are problems. None: the dataset has no masks.
+            their masks are problems. None: no masks are added.
 
     Raises:
         ValueError: Two videos have one name.
@@ -143,7 +146,8 @@ def _extract(video: Path, data_root: Path, split: str, masks: str | Path | None,
         if len(images) < NUM_FRAMES:
             break
         name = f'{video.stem}_{start:05d}'
-        if name in known:
+        clip = dataset.describe_clip(dict(name=name))
+        if name in known and (masks is None or all(map(os.path.isfile, clip['mask_paths']))):
             done.kept += 1
             continue
         mask_files = []
@@ -153,9 +157,13 @@ def _extract(video: Path, data_root: Path, split: str, masks: str | Path | None,
             if missing:
                 done.problems.append(f'{name}: {len(missing)} of {NUM_FRAMES} masks are missing, first {missing[0]}')
                 continue
+        if name in known:
+            _write_masks(clip, mask_files)
+            done.labelled += 1
+            continue
         waveform = audio.read(start, start + NUM_FRAMES) if audio else np.zeros(NUM_FRAMES * SAMPLE_RATE, np.float32)
-        _write_clip(dataset.describe_clip(dict(name=name)), images, waveform, audio.rate if audio else SAMPLE_RATE,
-                    mask_files)
+        _write_masks(clip, mask_files)
+        _write_clip(clip, images, waveform, audio.rate if audio else SAMPLE_RATE)
         known.add(name)
         done.written += 1
         yield dict(video_id=name, split=split, video=video.name, start=start)
@@ -166,14 +174,18 @@ def _extract(video: Path, data_root: Path, split: str, masks: str | Path | None,
         done.silent.append(str(video))
 
 
-def _write_clip(clip: dict, images: list[np.ndarray], waveform: np.ndarray, rate: int, mask_files: list[Path]) -> None:
-    """Write frames, audio and masks at the paths of the clip."""
-    for path, image in zip(clip['frame_paths'], images):
-        with atomic_write(path) as partial:
-            Image.fromarray(image).save(partial, format='PNG')
+def _write_masks(clip: dict, mask_files: list[Path]) -> None:
+    """Copy masks to the paths of the clip."""
     for path, mask_file in zip(clip['mask_paths'], mask_files):
         with atomic_write(path) as partial:
             shutil.copyfile(mask_file, partial)
+
+
+def _write_clip(clip: dict, images: list[np.ndarray], waveform: np.ndarray, rate: int) -> None:
+    """Write frames and audio at the paths of the clip."""
+    for path, image in zip(clip['frame_paths'], images):
+        with atomic_write(path) as partial:
+            Image.fromarray(image).save(partial, format='PNG')
     with atomic_write(clip['audio_path']) as partial:
         soundfile.write(partial, waveform, rate, subtype='PCM_16', format='WAV')
 

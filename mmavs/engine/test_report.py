@@ -1,6 +1,7 @@
 """Scores of a test with those of every class and clip, and a stamp of how they were made, for JSON."""
 import datetime
 import hashlib
+import inspect
 import platform
 import shlex
 import sys
@@ -22,6 +23,8 @@ from mmavs.utils.json_files import to_json
 from mmavs.version import __version__
 
 FORMAT = 'mmavs test report 1'
+# Options of a metric that do not change its scores.
+NEUTRAL_OPTIONS = ('type', 'prefix', 'collect_device')
 # What MMEngine writes into the meta information of a checkpoint about its training.
 TRAINING_KEYS = ('experiment_name', 'seed', 'epoch', 'iter')
 
@@ -75,10 +78,17 @@ def make_report(config: Config, scores: Mapping[str, float], metrics: Sequence[B
             details[metric.prefix] = dict(
                 metric=type(metric).__name__,
                 protocol=metric.protocol,
-                options={key: value for key, value in options.items() if key not in ('type', 'prefix')},
+                options=_options(metric, options),
                 **metric.details)
     protocols = sorted({metric['protocol'] for metric in details.values()})
     return dict(format=FORMAT, stamp=dict(stamp, protocols=protocols), scores=dict(scores), details=details)
+
+
+def _options(metric: BaseMetric, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a metric with the defaults of those that the config leaves out: equal options, equal scores."""
+    parameters = inspect.signature(type(metric)).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    return {key: value for key, value in (defaults | dict(given)).items() if key not in NEUTRAL_OPTIONS}
 
 
 def _file_sha256(path: Path) -> str:

@@ -13,7 +13,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('videos', nargs='+', type=Path, help='video files, or directories whose files are all videos')
     parser.add_argument('--out', required=True, metavar='DIR', help='directory of the dataset, made or added to')
     parser.add_argument('--masks', metavar='DIR',
-                        help='ground truth: DIR/NAME/SECOND.png for the video NAME, 0 or 255, seconds from 0')
+                        help='ground truth: DIR/NAME/SECOND.png for the video NAME, 0 or 255, seconds from 0; also for '
+                        'clips that were written without masks')
     split = parser.add_mutually_exclusive_group()
     split.add_argument('--split', choices=SPLITS, help='split of all videos (default: 80, 10 and 10 %% of them)')
     split.add_argument('--splits', metavar='CSV', help='file with the columns video and split')
@@ -34,8 +35,9 @@ def main() -> None:
         print(problem)
     for video in done.silent:
         print(f'{video}: no audio track, its clips are silent')
-    print(f'{done.written} clip(s) written in {args.out}, {done.kept} kept as they were, {len(done.problems)} '
-          'problem(s)', file=sys.stderr)
+    labelled = f'{done.labelled} got their masks, ' if args.masks else ''
+    print(f'{done.written} clip(s) written in {args.out}, {labelled}{done.kept} kept as they were, '
+          f'{len(done.problems)} problem(s)', file=sys.stderr)
     sys.exit(1 if done.problems else 0)
 
 

@@ -4,6 +4,6 @@ _base_ = ['./avss.py', '../pipelines/augmented_224.py']
 
 # LoadAudio: audio that ends early is missing, not silent. VGGish's log-mel is padded with zeros, as published.
 _base_.train_pipeline[3].mark_end = _base_.test_pipeline[3].mark_end = True
-_base_.train_pipeline.insert(-1, dict(type='GenerateEventLabels', num_events=71, source='masks'))
+_base_.train_pipeline.insert(-1, dict(type='GenerateEventLabels', source='masks'))
 train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
 val_dataloader = test_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))

@@ -10,7 +10,7 @@ train_pipeline = [
             dict(type='LoadClipMasks'),
             dict(type='LoadAudio', source='waveform'),
             dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(96, 96), backend='pillow')]),
-            dict(type='GenerateEventLabels', num_events=len(classes), source='masks'),
+            dict(type='GenerateEventLabels', source='masks'),
         ]),
     dict(type='ClipBroadcaster', share_random_params=True, transforms=[dict(type='RandomFlip', prob=0.5)]),
     dict(type='PackClipInputs'),

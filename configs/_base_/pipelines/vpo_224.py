@@ -16,7 +16,7 @@ train_pipeline = [
         type='ClipBroadcaster',
         keys=('frames', ),
         transforms=[dict(type='mmpretrain.ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)]),
-    dict(type='GenerateEventLabels', num_events=22, source='masks'),
+    dict(type='GenerateEventLabels', source='masks'),
     dict(type='PackClipInputs'),
 ]
 test_pipeline = [

@@ -13,21 +13,23 @@ class GenerateEventLabels(BaseTransform):
     """Label the audio events of each frame, for prototype losses (PAC of VCT).
 
     Args:
-        num_events: Number of events M.
         source: 'category': the one event of the clip's category (S4). 'masks': the classes in the frame's mask at this
             point of the pipeline, with background (0) and without unlabelled pixels (AVSS).
+        num_events: Number of events M. None, for the source 'masks': the number of classes of the dataset.
         allow_unknown: Whether classes from M on are events that have no label, for a ``PrototypeBank``; otherwise they
             are an error.
 
     Added keys: ``gt_events``, (T, M) float32 of 0 and 1; with the source 'masks', 0 for frames without ground truth.
 
     Raises:
-        ValueError: The clip has no category, or an event or class is not below M and must be.
+        ValueError: The clip has no category, or an event or class is not below M and must be; M is not known.
     """
 
-    def __init__(self, num_events: int, source: str, allow_unknown: bool = False) -> None:
+    def __init__(self, source: str, num_events: int | None = None, allow_unknown: bool = False) -> None:
         if source not in ('category', 'masks'):
             raise ValueError(f"source is {source!r}, expected 'category' or 'masks'")
+        if source == 'category' and num_events is None:
+            raise ValueError("num_events is None, expected the number of categories for the source 'category'")
         self.num_events = num_events
         self.source = source
         self.allow_unknown = allow_unknown
@@ -39,13 +41,14 @@ class GenerateEventLabels(BaseTransform):
         else:
             counts = [np.bincount(mask.ravel(), minlength=UNLABELLED + 1) for mask in results['masks']]
             events = [count[:UNLABELLED].nonzero()[0].tolist() for count in counts]
-        labels = np.zeros((len(events), self.num_events), np.float32)
+        num_events = self.num_events or results['num_classes']
+        labels = np.zeros((len(events), num_events), np.float32)
         for row, present in zip(labels, events):
             if self.allow_unknown:
-                present = [event for event in present if event is None or event < self.num_events]
-            if None in present or max(present, default=0) >= self.num_events:
+                present = [event for event in present if event is None or event < num_events]
+            if None in present or max(present, default=0) >= num_events:
                 raise ValueError(f"clip {results['clip_id']}: events {present} from its {self.source}, expected "
-                                 f'indices below num_events={self.num_events}')
+                                 f'indices below num_events={num_events}')
             row[present] = 1
         results['gt_events'] = labels
         return results

@@ -63,8 +63,8 @@ class PACLoss(nn.Module):
         num_prototypes = len(prototypes) + (0 if centers is None else len(centers))
         if events.shape != (len(audio), num_prototypes):
             raise ValueError(f'events have the shape {tuple(events.shape)}, expected {len(audio)} frames x '
-                             f'{num_prototypes} prototypes: num_events of GenerateEventLabels in the pipeline and '
-                             'the number of prototypes of the head must agree')
+                             f'{num_prototypes} prototypes: set num_prototypes of the head to the number of classes '
+                             'of the dataset (or to num_events of GenerateEventLabels)')
         with disable_autocast(audio):
             compared = self.embed_prototypes(prototypes)
             if centers is not None:
