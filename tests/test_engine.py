@@ -378,6 +378,7 @@ def test_weights_of_timm_without_network_name_the_key(monkeypatch):
     ('vct', 'decode_head.pixel_decoder.in_channels', (8, 64, 128, 256), 'the backbone gives (32, 64, 128, 256)'),
     ('ravs', 'decode_head.in_channels', (32, 64, 128), 'the backbone gives (32, 64, 128, 256)'),
     ('tpavi', 'decode_head.audio_channels', 17, 'the audio backbone gives 128'),
+    ('vct', 'backbone.in_channels', 4, 'frames have 3 channels'),
     ('ravs', 'backbone.audio_channels', 17, 'the audio backbone gives 128'),
 ])
 def test_channels_that_two_parts_disagree_on_are_named(name, key, value, message):
