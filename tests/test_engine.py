@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper, PolyLR
 from small_models import small_config
 from torch import nn
@@ -26,7 +27,7 @@ from mmavs.engine.hooks.iteration_seed import SameNoiseForAllSamples
 from mmavs.engine.launch import build_runner
 from mmavs.engine.schedule import schedule_problems
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric, DatasetMetric, RobustnessMetric, SwitchMetric
-from mmavs.registry import DATASETS, MODELS
+from mmavs.registry import DATASETS, HOOKS, MODELS
 from mmavs.utils.cli import positive_int
 from mmavs.utils.config import ConfigError, load_config
 from mmavs.utils.randomness import seeded
@@ -378,6 +379,7 @@ def test_weights_of_timm_without_network_name_the_key(monkeypatch):
     ('vct', 'decode_head.pixel_decoder.in_channels', (8, 64, 128, 256), 'the backbone gives (32, 64, 128, 256)'),
     ('ravs', 'decode_head.in_channels', (32, 64, 128), 'the backbone gives (32, 64, 128, 256)'),
     ('tpavi', 'decode_head.audio_channels', 17, 'the audio backbone gives 128'),
+    ('vct', 'backbone.in_channels', 4, 'frames have 3 channels'),
     ('ravs', 'backbone.audio_channels', 17, 'the audio backbone gives 128'),
 ])
 def test_channels_that_two_parts_disagree_on_are_named(name, key, value, message):
@@ -414,6 +416,17 @@ def test_measuring_channels_leaves_the_backbone_as_it_was():
 def test_metric_that_a_hook_follows_is_checked(options, message):
     with pytest.raises(ConfigError, match=message):
         load_config(TINY, options)
+
+
+def test_each_of_several_best_metrics_gets_its_rule():
+    save_best = ['dataset/FDR', 'dataset/F']
+    config = load_config(TINY, {'val_evaluator': dict(type='DatasetMetric'), 'default_hooks.checkpoint': dict(
+        type='AtomicCheckpointHook', save_best=save_best, rule=None)})
+    assert config.default_hooks.checkpoint.rule == ['less', 'greater']
+    # MMEngine takes several; the hook, which removes the previous best, takes one and says so.
+    assert CheckpointHook(save_best=save_best, rule=['less', 'greater']).rules == ['less', 'greater']
+    with pytest.raises(ValueError, match='save_best of AtomicCheckpointHook takes one metric, found .*FDR'):
+        HOOKS.build(config.default_hooks.checkpoint)
 
 
 def test_rule_of_a_metric_is_filled_in():

@@ -1,5 +1,7 @@
 """The image reader: orientation, bit depths, modes, formats and error messages."""
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -62,6 +64,31 @@ def test_gray_of_16_bits_is_scaled_not_clipped(tmp_path, suffix):
         np.testing.assert_array_equal(read_image(path, mode='RGB')[..., channel], values // 257)
     np.testing.assert_array_equal(read_image(path, mode='L'), values // 257)
     np.testing.assert_array_equal(read_image(path), values)
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_gray_of_few_bits_keeps_the_stored_values(tmp_path, bits):
+    largest = 2**bits - 1
+    stored = np.arange(largest + 1, dtype=np.uint8)[None].repeat(2, 0)
+    packed = np.packbits(np.unpackbits(stored[..., None], axis=-1)[..., -bits:].reshape(2, -1), axis=-1)
+    rows = b''.join(b'\0' + row.tobytes() for row in packed)
+    chunks = [(b'IHDR', struct.pack('>IIBBBBB', largest + 1, 2, bits, 0, 0, 0, 0)), (b'IDAT', zlib.compress(rows)),
+              (b'IEND', b'')]
+    (tmp_path / 'x.png').write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks))
+    np.testing.assert_array_equal(read_image(tmp_path / 'x.png'), stored)
+    # As a frame, the largest value is white.
+    assert read_image(tmp_path / 'x.png', mode='L').max() == 255
+
+
+@pytest.mark.parametrize('largest', [1, 3, 70, 255])
+@pytest.mark.parametrize('plain', [True, False])
+def test_gray_pgm_keeps_the_stored_values(tmp_path, largest, plain):
+    stored = np.arange(largest + 1, dtype=np.uint8)[None]
+    data = ' '.join(map(str, stored[0])).encode() if plain else stored.tobytes()
+    (tmp_path / 'x.pgm').write_bytes(f'P{2 if plain else 5} {largest + 1} 1\n{largest}\n'.encode() + data)
+    np.testing.assert_array_equal(read_image(tmp_path / 'x.pgm'), stored)
 
 
 def test_color_and_gray_of_16_bits_follow_one_rule(tmp_path):

@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmengine.fileio import dump
+from mmengine.visualization import LocalVisBackend
 
+import mmavs.engine  # noqa: F401 - replaces the JSON writer of MMEngine
+from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import nan_for_null, to_json, write_json
 
 
@@ -25,6 +29,27 @@ def test_nan_and_infinities_are_null_at_every_depth(tmp_path):
 def test_scores_that_are_null_are_read_as_nan():
     scores = nan_for_null(json.loads(to_json(dict(original=dict(M_J=0.5, J_at_switch=math.nan)))))
     assert scores['original']['M_J'] == 0.5 and math.isnan(scores['original']['J_at_switch'])
+
+
+def test_mmengine_writes_null_for_nan_in_its_logs(tmp_path):
+    backend = LocalVisBackend(str(tmp_path))
+    backend.add_scalars(dict(loss=math.nan, lr=0.5, count=torch.tensor(3)), step=7)
+    backend.add_scalar('score', torch.tensor(math.inf), step=8)
+    lines = (tmp_path / 'scalars.json').read_text().splitlines()
+    assert [json.loads(line, parse_constant=refuse) for line in lines] == [
+        dict(loss=None, lr=0.5, count=3, step=7), dict(score=None, step=8)]
+    dump(dict(score=math.nan), tmp_path / 'test.json')
+    assert json.loads((tmp_path / 'test.json').read_text(), parse_constant=refuse) == dict(score=None)
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path):
+    (tmp_path / 'a.json').write_text('old')
+    with pytest.raises(TypeError, match='not JSON'):
+        write_json(tmp_path / 'a.json', object())
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / 'b.txt') as partial:
+        partial.write_text('half')
+        raise KeyboardInterrupt
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('a.json', 'old')]
 
 
 def test_a_value_that_json_does_not_have_is_an_error():

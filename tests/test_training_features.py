@@ -118,6 +118,28 @@ def test_class_weights_of_pixels_make_a_weighted_mean():
     assert frame_cross_entropy(logits, masks, torch.tensor([1.0, 3.0])).item() == pytest.approx(expected.item())
 
 
+@pytest.mark.parametrize('name', ['tpavi/tpavi_tiny_synthetic', 'avsegformer/avsegformer_tiny_synthetic'])
+def test_class_weights_of_pixels_are_set_by_the_documented_key(name):
+    key = 'model.decode_head.mask_loss.classes.class_weights'
+    options = {'model.decode_head.num_classes': 3}
+    logits = torch.randn(2, 3, 8, 8)
+    masks = torch.randint(0, 3, (2, 8, 8), dtype=torch.uint8)
+    labelled = torch.tensor([True, True])
+
+    def build(weights=None):
+        config = load_config(f'{REPOSITORY}/configs/{name}.py', {**options, **({key: weights} if weights else {})})
+        return MODELS.build(config.model).decode_head
+
+    heads = build(), build((0.5, 1.0, 2.0))
+    # Weights of classes are no weights of the model: checkpoints fit with and without them.
+    assert heads[0].state_dict().keys() == heads[1].state_dict().keys()
+    plain, weighted = (head.mask_loss(logits, masks, labelled).item() for head in heads)
+    of_frames = frame_cross_entropy(logits, masks, torch.tensor([0.5, 1.0, 2.0]))
+    assert weighted == pytest.approx(of_frames.mean().item()) and weighted != pytest.approx(plain)
+    with pytest.raises(ValueError, match='class_weights has 2 entries, expected one for each of the 3 classes'):
+        build((0.5, 1.0)).mask_loss(logits, masks, labelled)
+
+
 def test_class_weights_of_queries_make_a_weighted_mean():
     # One query for each of two segments: the mean of their losses, weighted by class.
     masks = torch.zeros(1, 8, 8, dtype=torch.uint8)

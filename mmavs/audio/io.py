@@ -132,7 +132,8 @@ def _open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
         opened = _FileWithLengths(path, lengths) if lengths else nullcontext(path)
         with opened as source, soundfile.SoundFile(source) as file:
             if file.frames == 0:
-                raise ValueError(f'{path}: the audio file holds no sample')
+                raise ValueError(f'{path}: the audio file holds no sample by its header; if it was not closed, '
+                                 'rewrite it (ffmpeg -i OLD.wav -c copy NEW.wav)')
             yield file
     except (soundfile.SoundFileError, RuntimeError) as error:
         reason = getattr(error, 'error_string', error)

@@ -29,7 +29,7 @@ def load_weights(model: nn.Module, path: str | Path, config: Config | None = Non
             :func:`mmavs.checkpoint.training_settings.check_training_settings`. Also the errors of
             :func:`mmavs.checkpoint.reading.read_checkpoint`.
     """
-    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    checkpoint = CheckpointLoader.load_checkpoint(str(path), map_location='cpu', logger='silent')
     weights = checkpoint['state_dict']
     check_state_dict(model, weights, str(path))
     meta = checkpoint.get('meta', {})
@@ -95,7 +95,7 @@ def check_pretrained(module: nn.Module, path: str | Path, prefix: str, name: str
         prefix: Prefix that the names in the file may have.
         name: The part's name in the model.
     """
-    weights = CheckpointLoader.load_checkpoint(str(path), map_location='cpu')['state_dict']
+    weights = CheckpointLoader.load_checkpoint(str(path), map_location='cpu', logger='silent')['state_dict']
     prefix = prefix.removesuffix('.')  # MMEngine accepts it with and without the dot
     weights = {key.removeprefix(f'{prefix}.'): x for key, x in weights.items()}
     expected = {key: x.shape for key, x in module.named_parameters()}

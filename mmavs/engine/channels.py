@@ -6,10 +6,13 @@ from torch import nn
 
 # Height and width of the frame that measures the pyramid: a multiple of the strides and windows of all backbones.
 PROBE_SIZE = 64
+RGB = 3
 
 
 def check_channels(model: nn.Module, config: Mapping) -> None:
-    """Raise a ValueError that names the key if the head expects other channels than the branches give.
+    """Raise a ValueError that names the key if a part expects other channels than it gets.
+
+    Those are the channels of frames in the visual backbones, and in the head those of the branches.
 
     The pyramid is measured on one black frame of 64x64. A backbone that does not take this size is not checked.
 
@@ -17,6 +20,12 @@ def check_channels(model: nn.Module, config: Mapping) -> None:
         model: An ``AudioVisualSegmentor``, whose weights may be random; any other model passes.
         config: Its config.
     """
+    path, backbone = 'model.backbone', config.get('backbone') or {}
+    while backbone:  # wrappers, such as AudioGuidedBackbone, have a backbone in them
+        if backbone.get('in_channels', RGB) != RGB:
+            raise ValueError(f"{path}.in_channels is {backbone['in_channels']}, frames have {RGB} channels: set "
+                             f'{path}.in_channels={RGB}')
+        path, backbone = f'{path}.backbone', backbone.get('backbone')
     audio_channels = getattr(getattr(model, 'audio_backbone', None), 'embed_dims', None)
     if audio_channels is None or not hasattr(model, 'backbone'):
         return

@@ -36,7 +36,7 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
 
     Returns:
         (H, W) or (H, W, channels), uint8; without ``mode``, uint16 for 16-bit gray. Bilevel images have the values 0
-        and 1 without ``mode``.
+        and 1 without ``mode``, those of 2 and 4 bits 0 to 3 and 0 to 15.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -44,6 +44,7 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
             samples of 32 bits, whose range is unknown.
     """
     with _open(path, kind) as image:
+        largest = _largest_gray(image)
         try:
             image.load()
         except Exception as error:  # The decoders of Pillow raise any error on damaged files.
@@ -56,7 +57,8 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
                 return values
             image = Image.fromarray((values >> 8).astype(np.uint8))
         if mode is None:
-            return np.array(image, np.uint8 if image.mode == '1' else None)
+            values = np.array(image, np.uint8 if image.mode == '1' else None)
+            return _stored_gray(values, largest)
         return np.array(image if image.mode == mode else image.convert(mode))
 
 
@@ -110,6 +112,20 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # Pillow raises any error; other readers ignore damaged metadata as well.
         return 1
+
+
+def _largest_gray(image: Image.Image) -> int:
+    """The stored value that Pillow scales to 255 when it decodes gray images of less than 8 bits; 255 for others."""
+    options = image.tile[0][3] if image.mode == 'L' and image.tile else None
+    raw_mode, *rest = options if isinstance(options, tuple) else (options, )
+    if image.format == 'PPM' and rest:  # the raw mode and the largest value, unless that is 255
+        return rest[0]
+    return {'L;2': 3, 'L;2R': 3, 'L;4': 15, 'L;4R': 15}.get(raw_mode, 255)
+
+
+def _stored_gray(values: np.ndarray, largest: int) -> np.ndarray:
+    """Undo Pillow's scaling of gray values from ``largest`` to 255."""
+    return values if largest == 255 else np.rint(values * (largest / 255)).astype(np.uint8)
 
 
 def _gray_16_bit(image: Image.Image, path: str | Path, kind: str) -> np.ndarray:

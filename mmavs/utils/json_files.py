@@ -16,7 +16,7 @@ def to_json(value: Any, indent: int | None = 2) -> str:
             JSON does not have, become null.
         indent: Spaces for each level; None writes one line.
     """
-    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+    return json.dumps(without_nan(value), indent=indent, allow_nan=False)
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:
@@ -32,11 +32,12 @@ def nan_for_null(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def _plain(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Replace NaN and infinities by None, and tensors and arrays by lists and numbers, at every depth."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [without_nan(item) for item in value]
     if hasattr(value, 'tolist'):  # a tensor, an array, or a scalar of NumPy
-        return _plain(value.tolist())
+        return without_nan(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -34,6 +34,7 @@ def complete_rules(config: Config, find_component: Callable[[str], Any]) -> Iter
 
 def _complete(node: dict, key: str, path: str, reported: dict[str, str | None]) -> Iterator[str]:
     names = node[key] if isinstance(node[key], list | tuple) else [node[key]]
+    rules = []
     for stated in names:
         name = next(iter(reported), None) if stated == 'auto' else stated
         if name not in reported:
@@ -46,8 +47,9 @@ def _complete(node: dict, key: str, path: str, reported: dict[str, str | None]) 
             yield f"{path}.rule is not set, and {name} has no better direction: set 'greater' or 'less'"
         elif isinstance(rule, str) and better not in (None, rule):
             yield f'{path}.rule is {rule!r}, but {name} is better if it is {better}: set {better!r}, or leave rule out'
-        elif rule is None and len(names) == 1:
-            node['rule'] = better
+        rules.append(better)
+    if len(rules) == len(names) and node.get('rule') is None:
+        node['rule'] = rules[0] if len(rules) == 1 else rules
 
 
 def _reported_metrics(evaluator: Any, find_component: Callable[[str], Any]) -> dict[str, str | None] | None:

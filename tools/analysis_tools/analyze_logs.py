@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.utils.json_files import nan_for_null
+
 # Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
 Curves = dict[str, dict[int, float]]
@@ -40,7 +42,7 @@ def read_curves(log: str) -> Curves:
         lines = file.read_text().splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                scalars = json.loads(line)
+                scalars = nan_for_null(json.loads(line))
                 step = scalars['step']
             except (ValueError, KeyError, TypeError):
                 if number == len(lines):

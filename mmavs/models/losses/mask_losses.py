@@ -5,6 +5,7 @@ cross-entropy knows frames without ground truth and the mean over the labelled f
 """
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,9 +60,28 @@ class FrameBinaryCrossEntropyLoss(FrameLoss):
 
 @MODELS.register_module()
 class FrameCrossEntropyLoss(FrameLoss):
-    """Cross-entropy of classes (AVSBench, AVSegFormer), see :func:`frame_cross_entropy`."""
-    per_frame = staticmethod(frame_cross_entropy)
+    """Cross-entropy of classes (AVSBench, AVSegFormer), see :func:`frame_cross_entropy`.
+
+    Args:
+        class_weights: Weights of the K classes, background first; None for equal ones.
+
+    Raises:
+        ValueError: In ``forward``, if there are more or fewer weights than classes.
+    """
     binary = False
+
+    def __init__(self, class_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer('class_weights', weights, persistent=False)
+
+    def per_frame(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """Loss of each frame, (N,), of logits (N, K, H, W) and masks (N, H, W)."""
+        weights = self.class_weights
+        if weights is not None and len(weights) != logits.shape[1]:
+            raise ValueError(f'FrameCrossEntropyLoss: class_weights has {len(weights)} entries, expected one for each '
+                             f'of the {logits.shape[1]} classes')
+        return frame_cross_entropy(logits, masks, weights)
 
 
 @MODELS.register_module()
