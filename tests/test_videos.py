@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from video_files import RATE, rotate, write_test_video
 
+from mmavs.audio.resampling import resample
 from mmavs.datasets import AVSBenchMS3Dataset
 from mmavs.datasets.clip_extraction import distribute, extract_clips, read_splits
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks, PackClipInputs
 from mmavs.video import AudioTrack, ResampledAudio, list_videos, probe_video, read_frames, sample_frames
-from video_files import RATE, rotate, write_test_video
 
 
 def grays(path, times):
@@ -55,6 +56,45 @@ def test_audio_that_is_read_in_parts_equals_the_whole(usual):
         assert len(part) == round((end - begin) * RATE) and not part[len(expected) + 2048:].any()
     with pytest.raises(ValueError, match='in order'):
         track.read(0, 1)
+
+
+@pytest.mark.parametrize('rate', [48000, 22050, 8000])
+def test_resampled_sections_equal_the_resampled_whole(tmp_path, rate):
+    path = write_test_video(tmp_path / 'video.mkv', 4, audio_from=0.5, rate=rate, audio_codec='pcm_s16le')
+    track = AudioTrack(path)
+    whole = resample(track.read(0, 4)[:, 0], rate, RATE)
+    audio = ResampledAudio(AudioTrack(path), RATE)
+    # Windows overlap; a later one may begin earlier, after what was forgotten.
+    for start, stop in ((0, 20000), (16000, 36000), (15000, 35000), (40000, 80000), (63000, 70000), (70000, 90000)):
+        np.testing.assert_allclose(audio.section(start, stop), whole[start:stop], atol=1e-6)
+        audio.forget(start - 1000)
+    assert track.num_samples is None or track.num_samples == 4 * rate
+    with pytest.raises(ValueError, match='forgotten'):
+        audio.section(0, 10)
+
+
+def test_one_frame_is_sampled_for_each_interval(usual):
+
+    def sampled(fps, position):
+        frames = sample_frames(usual, Fraction(fps), position)
+        return [round(float(frame[24:, 32:].mean())) for frame in frames]
+
+    assert sampled(1, 15 / 16) == pytest.approx([0, 40, 80, 120, 160, 200], abs=3)
+    # The last interval of 4 s is reached half: its frame is the last one of the video.
+    assert sampled('1/4', 15 / 16) == pytest.approx([120, 200], abs=3)
+    assert sampled('1/5', 15 / 16) == pytest.approx([160], abs=3)
+    assert sampled('1/50', 15 / 16) == pytest.approx([200], abs=3)
+    assert len(sampled(10, 0.5)) == 60
+
+
+def test_videos_of_a_directory_are_listed(tmp_path):
+    for name in ('b.MP4', 'a c.mkv', '._a.mp4', 'notes.txt', 'a.wav'):
+        (tmp_path / name).touch()
+    (tmp_path / 'x.mp4').mkdir()
+    assert list_videos(tmp_path) == [tmp_path / 'a c.mkv', tmp_path / 'b.MP4']
+    assert list_videos(tmp_path / 'notes.txt') == [tmp_path / 'notes.txt']
+    with pytest.raises(ValueError, match='the directory holds no video file'):
+        list_videos(tmp_path / 'x.mp4')
 
 
 def test_timestamps_decide_in_a_variable_frame_rate(tmp_path):

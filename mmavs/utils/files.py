@@ -12,11 +12,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file atomically: readers see either the old or the new content.
 
     Yields:
-        Path to write to, beside ``path``, whose directory is made. The file moves to ``path`` at the end, unless an
-        error is raised.
+        Path to write to, beside ``path``, whose directory is made. The file moves to ``path`` at the end; after an
+        error it is removed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
-    yield partial
-    os.replace(partial, path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

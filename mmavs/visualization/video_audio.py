@@ -51,7 +51,7 @@ def copy_audio_track(path: str | Path, container: av.container.OutputContainer) 
     """
     start = probe_video(path).start
     with open_video(path) as source:
-        codec = next((stream.codec_context.name for stream in source.streams.audio), None)
+        codec = next((stream.codec_context.codec.canonical_name for stream in source.streams.audio), None)
         copied = container.add_stream_from_template(source.streams.audio[0]) if codec in COPIED_CODECS else None
     if copied is not None:
         return _copied_packets(path, start, copied)
@@ -71,7 +71,8 @@ def _copied_packets(path: str | Path, start: float, copied: av.AudioStream) -> I
                 if packet.pts is None or packet.dts is None:
                     continue
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                if packet.pts + (packet.duration or 0) <= 0:
+                # A packet that ends at 0 primes the decoder.
+                if packet.pts + (packet.duration or 0) < 0:
                     continue
                 time = float(packet.pts * stream.time_base)
                 packet.stream = copied
