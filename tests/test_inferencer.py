@@ -6,6 +6,7 @@ the gray value 40 s, and the audio has the amplitude (s % 6 + 1) / 10.
 """
 import warnings
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -21,6 +22,7 @@ from mmavs.apis import AVSInferencer, inference_clip, init_model
 from mmavs.registry import INFERENCERS
 from mmavs.video import AudioTrack, read_frames
 
+TINY = Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py'
 CLASSES = ('background', *(f'class {k}' for k in range(1, 8)))
 
 
@@ -128,11 +130,11 @@ def test_a_rotated_video_is_segmented_upright(probe, tmp_path):
     assert predict(probe, path)['masks'].shape == (2, 64, 48)
 
 
-@pytest.mark.parametrize(('times', 'expected'), [([0], [0]), ([0, 0.04, 0.08], [0]), (np.arange(0, 1.6, 0.1), [0, 1]),
-                                                 (np.arange(0, 1.3, 0.1), [0])])
-def test_an_incomplete_last_second_counts_from_its_half(probe, tmp_path, times, expected):
-    path = write_test_video(tmp_path / 'short.mp4', 2, times=times)
-    assert labels(predict(probe, path)['masks'])[0] == expected
+@pytest.mark.parametrize(('times', 'seconds', 'expected'), [
+    ([0, 0.04, 0.08], [0], [0.08]), (np.arange(16) / 10, [0, 1], [15 / 16, 1.5]), (np.arange(13) / 10, [0], [15 / 16])])
+def test_an_incomplete_last_second_counts_from_its_half(probe, tmp_path, times, seconds, expected):
+    result = predict(probe, write_test_video(tmp_path / 'short.mp4', 2, times=times))
+    assert labels(result['masks'])[0] == seconds and result['times'] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('clip_length', [1, 3, 5])
@@ -152,7 +154,7 @@ def test_the_stream_equals_the_whole(probe, usual, clip_length, fps):
 def test_the_stream_does_not_read_ahead(probe, usual, monkeypatch):
     read = []
     monkeypatch.setattr('mmavs.apis.inferencer.sample_frames',
-                        lambda *options: (read.append(k) or np.zeros((8, 8, 3), np.uint8) for k in range(10**6)))
+                        lambda *options: (read.append(k) or (k, np.zeros((8, 8, 3), np.uint8)) for k in range(10**6)))
     stream = AVSInferencer(probe).stream(usual)
     for k in range(1, 30):
         assert len(next(stream).masks) == 5
@@ -164,11 +166,11 @@ def test_the_stream_does_not_read_ahead(probe, usual, monkeypatch):
 
 @pytest.fixture(scope='module')
 def small_model():
-    """The small VCT of the zoo, with windows of three frames, of which the last is moved back."""
+    """A small VCT, with windows of three frames, of which the last is moved back."""
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        model = init_model('vct_tiny_synthetic', device='cpu')
+        model = init_model(TINY, device='cpu')
     model.independent_frames = False
     model.dataset_meta['clip_length'] = 3
     return model
@@ -266,7 +268,7 @@ def test_a_call_writes_the_same_files(probe, usual, tmp_path):
 def test_nothing_is_left_of_a_video_that_breaks_off(probe, usual, tmp_path, monkeypatch):
 
     def broken(*options):
-        yield np.zeros((8, 8, 3), np.uint8)
+        yield 0.0, np.zeros((8, 8, 3), np.uint8)
         raise ValueError('damaged')
 
     monkeypatch.setattr('mmavs.apis.inferencer.sample_frames', broken)
@@ -310,7 +312,7 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
     write_test_video(videos / 'déjà.mkv', 1, audio_from=None)
     (videos / 'broken.mp4').write_text('not a video')
     (videos / 'notes.txt').write_text('not meant')
-    options = ('--model', 'vct_tiny_synthetic', '--weights', tmp_path / 'weights.pth', '--out', tmp_path / 'out',
+    options = ('--model', TINY, '--weights', tmp_path / 'weights.pth', '--out', tmp_path / 'out',
                '--device', 'cpu', '--skip-existing', '--outputs', 'overlay', 'png', 'npz')
     with pytest.warns(UserWarning, match='no audio track'), pytest.raises(SystemExit) as error:
         run_tool('segment_video', videos, *options)
@@ -332,4 +334,4 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
 
 def test_the_tool_refuses_two_videos_of_one_name(run_tool, tmp_path):
     with pytest.raises(SystemExit, match=r'a/x\.mp4 and b/x\.mkv have the same name'):
-        run_tool('segment_video', 'a/x.mp4', 'b/x.mkv', '--model', 'vct_tiny_synthetic', '--weights', 'x', '--out', '.')
+        run_tool('segment_video', 'a/x.mp4', 'b/x.mkv', '--model', TINY, '--weights', 'x', '--out', '.')

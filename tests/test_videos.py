@@ -77,7 +77,7 @@ def test_one_frame_is_sampled_for_each_interval(usual):
 
     def sampled(fps, position):
         frames = sample_frames(usual, Fraction(fps), position)
-        return [round(float(frame[24:, 32:].mean())) for frame in frames]
+        return [round(float(frame[24:, 32:].mean())) for _, frame in frames]
 
     assert sampled(1, 15 / 16) == pytest.approx([0, 40, 80, 120, 160, 200], abs=3)
     # The last interval of 4 s is reached half: its frame is the last one of the video.

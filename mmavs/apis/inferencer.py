@@ -41,17 +41,15 @@ class VideoSource:
     Attributes:
         name: Path of the file; 'clip' for arrays.
         fps: Frames per second that are segmented.
-        position: Place of a frame in its interval of 1 / fps seconds, in [0, 1).
         lead: Seconds by which the audio of a frame begins before its interval.
-        open_frames: Function that starts to read the frames, (H, W, 3) uint8 RGB.
+        open_frames: Function that starts to read the frames: seconds from the first frame, and (H, W, 3) uint8 RGB.
         audio: The audio at 16 kHz; it is read once.
         overlay_audio: Arguments of :func:`write_video` for the audio of an overlay video.
     """
     name: str
     fps: Fraction
-    position: Fraction
     lead: Fraction
-    open_frames: Callable[[], Iterable[np.ndarray]]
+    open_frames: Callable[[], Iterable[tuple[float, np.ndarray]]]
     audio: AudioSections
     overlay_audio: dict
 
@@ -223,7 +221,8 @@ class AVSInferencer(BaseInferencer):
         paths = []
         for (source, result), name in zip(preds, result_names([source.name for source, _ in preds])):
             paths.append(output_paths(Path(vis_out_dir) / name, ['overlay'])['overlay'])
-            self._write_overlay(paths[-1], source, zip(source.open_frames(), result['masks']))
+            frames = (frame for _, frame in source.open_frames())
+            self._write_overlay(paths[-1], source, zip(frames, result['masks']))
         return paths
 
     def postprocess(self,
@@ -282,7 +281,9 @@ class AVSInferencer(BaseInferencer):
         frames = check_images(clip['frames'], 'frames')
         audio = whole_audio(self.pipeline, len(frames), clip['waveform'], clip['rate'], fps)
         overlay_audio = dict(waveform=clip['waveform'], sample_rate=clip['rate'])
-        return VideoSource('clip', _as_fraction(fps), Fraction(0), Fraction(0), lambda: frames, audio, overlay_audio)
+        fps = _as_fraction(fps)
+        timed_frames = [(float(k / fps), frame) for k, frame in enumerate(frames)]
+        return VideoSource('clip', fps, Fraction(0), lambda: timed_frames, audio, overlay_audio)
 
     def _open_video(self, path: str | Path, fps: Real | str) -> VideoSource:
         properties, position = probe_video(path), FRAME_POSITION
@@ -296,24 +297,24 @@ class AVSInferencer(BaseInferencer):
         else:
             warnings.warn(f'{path}: no audio track, the video is segmented as silent', stacklevel=2)
             audio = _Silence(self.pipeline.stereo)
-        return VideoSource(str(path), fps, position, FRAME_POSITION - position / fps,
+        return VideoSource(str(path), fps, FRAME_POSITION - position / fps,
                            lambda: sample_frames(path, fps, position), audio, dict(audio_of=path))
 
     def _predict(self, source: VideoSource, return_prob: bool, batch_size: int | None) -> Iterator[VideoChunk]:
         """Predict the windows of a video and put their frames in order."""
-        kept: dict[int, np.ndarray] = {}
+        kept: dict[int, tuple[float, np.ndarray]] = {}
         predicted: dict[int, tuple[Tensor, ...]] = {}
 
-        def keep(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-            for k, frame in enumerate(frames):
-                kept[k] = frame
+        def keep(timed_frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[np.ndarray]:
+            for k, (time, frame) in enumerate(timed_frames):
+                kept[k] = time, frame
                 yield frame
 
         def take(start: int, stop: int) -> VideoChunk:
             fields = zip(*(predicted.pop(k) for k in range(start, stop)))
             masks, *prob = (torch.stack(field).cpu().numpy() for field in fields)
-            times = (np.arange(start, stop) + float(source.position)) / float(source.fps)
-            return VideoChunk(start, times, [kept.pop(k) for k in range(start, stop)], masks, *prob)
+            times, frames = zip(*(kept.pop(k) for k in range(start, stop)))
+            return VideoChunk(start, np.array(times), list(frames), masks, *prob)
 
         outputs = ('pred_sem_seg', 'foreground_prob') if return_prob else ('pred_sem_seg', )
         windows = self.pipeline.predict(

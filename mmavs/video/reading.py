@@ -91,7 +91,7 @@ def read_frames(path: str | Path, times: Iterable[float]) -> Iterator[np.ndarray
                 return
 
 
-def sample_frames(path: str | Path, fps: Fraction, position: float) -> Iterator[np.ndarray]:
+def sample_frames(path: str | Path, fps: Fraction, position: float) -> Iterator[tuple[float, np.ndarray]]:
     """Decode one frame for each interval of a video: interval k lasts from k / fps to (k + 1) / fps.
 
     Args:
@@ -100,9 +100,9 @@ def sample_frames(path: str | Path, fps: Fraction, position: float) -> Iterator[
         position: Place of the frame in its interval, in [0, 1).
 
     Yields:
-        Frames as of :func:`read_frames`. The last interval is incomplete if the video ends in it. If that place is not
-        reached, its frame is the last one of the video; if not even half of it is reached, it is left out, except in a
-        video that has no other.
+        Times in seconds from the first frame, and frames as of :func:`read_frames`. The last interval is incomplete if
+        the video ends in it. If that place is not reached, its frame is the last one of the video; if not even half of
+        it is reached, it is left out, except in a video that has no other.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -111,11 +111,11 @@ def sample_frames(path: str | Path, fps: Fraction, position: float) -> Iterator[
     count, last = 0, None
     with closing(_shown_frames(path)) as frames:
         for last in frames:
-            while (count + position) / fps < last.end - FRAME_TOLERANCE:
-                yield last.image
+            while (time := float((count + position) / fps)) < last.end - FRAME_TOLERANCE:
+                yield time, last.image
                 count += 1
     if last is not None and (count == 0 or last.end * fps - count >= 0.5):
-        yield last.image
+        yield last.begin, last.image
 
 
 class _ShownFrame:
@@ -124,11 +124,12 @@ class _ShownFrame:
     Args:
         frame: The frame.
         size: (H, W) with square pixels, before rotation.
+        begin: Seconds from the first frame at which it is shown.
         end: Seconds from the first frame at which it is no longer shown.
     """
 
-    def __init__(self, frame: av.VideoFrame, size: tuple[int, int], end: float) -> None:
-        self._frame, self._size, self.end = frame, size, end
+    def __init__(self, frame: av.VideoFrame, size: tuple[int, int], begin: float, end: float) -> None:
+        self._frame, self._size, self.begin, self.end = frame, size, begin, end
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -147,14 +148,15 @@ def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
         for number, frame in enumerate(_decode(container, stream, path)):
             stamp = _time(frame, number, stream)
             start = stamp if start is None else start
-            gap, time = stamp - start - (time or 0), stamp - start
+            begin, time = time or 0.0, stamp - start
+            gap = time - begin
             if shown is None:
                 size = _shown_size(frame, stream)
             else:
-                yield _ShownFrame(shown, size, time)
+                yield _ShownFrame(shown, size, begin, time)
             shown = frame
         if shown is not None:
-            yield _ShownFrame(shown, size, _end_of_last(shown, time, gap, start, container, stream))
+            yield _ShownFrame(shown, size, time, _end_of_last(shown, time, gap, start, container, stream))
 
 
 class AudioTrack:
