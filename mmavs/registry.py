@@ -29,12 +29,13 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
     scope='mmavs',
     locations=['mmavs.engine'])
+INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 
 # MMEngine warns if a scope lacks one of its registries; mmavs adds nothing to these.
 UNEXTENDED = [
     Registry(parent.name, parent=parent, scope='mmavs', locations=[])
-    for parent in (root.EVALUATOR, root.FUNCTIONS, root.INFERENCERS, root.LOG_PROCESSORS, root.LOOPS,
+    for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS,
                    root.MODEL_WRAPPERS, root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.PARAM_SCHEDULERS, root.RUNNERS,
                    root.RUNNER_CONSTRUCTORS, root.STRATEGIES, root.TASK_UTILS, root.VISBACKENDS,
                    root.WEIGHT_INITIALIZERS)

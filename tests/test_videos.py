@@ -1,73 +1,19 @@
 """Videos: frames and audio by their timestamps, and clips that are cut from them."""
 import re
-import struct
 from fractions import Fraction
 from itertools import count
 
-import av
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from video_files import RATE, rotate, write_test_video
 
+from mmavs.audio.resampling import resample
 from mmavs.datasets import AVSBenchMS3Dataset
 from mmavs.datasets.clip_extraction import distribute, extract_clips, read_splits
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks, PackClipInputs
-from mmavs.video import AudioTrack, probe_video, read_frames
-
-RATE = 16000
-
-
-def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_from=0.0, rate=RATE, pix_fmt='yuv420p',
-                     codec='libx264', audio_codec='aac', sample_aspect_ratio=None):
-    """Video whose frames in second s are of the gray value 40 s, and whose audio has the amplitude (s % 6 + 1) / 10.
-
-    Args:
-        path: The file.
-        seconds: Duration.
-        fps: Frames per second, unless ``times`` are given.
-        times: Timestamps of the frames.
-        size: (H, W).
-        audio_from: Second at which the audio track begins; None: no audio track.
-        rate: Samples per second.
-        pix_fmt: Pixel format.
-        codec: Codec of the video, None for audio alone.
-        audio_codec: Codec of the audio.
-        sample_aspect_ratio: Width of a pixel by its height.
-    """
-    times = [i / fps for i in range(seconds * fps)] if times is None else times
-    with av.open(str(path), 'w') as container:
-        video = None
-        if codec is not None:
-            video = container.add_stream(codec, rate=fps, options={'crf': '1'})
-            video.height, video.width, video.pix_fmt = *size, pix_fmt
-            video.codec_context.time_base = Fraction(1, 1000)
-            if sample_aspect_ratio:
-                video.codec_context.sample_aspect_ratio = sample_aspect_ratio
-        audio = None
-        if audio_from is not None:
-            audio = container.add_stream(audio_codec, rate=rate, layout='mono')
-        for time in times if video else ():
-            image = np.full((*size, 3), 40 * int(time) % 256, np.uint8)
-            # The upper left corner is white, for orientation.
-            image[:size[0] // 4, :size[1] // 4] = 255
-            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
-            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
-            container.mux(video.encode(frame))
-        if video:
-            container.mux(video.encode())
-        if audio:
-            t = np.arange(seconds * rate) / rate
-            samples = ((t.astype(int) % 6 + 1) / 10 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
-            samples = samples[round(audio_from * rate):]
-            for begin in range(0, len(samples), 1024):
-                block = av.AudioFrame.from_ndarray(samples[None, begin:begin + 1024], format='fltp', layout='mono')
-                block.sample_rate, block.time_base = rate, Fraction(1, rate)
-                block.pts = round(audio_from * rate) + begin
-                for converted in av.AudioResampler(format=audio.format, rate=rate).resample(block):
-                    container.mux(audio.encode(converted))
-            container.mux(audio.encode())
-    return path
+from mmavs.video import AudioTrack, ResampledAudio, list_videos, probe_video, read_frames, sample_frames
 
 
 def grays(path, times):
@@ -112,6 +58,45 @@ def test_audio_that_is_read_in_parts_equals_the_whole(usual):
         track.read(0, 1)
 
 
+@pytest.mark.parametrize('rate', [48000, 22050, 8000])
+def test_resampled_sections_equal_the_resampled_whole(tmp_path, rate):
+    path = write_test_video(tmp_path / 'video.mkv', 4, audio_from=0.5, rate=rate, audio_codec='pcm_s16le')
+    track = AudioTrack(path)
+    whole = resample(track.read(0, 4)[:, 0], rate, RATE)
+    audio = ResampledAudio(AudioTrack(path), RATE)
+    # Windows overlap; a later one may begin earlier, after what was forgotten.
+    for start, stop in ((0, 20000), (16000, 36000), (15000, 35000), (40000, 80000), (63000, 70000), (70000, 90000)):
+        np.testing.assert_allclose(audio.section(start, stop), whole[start:stop], atol=1e-6)
+        audio.forget(start - 1000)
+    assert track.num_samples is None or track.num_samples == 4 * rate
+    with pytest.raises(ValueError, match='forgotten'):
+        audio.section(0, 10)
+
+
+def test_one_frame_is_sampled_for_each_interval(usual):
+
+    def sampled(fps, position):
+        frames = sample_frames(usual, Fraction(fps), position)
+        return [round(float(frame[24:, 32:].mean())) for _, frame in frames]
+
+    assert sampled(1, 15 / 16) == pytest.approx([0, 40, 80, 120, 160, 200], abs=3)
+    # The last interval of 4 s is reached half: its frame is the last one of the video.
+    assert sampled('1/4', 15 / 16) == pytest.approx([120, 200], abs=3)
+    assert sampled('1/5', 15 / 16) == pytest.approx([160], abs=3)
+    assert sampled('1/50', 15 / 16) == pytest.approx([200], abs=3)
+    assert len(sampled(10, 0.5)) == 60
+
+
+def test_videos_of_a_directory_are_listed(tmp_path):
+    for name in ('b.MP4', 'a c.mkv', '._a.mp4', 'notes.txt', 'a.wav'):
+        (tmp_path / name).touch()
+    (tmp_path / 'x.mp4').mkdir()
+    assert list_videos(tmp_path) == [tmp_path / 'a c.mkv', tmp_path / 'b.MP4']
+    assert list_videos(tmp_path / 'notes.txt') == [tmp_path / 'notes.txt']
+    with pytest.raises(ValueError, match='the directory holds no video file'):
+        list_videos(tmp_path / 'x.mp4')
+
+
 def test_timestamps_decide_in_a_variable_frame_rate(tmp_path):
     # 20 frames in the first second, then one every half a second.
     times = [i / 20 for i in range(20)] + [1 + i / 2 for i in range(8)]
@@ -128,13 +113,7 @@ def test_late_audio_begins_with_silence(tmp_path, suffix):
 
 def test_rotated_video_is_upright(tmp_path):
     path = write_test_video(tmp_path / 'phone.mp4', 1, audio_from=None)
-    content = path.read_bytes()
-    # The matrix of the track's header: from the identity to a quarter turn clockwise.
-    place = content.index(b'tkhd') + 4 + 40
-    identity = struct.pack('>9i', 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    assert content[place:place + 36] == identity
-    turned = struct.pack('>9i', 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
-    path.write_bytes(content[:place] + turned + content[place + 36:])
+    rotate(path)
     frame, = read_frames(path, [0.0])
     assert probe_video(path).size == frame.shape[:2] == (64, 48)
     # The white corner goes from the upper left to the upper right.

@@ -1,34 +1,23 @@
 """Segment a clip or a video that is given as arrays."""
 import warnings
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice
+from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, Compose
 from mmengine.model import BaseModel
-from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from mmavs.audio.io import check_samples
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.audio.resampling import resample, resampled_section
-from mmavs.registry import TRANSFORMS
 from mmavs.structures import AVSDataSample
-from mmavs.utils.config import find_clip_dataset
 
-from .clip_windows import ClipWindow, cut_into_windows
+from .clip_windows import ClipWindow
+from .window_prediction import WindowPredictor
 
 INTEGER_SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
-
-# Transforms of a test pipeline that inference skips because they generate targets. It also skips those that read files,
-# which have a ``path_key``.
-TARGET_TRANSFORMS = ('GenerateEventLabels', )
-# Frames of a clip in training if neither checkpoint nor dataset state it: those of the longest published clips.
-DEFAULT_CLIP_LENGTH = 10
-# Windows of a long video are predicted in batches of this many frames, the length of the longest published clips.
-FRAMES_PER_BATCH = 10
 
 
 def inference_clip(model: BaseModel,
@@ -71,55 +60,43 @@ def inference_clip(model: BaseModel,
         ValueError: They have another shape or hold NaN, the audio lasts less than half as long as the frames, or the
             mask prior is missing or not supported.
     """
-    frames = _check_images(frames, 'frames')
-    priors = None if mask_prior is None else _check_images(mask_prior, 'mask_prior')
-    _check_mask_prior(model, frames, priors)
-    transforms = _test_transforms(model)
-    clip_length = (getattr(model, 'dataset_meta', None) or {}).get('clip_length', DEFAULT_CLIP_LENGTH)
-    windows = cut_into_windows(len(frames), fps, clip_length, model.independent_frames)
-    seconds = model.audio_backbone.examples_per_frame
-    end = max(_samples(window.start) + len(window.frames) * seconds * SAMPLE_RATE for window in windows)
-    waveform = _check_waveform(waveform, rate, model.audio_backbone.stereo)
-    _check_duration(len(waveform) / rate, len(frames), fps, end / SAMPLE_RATE)
-    samples = _resample(waveform, int(rate), end, model.audio_backbone.stereo)
-    mark_end = any(getattr(transform, 'mark_end', False) for transform in transforms)
-    pipeline = Compose([transform for transform in transforms if _works_in_memory(transform)])
-
-    def pack(window: ClipWindow) -> dict:
-        results = _window_audio(samples, window, seconds, mark_end)
-        if priors is not None:
-            results['mask_prior'] = [priors[k] for k in window.frames]
-        results.update(
-            frames=[frames[k] for k in window.frames],
-            ori_shape=frames[0].shape[:2],
-            clip_id='clip',
-            subset=None,
-            category=None,
-            frame_paths=[None] * len(window.frames),
-            valid=[True] * len(window.frames),
-            labelled=[False] * len(window.frames))
-        return pipeline(results)
-
-    def predict() -> Iterator[tuple[ClipWindow, AVSDataSample]]:
-        for batch in _batches(windows):
-            clips = [pack(window) for window in batch]
-            inputs = model.data_preprocessor({key: [clip[key] for clip in clips] for key in clips[0]})
-            yield from zip(batch, model(**inputs, mode='predict', outputs=outputs, prob_dtype=prob_dtype))
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            return _join(predict(), len(frames))
-    finally:
-        model.train(training)
+    predictor = WindowPredictor(model)
+    frames = check_images(frames, 'frames')
+    priors = None if mask_prior is None else check_images(mask_prior, 'mask_prior')
+    check_mask_prior(model, len(frames), priors)
+    audio = whole_audio(predictor, len(frames), waveform, rate, fps)
+    return _join(predictor.predict(frames, audio, fps, 0, priors, outputs, prob_dtype), len(frames))
 
 
-def _batches(windows: list[ClipWindow]) -> Iterator[list[ClipWindow]]:
-    """Group consecutive windows of the same length into batches of about ``FRAMES_PER_BATCH`` frames."""
-    for length, group in groupby(windows, lambda window: len(window.frames)):
-        while batch := list(islice(group, max(1, FRAMES_PER_BATCH // length))):
-            yield batch
+@dataclass
+class WholeAudio:
+    """Audio that is in memory, see :class:`mmavs.apis.window_prediction.AudioSections`.
+
+    Attributes:
+        samples: (L,), or (2, L) in stereo, at 16 kHz.
+    """
+    samples: np.ndarray
+
+    def section(self, start: int, stop: int) -> np.ndarray:
+        """Samples ``start`` to ``stop``, fewer if the audio ends before."""
+        return self.samples[..., start:stop]
+
+    def forget(self, start: int) -> None:
+        """Nothing is read, nothing is forgotten."""
+
+
+def whole_audio(predictor: WindowPredictor, num_frames: int, waveform: np.ndarray | Tensor, rate: int,
+                fps: Real) -> WholeAudio:
+    """Check the audio of ``num_frames`` frames and resample what their windows take.
+
+    Raises:
+        TypeError: The waveform is of another type.
+        ValueError: It has another shape, holds NaN, or lasts less than half as long as the frames.
+    """
+    waveform = _check_waveform(waveform, rate, predictor.stereo)
+    end = max(predictor.audio_span(window)[1] for window in predictor.cutter(fps).cut(num_frames, ended=True))
+    _check_duration(len(waveform) / rate, num_frames, fps, end / SAMPLE_RATE)
+    return WholeAudio(_resample(waveform, int(rate), end, predictor.stereo))
 
 
 def _join(predicted: Iterator[tuple[ClipWindow, AVSDataSample]], num_frames: int) -> AVSDataSample:
@@ -138,22 +115,8 @@ def _join(predicted: Iterator[tuple[ClipWindow, AVSDataSample]], num_frames: int
     return joined
 
 
-def _samples(time: Real) -> int:
-    """Index of the sample at a time in seconds."""
-    return round(time * SAMPLE_RATE)
-
-
-def _window_audio(samples: np.ndarray, window: ClipWindow, seconds: int, mark_end: bool) -> dict:
-    """Cut the audio of a window, padded with silence; with the number of recorded samples if the end is marked."""
-    start, length = _samples(window.start), len(window.frames) * seconds * SAMPLE_RATE
-    recorded = samples[..., start:start + length]
-    missing = length - recorded.shape[-1]
-    results = dict(waveform=np.pad(recorded, [*[(0, 0)] * (samples.ndim - 1), (0, missing)]))
-    return dict(results, num_samples=length - missing) if mark_end else results
-
-
-def _check_images(images: np.ndarray | Tensor | Sequence[np.ndarray], name: str) -> list[np.ndarray]:
-    """Return T arrays (H, W, 3) uint8 of one size."""
+def check_images(images: np.ndarray | Tensor | Sequence[np.ndarray], name: str) -> list[np.ndarray]:
+    """Return T arrays (H, W, 3) uint8 of one size; a TypeError or ValueError that begins with ``name`` otherwise."""
     if isinstance(images, Tensor):
         images = images.cpu().numpy()
     images = [np.asarray(image) for image in images]
@@ -197,7 +160,7 @@ def _check_duration(given: float, num_frames: int, fps: Real, used: float) -> No
     if given > 2 * max(asked, used):
         warnings.warn(
             f'{frames} take {used:.4g} s of audio, the waveform has {given:.1f} s, whose end is not used; if the '
-            f'frames span all of it, pass fps={num_frames / given:.4g}', stacklevel=3)
+            f'frames span all of it, pass fps={num_frames / given:.4g}', stacklevel=4)
 
 
 def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.ndarray:
@@ -215,27 +178,13 @@ def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.n
     return resample(mono.clip(-1, 1), rate, SAMPLE_RATE)[:length]
 
 
-def _check_mask_prior(model: BaseModel, frames: list[np.ndarray], priors: list[np.ndarray] | None) -> None:
+def check_mask_prior(model: BaseModel, num_frames: int, priors: list[np.ndarray] | None) -> None:
+    """Raise a ValueError if the mask prior is missing, is not supported, or does not have an image for each frame."""
     required = getattr(model, 'mask_prior', None) is not None
     if required and priors is None:
         raise ValueError('mask_prior is missing: the model has a mask-prior branch; pass one image for each frame, '
                          'or use the config of the same name without mask-prior')
     if priors is not None and not required:
         raise ValueError('mask_prior is given, but the model has no mask-prior branch')
-    if required and len(priors) != len(frames):
-        raise ValueError(f'mask_prior has {len(priors)} images, expected one for each of the {len(frames)} frames')
-
-
-def _test_transforms(model: BaseModel) -> list[BaseTransform]:
-    """Build the test pipeline of the model's config."""
-    config = getattr(model, 'cfg', None)
-    if config is None or 'test_dataloader' not in config:
-        raise ValueError('the model has no config with a test_dataloader, whose pipeline is needed: make the model '
-                         'with init_model')
-    _, dataset = find_clip_dataset(config, 'test')
-    with DefaultScope.overwrite_default_scope('mmavs'):
-        return [TRANSFORMS.build(dict(transform)) for transform in dataset.pipeline]
-
-
-def _works_in_memory(transform: BaseTransform) -> bool:
-    return not hasattr(transform, 'path_key') and type(transform).__name__ not in TARGET_TRANSFORMS
+    if required and len(priors) != num_frames:
+        raise ValueError(f'mask_prior has {len(priors)} images, expected one for each of the {num_frames} frames')

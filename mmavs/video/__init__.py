@@ -1,4 +1,9 @@
 """Videos: frames and audio by their time."""
-from .reading import AudioTrack, VideoProperties, probe_video, read_frames
+from .listing import list_videos
+from .reading import AudioTrack, VideoProperties, open_video, probe_video, read_frames, sample_frames
+from .resampled_audio import ResampledAudio
 
-__all__ = ['AudioTrack', 'VideoProperties', 'probe_video', 'read_frames']
+__all__ = [
+    'AudioTrack', 'ResampledAudio', 'VideoProperties', 'list_videos', 'open_video', 'probe_video', 'read_frames',
+    'sample_frames'
+]

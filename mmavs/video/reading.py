@@ -6,9 +6,10 @@ before the first frame is left out. Timestamps decide, not numbers of frames, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -44,7 +45,7 @@ def probe_video(path: str | Path) -> VideoProperties:
         FileNotFoundError: There is no such file.
         ValueError: FFmpeg cannot read it, or it has no video stream or no frame.
     """
-    with _open(path) as container:
+    with open_video(path) as container:
         stream = _video_stream(container, path)
         frame = next(_decode(container, stream, path), None)
         if frame is None:
@@ -81,28 +82,81 @@ def read_frames(path: str | Path, times: Iterable[float]) -> Iterator[np.ndarray
     """
     times = iter(times)
     wanted = next(times, None)
-    with _open(path) as container:
-        stream = _video_stream(container, path)
-        start = time = gap = shown = image = None
-        for number, frame in enumerate(_decode(container, stream, path)):
-            stamp = _time(frame, number, stream)
-            start = stamp if start is None else start
-            gap, time = stamp - start - (time or 0), stamp - start
-            while wanted is not None and shown is not None and wanted < time - FRAME_TOLERANCE:
-                # One conversion serves all times at which a frame is shown.
-                image = _to_image(shown, stream) if image is None else image
-                yield image
+    with closing(_shown_frames(path)) as frames:
+        for frame in frames:
+            while wanted is not None and wanted < frame.end - FRAME_TOLERANCE:
+                yield frame.image
                 wanted = next(times, None)
             if wanted is None:
                 return
-            shown, image = frame, None
-        if shown is None:
-            return
-        end = _end_of_last(shown, time, gap, start, container, stream)
-        while wanted is not None and wanted < end - FRAME_TOLERANCE:
-            image = _to_image(shown, stream) if image is None else image
-            yield image
-            wanted = next(times, None)
+
+
+def sample_frames(path: str | Path, fps: Fraction, position: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Decode one frame for each interval of a video: interval k lasts from k / fps to (k + 1) / fps.
+
+    Args:
+        path: The video file.
+        fps: Intervals per second.
+        position: Place of the frame in its interval, in [0, 1).
+
+    Yields:
+        Times in seconds from the first frame, and frames as of :func:`read_frames`. The last interval is incomplete if
+        the video ends in it. If that place is not reached, its frame is the last one of the video; if not even half of
+        it is reached, it is left out, except in a video that has no other.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: As for :func:`read_frames`.
+    """
+    count, last = 0, None
+    with closing(_shown_frames(path)) as frames:
+        for last in frames:
+            while (time := float((count + position) / fps)) < last.end - FRAME_TOLERANCE:
+                yield time, last.image
+                count += 1
+    if last is not None and (count == 0 or last.end * fps - count >= 0.5):
+        yield last.begin, last.image
+
+
+class _ShownFrame:
+    """A decoded frame, converted when it is used for the first time.
+
+    Args:
+        frame: The frame.
+        size: (H, W) with square pixels, before rotation.
+        begin: Seconds from the first frame at which it is shown.
+        end: Seconds from the first frame at which it is no longer shown.
+    """
+
+    def __init__(self, frame: av.VideoFrame, size: tuple[int, int], begin: float, end: float) -> None:
+        self._frame, self._size, self.begin, self.end = frame, size, begin, end
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8 RGB, upright."""
+        height, width = self._size
+        image = self._frame.reformat(width=width, height=height, format='rgb24').to_ndarray()
+        # The rotation is counterclockwise, in degrees; other angles than quarters occur in no camera.
+        return np.ascontiguousarray(np.rot90(image, round(self._frame.rotation / 90)))
+
+
+def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
+    """Decode all frames; one size, that of the first, serves them all."""
+    with open_video(path) as container:
+        stream = _video_stream(container, path)
+        start = time = gap = shown = size = None
+        for number, frame in enumerate(_decode(container, stream, path)):
+            stamp = _time(frame, number, stream)
+            start = stamp if start is None else start
+            begin, time = time or 0.0, stamp - start
+            gap = time - begin
+            if shown is None:
+                size = _shown_size(frame, stream)
+            else:
+                yield _ShownFrame(shown, size, begin, time)
+            shown = frame
+        if shown is not None:
+            yield _ShownFrame(shown, size, time, _end_of_last(shown, time, gap, start, container, stream))
 
 
 class AudioTrack:
@@ -115,6 +169,7 @@ class AudioTrack:
     Attributes:
         rate: Samples per second.
         channels: Number of channels.
+        num_samples: Samples from time 0 to the end of the track; None before the end is reached.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -123,28 +178,32 @@ class AudioTrack:
 
     def __init__(self, path: str | Path, start: float = 0.0) -> None:
         self.path = path
-        with _open(path) as container:
+        with open_video(path) as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None:
                 raise ValueError(f'{path}: no audio track')
             self.rate, self.channels = stream.rate, stream.channels
         self._blocks = self._decode_blocks(start)
-        self._begin, self._samples, self._ended = 0, np.zeros((0, self.channels), np.float32), False
+        self.num_samples: int | None = None
+        self._begin, self._samples = 0, np.zeros((0, self.channels), np.float32)
 
     def read(self, start: float, end: float) -> np.ndarray:
-        """Samples from ``start`` to ``end`` in seconds, (L, channels) float32 in [-1, 1]; silence where there are none.
+        """Samples from ``start`` to ``end`` in seconds, as :meth:`read_samples`."""
+        return self.read_samples(round(start * self.rate), round(end * self.rate))
+
+    def read_samples(self, first: int, last: int) -> np.ndarray:
+        """Samples ``first`` to ``last``, (L, channels) float32 in [-1, 1]; silence where there are none.
 
         Raises:
-            ValueError: ``start`` lies before that of an earlier call, or the file is damaged.
+            ValueError: ``first`` lies before that of an earlier call, or the file is damaged.
         """
-        first, last = round(start * self.rate), round(end * self.rate)
         if first < self._begin:
-            raise ValueError(f'{self.path}: audio is read in order; {start} s lies before what was read')
+            raise ValueError(f'{self.path}: audio is read in order; {first / self.rate} s lies before what was read')
         blocks, have = [self._samples], self._begin + len(self._samples)
-        while not self._ended and have < last:
+        while self.num_samples is None and have < last:
             position, block = next(self._blocks, (None, None))
             if block is None:
-                self._ended = True
+                self.num_samples = have
                 break
             # Gaps are silence; what overlaps with earlier samples is dropped.
             block = block[max(0, have - position):]
@@ -160,7 +219,7 @@ class AudioTrack:
 
     def _decode_blocks(self, start: float) -> Iterator[tuple[int, np.ndarray]]:
         """Position of the first sample, and samples (n, channels), of each decoded block from time 0 on."""
-        with _open(self.path) as container:
+        with open_video(self.path) as container:
             stream = container.streams.audio[0]
             resampler = av.AudioResampler(format='fltp')
             expected = None
@@ -180,7 +239,13 @@ class AudioTrack:
 
 
 @contextmanager
-def _open(path: str | Path) -> Iterator[av.container.InputContainer]:
+def open_video(path: str | Path) -> Iterator[av.container.InputContainer]:
+    """Open a file or a URL.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: FFmpeg cannot read it.
+    """
     path = str(path)
     # FFmpeg opens URLs too, which are no paths.
     if '://' not in path and not Path(path).is_file():
@@ -236,11 +301,3 @@ def _shown_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]
     """(H, W) with square pixels, before rotation."""
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return frame.height, round(frame.width * ratio) if ratio else frame.width
-
-
-def _to_image(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, upright and with square pixels."""
-    height, width = _shown_size(frame, stream)
-    image = frame.reformat(width=width, height=height, format='rgb24').to_ndarray()
-    # The rotation is counterclockwise, in degrees; other angles than quarters occur in no camera.
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))

@@ -9,10 +9,9 @@ import av
 import numpy as np
 from torch import Tensor
 
-from mmavs.audio.log_mel import SAMPLE_RATE
-from mmavs.audio.resampling import resample
 from mmavs.utils.files import atomic_write
 
+from .video_audio import copy_audio_track, encode_waveform
 from .waveform import check_rate, to_mono
 
 PLAYHEAD = (255, 255, 255)
@@ -24,8 +23,11 @@ def write_video(path: str | Path,
                 frames: Iterable[np.ndarray],
                 fps: Real,
                 waveform: np.ndarray | Tensor | None = None,
-                sample_rate: int | None = None) -> None:
-    """Write an MP4 file that browsers play: H.264 (yuv420p) video and AAC audio.
+                sample_rate: int | None = None,
+                audio_of: str | Path | None = None) -> None:
+    """Write an MP4 file that browsers play: H.264 (yuv420p) video, and AAC audio unless a track is copied.
+
+    Frames are taken one after the other, and audio is written along with them, so memory is bounded.
 
     Args:
         path: The file; its directory is created.
@@ -35,6 +37,8 @@ def write_video(path: str | Path,
         waveform: Audio that starts with the first frame, as for :func:`to_mono`; None for a video without audio.
         sample_rate: Samples of the waveform per second, needed with a waveform. Rates that AAC lacks are resampled to
             16 kHz.
+        audio_of: A video file whose audio track, from its first frame on, is the audio. It is copied; a track of a
+            codec that MP4 files do not hold is encoded anew, in mono. Without a track the video has no audio.
 
     Raises:
         ValueError: There is no frame, a frame has another shape or type, or a rate is not a positive number.
@@ -46,23 +50,27 @@ def write_video(path: str | Path,
     first = next(frames, None)
     if first is None:
         raise ValueError(f'{path}: there are no frames, expected at least one')
-    if waveform is not None:
-        waveform, sample_rate = _encodable(to_mono(waveform), check_rate(sample_rate))
     frames = _even_frames(chain([first], frames), np.shape(first), path)
     rate = Fraction(fps if isinstance(fps, (int, Fraction)) else float(fps)).limit_denominator(MAX_DENOMINATOR)
     with atomic_write(path) as partial, av.open(str(partial), 'w', 'mp4', {'movflags': '+faststart'}) as container:
         video = container.add_stream('libx264', rate=rate, options={'crf': '20', 'preset': 'veryfast'})
         video.height, video.width = (size + size % 2 for size in np.shape(first)[:2])
         video.pix_fmt = 'yuv420p'
-        audio = None if waveform is None else container.add_stream('aac', rate=sample_rate, layout='mono')
-
-        for frame in frames:
+        audio = iter(())
+        if audio_of is not None:
+            audio = copy_audio_track(audio_of, container)
+        elif waveform is not None:
+            audio = encode_waveform(to_mono(waveform), check_rate(sample_rate), container)
+        waiting = next(audio, None)
+        for k, frame in enumerate(frames):
+            while waiting is not None and waiting[0] <= k / rate:
+                container.mux(waiting[1])
+                waiting = next(audio, None)
             container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')))
         container.mux(video.encode())
-        if audio is not None:
-            for audio_frame in _audio_frames(waveform, sample_rate):
-                container.mux(audio.encode(audio_frame))
-            container.mux(audio.encode())
+        while waiting is not None:
+            container.mux(waiting[1])
+            waiting = next(audio, None)
 
 
 def play_stills(stills: np.ndarray,
@@ -101,19 +109,3 @@ def _even_frames(frames: Iterable[np.ndarray], shape: tuple[int, ...], path: Pat
         if frame.shape != shape:
             raise ValueError(f'{path}: frame {t} has shape {frame.shape} and frame 0 {shape}, expected one size')
         yield np.pad(frame, ((0, shape[0] % 2), (0, shape[1] % 2), (0, 0)), mode='edge')
-
-
-def _encodable(waveform: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
-    if rate in av.Codec('aac', 'w').audio_rates:
-        return waveform, rate
-    return resample(waveform, rate, SAMPLE_RATE), SAMPLE_RATE
-
-
-def _audio_frames(waveform: np.ndarray, sample_rate: int, length: int = 1024) -> Iterator[av.AudioFrame]:
-    samples = np.clip(waveform, -1, 1)
-    for start in range(0, len(samples), length):
-        frame = av.AudioFrame.from_ndarray(samples[None, start:start + length], format='fltp', layout='mono')
-        frame.sample_rate = sample_rate
-        frame.pts = start
-        frame.time_base = Fraction(1, sample_rate)
-        yield frame

@@ -10,11 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
-from PIL import Image
 
 from mmavs.registry import METRICS
 from mmavs.utils.files import PARTIAL
-from mmavs.utils.palette import voc_palette
+from mmavs.utils.mask_images import mask_image, mask_palette
 
 from .scored_frames import clip_name
 
@@ -118,17 +117,11 @@ class SaveMasks(BaseMetric):
             path.unlink()
 
     def _write_images(self, clip_id: str, masks: np.ndarray) -> None:
-        meta, directory = self.dataset_meta or {}, self.path / clip_id
+        directory, palette = self.path / clip_id, mask_palette(self.dataset_meta)
         directory.mkdir(parents=True, exist_ok=True)
-        palette = None
-        if len(meta.get('classes') or ()) > 2:
-            palette = np.array(meta.get('palette') or voc_palette(256), np.uint8).ravel().tolist()
         for t, mask in enumerate(masks):
-            image = Image.fromarray(mask if palette else (mask != 0) * np.uint8(255))
-            if palette:
-                image.putpalette(palette)
             partial = self._partial(get_rank())
-            image.save(partial, 'png')
+            mask_image(mask, palette).save(partial, 'png')
             os.replace(partial, directory / f'{t:05d}.png')
 
 

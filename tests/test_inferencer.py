@@ -1,0 +1,378 @@
+"""AVSInferencer and tools/segment_video.py on generated videos.
+
+The model of most tests predicts, from what it gets, the second that a frame was taken in (left half of the mask) and
+the amplitude of the audio at the frame's place (right half). The videos say what is right: in second s, frames are of
+the gray value 40 s, and the audio has the amplitude (s % 6 + 1) / 10.
+"""
+import re
+import warnings
+import weakref
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from PIL import Image
+from video_files import RATE, rotate, write_test_video
+
+from mmavs.apis import AVSInferencer, inference_clip, init_model
+from mmavs.registry import INFERENCERS
+from mmavs.video import AudioTrack, read_frames
+
+TINY = Path(__file__).parents[1] / 'configs/avsegformer/avsegformer_tiny_synthetic.py'
+CLASSES = ('background', *(f'class {k}' for k in range(1, 8)))
+
+
+class TimeProbe(BaseModel):
+    """Model that reads the second of each frame, and the amplitude at 15/16 of its second of audio."""
+
+    def __init__(self, clip_length=5, independent_frames=False):
+        super().__init__()
+        self.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='PackClipInputs')]))))
+        self.dataset_meta = dict(clip_length=clip_length, classes=CLASSES)
+        self.independent_frames = independent_frames
+        self.audio_backbone = SimpleNamespace(stereo=False, examples_per_frame=1)
+        self.lengths = []
+
+    def forward(self, inputs, data_samples, mode, outputs, prob_dtype):
+        for sample, frames, waveform in zip(data_samples, inputs['frames'], inputs['waveform']):
+            self.lengths.append(len(frames))
+            height, width = frames.shape[-2:]
+            masks = torch.zeros(len(frames), height, width, dtype=torch.uint8)
+            for t, frame in enumerate(frames):
+                gray = frame[:, height // 2:, width // 2:].float().mean()
+                place = waveform[int((t + 0.9) * RATE):int((t + 15 / 16) * RATE)]
+                masks[t, :, :width // 2] = int((gray / 40).round())
+                masks[t, :, width // 2:] = int((10 * 2**0.5 * place.square().mean().sqrt()).round())
+            sample.pred_sem_seg = masks
+            sample.foreground_prob = masks.to(prob_dtype) / 10
+        return data_samples
+
+
+@pytest.fixture
+def probe():
+    model = TimeProbe()
+    model.data_preprocessor = torch.nn.Module()
+    model.data_preprocessor.forward = lambda data: dict(
+        inputs={key: [clip[key] for clip in data['inputs']] for key in data['inputs'][0]},
+        data_samples=data['data_samples'])
+    return model
+
+
+@pytest.fixture(scope='module')
+def usual(tmp_path_factory):
+    return write_test_video(tmp_path_factory.mktemp('video') / 'usual.mp4')
+
+
+def labels(masks):
+    """Labels of frame and audio of each mask."""
+    return masks[:, -1, 0].tolist(), masks[:, -1, -1].tolist()
+
+
+def predict(model, video, **options):
+    return AVSInferencer(model)(video, **options)['predictions'][0]
+
+
+def test_frames_get_the_audio_of_their_second(probe, usual):
+    result = predict(probe, usual)
+    assert labels(result['masks']) == ([0, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6])
+    assert result['times'].tolist() == [k + 15 / 16 for k in range(6)] and result['fps'] == 1
+    assert result['masks'].shape == (6, 48, 64) and result['masks'].dtype == np.uint8
+    assert probe.lengths == [5, 5]  # as trained: the last window is moved back
+
+
+@pytest.mark.parametrize('fps', [2, 'native', Fraction(25, 2), 0.5])
+def test_at_any_rate_a_frame_gets_the_audio_of_its_own_time(probe, usual, fps):
+    result = predict(probe, usual, fps=fps)
+    rate = 10 if fps == 'native' else fps
+    times = result['times']
+    assert len(times) == 6 * rate and np.all((times >= np.arange(len(times)) / rate) & (times < 6))
+    seconds, amplitudes = map(np.array, labels(result['masks']))
+    # Frames of the video are 0.1 s apart; the place in the audio lasts 0.04 s.
+    sure = (times % 1 > 0.11) & (times % 1 < 0.99)
+    assert sure.mean() > 0.7
+    assert np.array_equal(seconds[sure], times[sure].astype(int))
+    assert np.array_equal(amplitudes[sure], seconds[sure] + 1)
+    assert max(probe.lengths) == (1 if rate < 1 else 5)
+
+
+def test_all_frames_of_a_video_are_taken_once(probe, usual):
+    assert len(predict(probe, usual, fps='native')['masks']) == 60
+    frames = list(AVSInferencer(probe).stream(usual, fps='native'))
+    decoded = np.stack(list(read_frames(usual, ((k + 0.5) / 10 for k in range(60)))))
+    assert np.array_equal(np.concatenate([chunk.frames for chunk in frames]), decoded)
+
+
+def test_a_variable_frame_rate_is_sampled_by_time(probe, tmp_path):
+    times = [i / 20 for i in range(20)] + [1 + i / 2 for i in range(8)]
+    path = write_test_video(tmp_path / 'vfr.mkv', 5, times=times)
+    assert labels(predict(probe, path)['masks']) == ([0, 1, 2, 3, 4], [1, 2, 3, 4, 5])
+
+
+def test_late_audio_is_preceded_by_silence(probe, tmp_path):
+    path = write_test_video(tmp_path / 'late.mp4', audio_from=2.0)
+    assert labels(predict(probe, path)['masks']) == ([0, 1, 2, 3, 4, 5], [0, 0, 3, 4, 5, 6])
+
+
+def test_a_video_without_audio_is_silent_with_one_warning(probe, tmp_path):
+    path = write_test_video(tmp_path / 'mute.mp4', 2, audio_from=None)
+    with pytest.warns(UserWarning, match=r'mute\.mp4: no audio track') as caught:
+        assert labels(predict(probe, path)['masks']) == ([0, 1], [0, 0])
+    assert len(caught) == 1
+
+
+def test_a_rotated_video_is_segmented_upright(probe, tmp_path):
+    path = write_test_video(tmp_path / 'phone.mp4', 2)
+    rotate(path)
+    assert predict(probe, path)['masks'].shape == (2, 64, 48)
+
+
+@pytest.mark.parametrize(('times', 'seconds', 'expected'), [
+    ([0, 0.04, 0.08], [0], [0.08]), (np.arange(16) / 10, [0, 1], [15 / 16, 1.5]), (np.arange(13) / 10, [0], [15 / 16])])
+def test_an_incomplete_last_second_counts_from_its_half(probe, tmp_path, times, seconds, expected):
+    result = predict(probe, write_test_video(tmp_path / 'short.mp4', 2, times=times))
+    assert labels(result['masks'])[0] == seconds and result['times'] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('clip_length', [1, 3, 5])
+@pytest.mark.parametrize('fps', [1, 'native', 3.7])
+def test_the_stream_equals_the_whole(probe, usual, clip_length, fps):
+    probe.dataset_meta['clip_length'] = clip_length
+    whole = predict(probe, usual, fps=fps, return_prob=True)
+    chunks = list(AVSInferencer(probe).stream(usual, fps, return_prob=True))
+    assert len(chunks) > 1 and [chunk.start for chunk in chunks] == np.cumsum(
+        [0, *(len(chunk.masks) for chunk in chunks[:-1])]).tolist()
+    for name in ('masks', 'times', 'foreground_prob'):
+        joined = np.concatenate([getattr(chunk, name) for chunk in chunks])
+        assert np.array_equal(joined, whole[name])
+    assert whole['foreground_prob'].dtype == np.float16
+
+
+@pytest.mark.parametrize(('fps', 'independent_frames', 'most'), [(1, False, 20), (1, True, 15), (4, False, 80)])
+def test_the_stream_keeps_a_bounded_number_of_frames(probe, usual, monkeypatch, fps, independent_frames, most):
+    alive = weakref.WeakSet()
+
+    class Frame(np.ndarray):
+        __hash__ = object.__hash__
+
+    def endless(*options):
+        for k in count():
+            frame = np.zeros((8, 8, 3), np.uint8).view(Frame)
+            alive.add(frame)
+            yield k / fps, frame
+
+    monkeypatch.setattr('mmavs.apis.inferencer.sample_frames', endless)
+    probe.independent_frames = independent_frames
+    stream = AVSInferencer(probe).stream(usual, fps)
+    for _ in range(20):
+        assert len(next(stream).masks) == 5 * fps
+        # Two windows make a batch; models that relate frames may take those of one window again.
+        assert len(alive) <= most
+
+
+# ---- A real model ----
+
+@pytest.fixture(scope='module')
+def small_model():
+    """A small AVSegFormer that depends on its audio, with windows of three frames, of which the last is moved back."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        model = init_model(TINY, device='cpu')
+    for parameter in model.audio_backbone.parameters():
+        parameter.data.mul_(3)  # as initialized, audio changes the prediction by 1e-5, now by 0.1
+    model.independent_frames = False
+    model.dataset_meta['clip_length'] = 3
+    return model
+
+
+@pytest.mark.parametrize('fps', [1, 2, 'native'])
+def test_masks_equal_those_of_inference_clip(small_model, tmp_path, fps):
+    path = write_test_video(tmp_path / 'video.mkv', 5, fps=4, rate=22050, audio_codec='pcm_s16le')
+    rate, place = (4, 0.5) if fps == 'native' else (fps, 15 / 16)
+    result = predict(small_model, path, fps=fps, return_prob=True)
+    frames = list(read_frames(path, ((k + place) / rate for k in range(5 * rate))))
+    waveform = AudioTrack(path).read(0, 5)
+    assert len(result['masks']) == len(frames)
+    # Windows of three frames, one second apart, and the audio from 15/16 s before the first frame on.
+    for first in range(rate):
+        window = list(range(first, first + 3 * rate, rate))
+        start = max(0, (first + place) / rate - 15 / 16)
+        sample = inference_clip(small_model, [frames[k] for k in window], waveform[round(start * 22050):][:3 * 22050],
+                                22050)
+        assert np.array_equal(sample.pred_sem_seg.numpy(), result['masks'][window])
+        np.testing.assert_allclose(sample.foreground_prob.numpy(), result['foreground_prob'][window], atol=2e-3)
+    # Audio of half a second later makes a difference that is far above the tolerance.
+    late = inference_clip(small_model, [frames[k] for k in window], waveform[round((start + 0.5) * 22050):][:3 * 22050],
+                          22050)
+    assert (late.foreground_prob - sample.foreground_prob).abs().max() > 2e-2
+
+
+def test_a_clip_in_memory_equals_inference_clip(small_model):
+    frames = np.random.default_rng(0).integers(0, 256, (4, 40, 56, 3), dtype=np.uint8)
+    clip = dict(frames=frames, waveform=np.random.default_rng(1).uniform(-0.5, 0.5, 2 * 8000), rate=8000)
+    sample = inference_clip(small_model, **clip, fps=2)
+    result, = AVSInferencer(small_model)(clip, fps=2, return_datasamples=True)['predictions']
+    assert torch.equal(result.pred_sem_seg, sample.pred_sem_seg) and result.times.tolist() == [0, 0.5, 1, 1.5]
+    with pytest.raises(ValueError, match="fps is 'native', but frames in memory"):
+        predict(small_model, clip, fps='native')
+    with pytest.raises(ValueError, match=r"has the keys \['frames'\], expected frames, waveform and rate"):
+        predict(small_model, dict(frames=frames))
+
+
+# ---- Files ----
+
+
+def packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize(('kind', 'copied'), [
+    (dict(), True),
+    (dict(size=(47, 65), pix_fmt='yuv444p', audio_codec='mp3', rate=48000), True),
+    (dict(rate=8000, audio_codec='pcm_s16le'), False),
+    (dict(audio_from=2.0), True),
+], ids=str)
+def test_the_overlay_has_frames_masks_and_the_original_audio(probe, tmp_path, kind, copied):
+    suffix = 'mkv' if 'audio_codec' in kind else 'mp4'
+    path = write_test_video(tmp_path / f'my video.{suffix}', 4, **kind)
+    paths = AVSInferencer(probe).write(path, tmp_path / 'out', ['overlay', 'npz'])
+    assert paths == [tmp_path / 'out/overlay.mp4', tmp_path / 'out/masks.npz']
+    height, width = kind.get('size', (48, 64))
+    shown = list(read_frames(paths[0], (k + 0.5 for k in range(9))))
+    assert len(shown) == 4 and shown[0].shape == (height + height % 2, width + width % 2, 3)
+    # Second 0 has the background in its left half, later ones are painted over.
+    for k, frame in enumerate(shown):
+        changed = np.abs(frame[height // 2:height, 5:width // 3].astype(int) - 40 * k).max(-1) > 15
+        assert changed.mean() < 0.05 if k == 0 else changed.mean() > 0.5
+    original, audio = AudioTrack(path).read(0, 4), AudioTrack(paths[0]).read(0, 4)
+    level = lambda x: [np.abs(x[int((k + 0.3) * len(x) / 4):int((k + 0.7) * len(x) / 4)]).max() for k in range(4)]  # noqa: E731, E501
+    assert level(audio) == pytest.approx(level(original), abs=0.03)
+    assert (packets(paths[0]) == packets(path)) == copied
+
+
+def test_masks_are_indexed_png_and_npz(probe, usual, tmp_path):
+    (tmp_path / 'masks').mkdir()
+    (tmp_path / 'masks/00099.png').touch()  # of an earlier, longer run
+    AVSInferencer(probe).write(usual, tmp_path, ['png', 'npz'], fps=2)
+    expected = predict(probe, usual, fps=2)
+    with np.load(tmp_path / 'masks.npz', allow_pickle=False) as archive:
+        assert np.array_equal(archive['masks'], expected['masks'])
+        assert np.array_equal(archive['times'], expected['times']) and tuple(archive['classes']) == CLASSES
+    images = [Image.open(path) for path in sorted((tmp_path / 'masks').iterdir())]
+    assert len(images) == 12 and {image.mode for image in images} == {'P'}
+    assert np.array_equal(np.stack(images), expected['masks'])
+    assert not list(tmp_path.rglob('*.partial'))
+
+
+def test_a_call_writes_the_same_files(probe, usual, tmp_path):
+    inferencer = AVSInferencer(probe)
+    result = inferencer([usual], vis_out_dir=tmp_path / 'called', pred_out_dir=tmp_path / 'called')
+    inferencer.write(usual, tmp_path / 'written', ['overlay', 'png', 'npz'])
+    assert result['visualization'] == [tmp_path / 'called/usual/overlay.mp4']
+    files = [path for path in (tmp_path / 'written').rglob('*') if path.is_file()]
+    assert len(files) == 8
+    for path in files:
+        twin = tmp_path / 'called/usual' / path.relative_to(tmp_path / 'written')
+        assert path.suffix == '.npz' or twin.read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_left_of_a_video_that_breaks_off(probe, usual, tmp_path, monkeypatch):
+
+    def broken(*options):
+        yield 0.0, np.zeros((8, 8, 3), np.uint8)
+        raise ValueError('damaged')
+
+    monkeypatch.setattr('mmavs.apis.inferencer.sample_frames', broken)
+    with pytest.raises(ValueError, match='damaged'):
+        AVSInferencer(probe).write(usual, tmp_path / 'out', ['overlay', 'png', 'npz'])
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
+
+
+def test_unusable_inputs_are_named(probe, tmp_path):
+    write_test_video(tmp_path / 'audio.m4a', 1, codec=None)
+    with pytest.raises(ValueError, match=r'audio\.m4a: no video stream but audio'):
+        predict(probe, tmp_path / 'audio.m4a')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match='empty: the directory holds no video file'):
+        predict(probe, tmp_path / 'empty')
+    with pytest.raises(FileNotFoundError, match=r'absent\.mp4: no such video file'):
+        predict(probe, tmp_path / 'absent.mp4')
+    with pytest.raises(ValueError, match='fps is 0, expected a positive number'):
+        predict(probe, tmp_path / 'audio.m4a', fps=0)
+    with pytest.raises(ValueError, match=r"outputs are \['mp4'\], expected a list of overlay, png, npz"):
+        AVSInferencer(probe).write('x.mp4', tmp_path, ['mp4'])
+    with pytest.raises(ValueError, match='the model is built: load them with init_model'):
+        AVSInferencer(probe, 'weights.pth')
+    probe.mask_prior = torch.nn.Identity()
+    with pytest.raises(ValueError, match='mask_prior is missing'):
+        predict(probe, tmp_path / 'audio.m4a')
+
+
+def test_the_inferencer_is_registered():
+    assert INFERENCERS.get('AVSInferencer') is AVSInferencer
+
+
+# ---- tools/segment_video.py ----
+
+
+def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_model, tmp_path, capsys):
+    torch.save(dict(state_dict=small_model.state_dict()), tmp_path / 'weights.pth')
+    videos = tmp_path / 'my videos'
+    videos.mkdir()
+    write_test_video(videos / 'a b.mp4', 1)
+    write_test_video(videos / 'déjà.mkv', 1, audio_from=None)
+    (videos / 'broken.mp4').write_text('not a video')
+    (videos / 'notes.txt').write_text('not meant')
+    options = ('--model', TINY, '--weights', tmp_path / 'weights.pth', '--out', tmp_path / 'out',
+               '--device', 'cpu', '--skip-existing', '--outputs', 'overlay', 'png', 'npz')
+    with pytest.warns(UserWarning, match='no audio track'), pytest.raises(SystemExit) as error:
+        run_tool('segment_video', videos, *options)
+    assert error.value.code == 1
+    messages = capsys.readouterr().err.splitlines()
+    assert len(messages) == 2 and f'error: {videos}/broken.mp4: FFmpeg cannot read' in messages[0]
+    assert messages[1] == f"2 of 3 video(s) segmented, results in {tmp_path / 'out'}"
+    files = {str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*') if path.is_file()}
+    names = ('overlay.mp4', 'masks.npz', 'masks/00000.png')
+    assert files == {f'{video}/{name}' for video in ('a b', 'déjà') for name in names}
+
+    before = {file: (tmp_path / 'out' / file).stat().st_mtime_ns for file in files}
+    (videos / 'broken.mp4').unlink()
+    with pytest.raises(SystemExit) as error:
+        run_tool('segment_video', videos, *options)
+    assert error.value.code == 0
+    assert {file: (tmp_path / 'out' / file).stat().st_mtime_ns for file in files} == before
+
+
+def test_the_tool_refuses_two_videos_of_one_name(run_tool, tmp_path):
+    with pytest.raises(SystemExit, match=r'a/x\.mp4 and b/x\.mkv have the same name'):
+        run_tool('segment_video', 'a/x.mp4', 'b/x.mkv', '--model', TINY, '--weights', 'x', '--out', '.')
+
+
+# ---- docs/user_guides/inference.md ----
+
+
+def test_the_lines_of_the_page_run(run_tool, small_model, usual, tmp_path, monkeypatch):
+    page = (TINY.parents[2] / 'docs/user_guides/inference.md').read_text()
+    section = page.partition('## Segment a video\n')[2].partition('\n## ')[0].replace('vct_swin-b_avss', str(TINY))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'video.mp4').symlink_to(usual)
+    torch.save(dict(state_dict=small_model.state_dict()), tmp_path / 'CHECKPOINT')
+    command, = re.findall(r'```bash\npython tools/segment_video\.py (.*)\n```', section)
+    with pytest.raises(SystemExit) as error:
+        run_tool('segment_video', *command.split())
+    assert error.value.code == 0
+    assert len(list((tmp_path / 'results/video/masks').iterdir())) == 6
+    lines, = re.findall(r'```python\n(.*?)```', section, re.DOTALL)
+    namespace = {}
+    exec(compile(lines, 'inference.md', 'exec'), namespace)
+    assert namespace['result']['masks'].shape == (6, 48, 64)
+    assert len(namespace['chunk'].masks) in range(1, 7)
+    assert {path.name for path in (tmp_path / 'results/video').iterdir()} == {'overlay.mp4', 'masks', 'masks.npz'}

@@ -1,0 +1,70 @@
+"""Videos that tests generate."""
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+
+RATE = 16000
+
+
+def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_from=0.0, rate=RATE, pix_fmt='yuv420p',
+                     codec='libx264', audio_codec='aac', sample_aspect_ratio=None):
+    """Video whose frames in second s are of the gray value 40 s, and whose audio has the amplitude (s % 6 + 1) / 10.
+
+    Args:
+        path: The file.
+        seconds: Duration.
+        fps: Frames per second, unless ``times`` are given.
+        times: Timestamps of the frames.
+        size: (H, W).
+        audio_from: Second at which the audio track begins; None: no audio track.
+        rate: Samples per second.
+        pix_fmt: Pixel format.
+        codec: Codec of the video, None for audio alone.
+        audio_codec: Codec of the audio.
+        sample_aspect_ratio: Width of a pixel by its height.
+    """
+    times = [i / fps for i in range(seconds * fps)] if times is None else times
+    with av.open(str(path), 'w') as container:
+        video = None
+        if codec is not None:
+            video = container.add_stream(codec, rate=fps, options={'crf': '1'})
+            video.height, video.width, video.pix_fmt = *size, pix_fmt
+            video.codec_context.time_base = Fraction(1, 1000)
+            if sample_aspect_ratio:
+                video.codec_context.sample_aspect_ratio = sample_aspect_ratio
+        audio = None
+        if audio_from is not None:
+            audio = container.add_stream(audio_codec, rate=rate, layout='mono')
+        for time in times if video else ():
+            image = np.full((*size, 3), 40 * int(time) % 256, np.uint8)
+            # The upper left corner is white, for orientation.
+            image[:size[0] // 4, :size[1] // 4] = 255
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        if video:
+            container.mux(video.encode())
+        if audio:
+            t = np.arange(seconds * rate) / rate
+            samples = ((t.astype(int) % 6 + 1) / 10 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+            samples = samples[round(audio_from * rate):]
+            for begin in range(0, len(samples), 1024):
+                block = av.AudioFrame.from_ndarray(samples[None, begin:begin + 1024], format='fltp', layout='mono')
+                block.sample_rate, block.time_base = rate, Fraction(1, rate)
+                block.pts = round(audio_from * rate) + begin
+                for converted in av.AudioResampler(format=audio.format, rate=rate).resample(block):
+                    container.mux(audio.encode(converted))
+            container.mux(audio.encode())
+    return path
+
+
+def rotate(path):
+    """Turn an MP4 file by a quarter clockwise, as a phone does: by the matrix in the header of the first track."""
+    content = path.read_bytes()
+    place = content.index(b'tkhd') + 4 + 40
+    identity = struct.pack('>9i', 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    assert content[place:place + 36] == identity
+    turned = struct.pack('>9i', 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:place] + turned + content[place + 36:])
