@@ -29,7 +29,6 @@ SIZES_OF = dict(
     SetCriterion=dict(num_points=64),
     PACLoss=dict(channels=64),
     VCTHead=dict(num_layers=5))
-NUM_GROUPS = (16, 8, 4, 2)
 BACKBONES = {
     'SwinTransformer': dict(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.),
     'mmseg.ResNet': dict(stem_channels=8, base_channels=8),
@@ -71,9 +70,6 @@ def small_config(path: str | Path) -> ConfigDict:
 
 def shrink_backbone(backbone: ConfigDict) -> None:
     if backbone.type == 'AudioGuidedBackbone':
-        if backbone.get('num_groups'):
-            # Fewer groups than tokens, as at full size: the attention to a group of one token has no gradient.
-            backbone.num_groups = NUM_GROUPS
         return shrink_backbone(backbone.backbone)
     if backbone.type == 'AST':
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
