@@ -75,7 +75,7 @@ def test_total_of_vct_has_the_published_weights_and_its_contrast(config, pac_wei
 
 
 def test_gumbel_grouping_in_training_is_hard_forward_and_soft_backward(monkeypatch):
-    grouping = PixelGrouping(8, hard=True).double().train()
+    grouping = PixelGrouping(8, 'hard').double().train()
     queries, pixels = torch.randn(2, 3, 8).double().requires_grad_(), torch.randn(2, 8, 10).double()
     u = torch.rand(2, 3, 10).double()
     monkeypatch.setattr(torch, 'rand_like', lambda x: u)

@@ -1,4 +1,5 @@
 """Compare clips of tiny AVSBench trees with the output of AVSegFormer's datasets."""
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,10 @@ def _check_binary(root: str, subset: str, split: str, size: tuple[int, int], arr
 
 
 def _check_avss(root: str, split: str, index: int, size: tuple[int, int], arrays: dict, name: str) -> None:
-    dataset = AVSSDataset(root, split, num_frames=len(arrays['frames']))
+    # The classes of the case have names of their own.
+    labels = json.loads((Path(root) / 'label2idx.json').read_text())
+    classes = sorted(labels, key=labels.get)
+    dataset = AVSSDataset(root, split, num_frames=len(arrays['frames']), metainfo=dict(classes=classes))
     results = dataset.get_data_info(index)
     assert results['clip_id'].split('/')[1] == str(arrays['uid'])
     width, height = size

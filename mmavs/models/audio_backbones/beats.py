@@ -3,6 +3,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE, HOP
@@ -83,6 +84,22 @@ class BEATs(AudioBackbone):
                                conv_groups, dropout)
         self.register_load_state_dict_pre_hook(_unpack_published)
         self.freeze()
+
+    def init_weights(self) -> None:
+        """Load the file of ``init_cfg``; a published file is converted, and its ``cfg`` must agree with the arguments.
+
+        Raises:
+            ValueError: They differ.
+        """
+        init_cfg = self.init_cfg if isinstance(self.init_cfg, dict) else {}
+        if init_cfg.get('type') == 'Pretrained':
+            # MMEngine would pass the weights alone, without the cfg.
+            checkpoint = CheckpointLoader.load_checkpoint(init_cfg['checkpoint'], 'cpu')
+            if 'cfg' in checkpoint:
+                self.load_state_dict(dict(cfg=checkpoint['cfg'], model=checkpoint['state_dict']))
+                self._is_init = True
+                return
+        super().init_weights()
 
     def encode(self, audio: Tensor, num_frames: int, num_samples: Tensor | None) -> Tensor:
         """Tokens (B, T, 48, C) of waveforms (B, L)."""
