@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# CPU=1 installs PyTorch without CUDA.
+# CPU=1 installs PyTorch without CUDA, from the address in TORCH_CPU_INDEX.
 CPU ?=
 
 # One thread per process: the tests run on as many processes as there are cores.

@@ -124,9 +124,18 @@ def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):
 
 def test_an_environment_for_a_cpu_takes_pytorch_from_its_index_first():
     steps = runpy.run_path(str(REPOSITORY / 'tools/setup_env.py'))['installation_steps']
-    usual, cpu = steps(False), steps(True)
+    usual, cpu = steps(None), steps('ADDRESS')
     assert [step for step in cpu if step not in usual] == [cpu[1]]
-    name, arguments = cpu[1]
-    assert {'torch', 'torchaudio', 'torchvision'} < set(arguments)
-    assert arguments[arguments.index('--index-url') + 1].endswith('/whl/cpu')
+    name, packages, variables = cpu[1]
+    assert set(packages) == {'torch', 'torchaudio', 'torchvision'}
+    assert variables == dict(PIP_INDEX_URL='ADDRESS')
     assert 'runtime.txt' in str(cpu[2])
+    assert not any(variables for _, _, variables in usual)
+
+
+def test_an_environment_for_a_cpu_needs_the_address_of_its_wheels(tmp_path):
+    environ = {key: value for key, value in os.environ.items() if key != 'TORCH_CPU_INDEX'}
+    command = [sys.executable, str(REPOSITORY / 'tools/setup_env.py'), '--cpu', str(tmp_path / 'venv')]
+    run = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert run.returncode == 1 and 'TORCH_CPU_INDEX is not set' in run.stderr
+    assert not (tmp_path / 'venv').exists()

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-# Wheels of PyTorch without CUDA, for Linux; those of PyPI for macOS and Windows are without CUDA anyway.
-CPU_INDEX = 'https://download.pytorch.org/whl/cpu'
+# Variable with the address of PyTorch's wheels without CUDA, which PyPI has for macOS and Windows only.
+CPU_INDEX_VARIABLE = 'TORCH_CPU_INDEX'
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / 'requirements'
 STEPS = [
@@ -50,22 +50,29 @@ def create(venv: Path) -> None:
                  '(on Debian and Ubuntu: the package python3-venv)')
 
 
-def installation_steps(cpu: bool) -> list[tuple[str, list]]:
-    """Names of the steps and arguments of pip; with ``cpu``, PyTorch comes first, and from its own index."""
-    torch = ('PyTorch without CUDA', ['--index-url', CPU_INDEX, 'torch', 'torchaudio', 'torchvision'])
-    return [STEPS[0], *[torch] * cpu, *STEPS[1:]]
+def installation_steps(cpu_index: str | None) -> list[tuple[str, list, dict]]:
+    """Names of the steps, arguments and variables of pip.
+
+    Args:
+        cpu_index: Address of PyTorch's wheels without CUDA, which are then installed first; None for those with CUDA.
+    """
+    steps = [(name, arguments, {}) for name, arguments in STEPS]
+    if cpu_index is not None:
+        packages = ['torch', 'torchaudio', 'torchvision']
+        steps.insert(1, ('PyTorch without CUDA', packages, dict(PIP_INDEX_URL=cpu_index)))
+    return steps
 
 
-def install(venv: Path, cpu: bool) -> None:
+def install(venv: Path, cpu_index: str | None) -> None:
     # Without build isolation, mmcv would find torch and compile its ops.
     env = {key: value for key, value in os.environ.items() if key != 'PIP_NO_BUILD_ISOLATION'}
     pip = [str(venv / 'bin/python'), '-m', 'pip', '--disable-pip-version-check', 'install', '--quiet']
     constraints = ['--constraint', str(REQUIREMENTS / 'constraints.txt')]
-    for name, arguments in installation_steps(cpu):
+    for name, arguments, variables in installation_steps(cpu_index):
         start = time.time()
         print(f'environment: installing {name} ...', end=' ', flush=True)
-        result = subprocess.run([*pip, *constraints, *map(str, arguments)], env=env, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT)
+        result = subprocess.run([*pip, *constraints, *map(str, arguments)], env=env | variables, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if result.returncode:
             sys.exit(f'failed\n{result.stdout}\n{venv} is incomplete and will be recreated next time.')
         print(f'{time.time() - start:.0f} s', flush=True)
@@ -74,7 +81,8 @@ def install(venv: Path, cpu: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('venv', type=Path, help='directory of the virtual environment')
-    parser.add_argument('--cpu', action='store_true', help='install PyTorch without CUDA, a much smaller download')
+    parser.add_argument('--cpu', action='store_true',
+                        help=f'install PyTorch without CUDA, a much smaller download, from {CPU_INDEX_VARIABLE}')
     args = parser.parse_args()
     venv = args.venv
     if sys.version_info < (3, 10):  # noqa: UP036
@@ -85,13 +93,17 @@ def main() -> None:
     installed = read_stamp(stamp)
     if installed == state and (venv / 'bin/python').exists():
         return
+    cpu_index = os.environ.get(CPU_INDEX_VARIABLE) if args.cpu else None
+    if args.cpu and not cpu_index:
+        sys.exit(f'{CPU_INDEX_VARIABLE} is not set: set it to the address of the wheels that the installation page of '
+                 'PyTorch names for the compute platform CPU')
     print(f'environment: setting up {venv}', flush=True)
     # Without a stamp, an installation was interrupted; an environment of another Python, or with another kind of
     # PyTorch, cannot be updated in place.
     if installed is None or any(installed.get(key, False) != state[key] for key in ('python', 'cpu')):
         create(venv)
     stamp.unlink(missing_ok=True)
-    install(venv, args.cpu)
+    install(venv, cpu_index)
     stamp.write_text(json.dumps(state))
     print(f'environment: {venv} is ready', flush=True)
 
