@@ -18,7 +18,7 @@ from torch import Tensor
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.registry import INFERENCERS
 from mmavs.structures import AVSDataSample
-from mmavs.video import AudioTrack, ResampledAudio, list_videos, probe_video, sample_frames
+from mmavs.video import FRAME_POSITION, AudioTrack, ResampledAudio, list_videos, probe_video, sample_frames
 from mmavs.visualization import AVSVisualizer, overlay_masks, write_video
 
 from .inference import check_images, check_mask_prior, whole_audio
@@ -27,8 +27,6 @@ from .model import init_model
 from .video_chunk import VideoChunk
 from .window_prediction import AudioSections, WindowPredictor
 
-# AVSBench takes frame int((k + 15/16) * rate) for second k of the audio.
-FRAME_POSITION = Fraction(15, 16)
 # With all frames of a video, the middle of a frame's time: rounded timestamps do not matter there.
 NATIVE_POSITION = Fraction(1, 2)
 OUTPUTS = ('overlay', 'png', 'npz')

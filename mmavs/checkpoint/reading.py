@@ -1,6 +1,5 @@
 """Read and download checkpoints without executing anything in them."""
 import argparse
-import hashlib
 import http.client
 import pickle
 import re
@@ -18,6 +17,7 @@ from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
+from mmavs.utils.files import stream_sha256
 from mmavs.utils.safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
 from mmavs.utils.zoo import stated_sha256
 
@@ -70,10 +70,7 @@ def _verify(file: BinaryIO, path: Path) -> None:
     stated = stated_sha256(path)
     if not stated:
         return
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    found = digest.hexdigest()
+    found = stream_sha256(file)
     if found not in stated:
         raise ValueError(f'{path}: SHA-256 is {found}, the metafile states {" or ".join(sorted(stated))}. It is '
                          'damaged or not the published file, and was not read: download it again from the source that '

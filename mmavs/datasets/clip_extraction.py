@@ -1,7 +1,6 @@
 """Cut videos into clips in the layout of MS3."""
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import shutil
@@ -17,16 +16,14 @@ from PIL import Image
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.utils.files import atomic_write
 from mmavs.utils.progress import track_progress
-from mmavs.video import AudioTrack, probe_video, read_frames
+from mmavs.video import FRAME_POSITION, AudioTrack, probe_video, read_frames
 
 from .avsbench_object import AVSBenchMS3Dataset
-from .file_listing import read_csv
+from .file_listing import read_csv, write_csv
 
 SPLITS = ('train', 'val', 'test')
 # Fractions of the videos in train, val and test.
 FRACTIONS = (0.8, 0.1, 0.1)
-# The frame of a second in AVSBench: frame int((k + 15/16) * rate) of the video belongs to second k.
-FRAME_POSITION = 15 / 16
 NUM_FRAMES = AVSBenchMS3Dataset.NUM_FRAMES
 COLUMNS = ('video_id', 'split', 'video', 'start')
 
@@ -85,7 +82,7 @@ def extract_clips(videos: Iterable[str | Path],
         except (OSError, ValueError) as error:
             done.problems.append(str(error))
         if rows:
-            _write_rows(csv_path, rows)
+            write_csv(csv_path, [{name: row[name] for name in COLUMNS} for row in rows], COLUMNS)
     return done
 
 
@@ -188,10 +185,3 @@ def _write_clip(clip: dict, images: list[np.ndarray], waveform: np.ndarray, rate
             Image.fromarray(image).save(partial, format='PNG')
     with atomic_write(clip['audio_path']) as partial:
         soundfile.write(partial, waveform, rate, subtype='PCM_16', format='WAV')
-
-
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    with atomic_write(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator='\n', extrasaction='ignore')
-        writer.writeheader()
-        writer.writerows(rows)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmavs.audio.io import AUDIO_SUFFIXES
+from mmavs.utils.files import atomic_write
 from mmavs.utils.images import IMAGE_SUFFIXES
 
 # Keys of a clip that name audio files; a loading transform names the one that it reads.
@@ -54,6 +55,20 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
                     raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
             rows.append(row)
     return rows
+
+
+def write_csv(path: str | Path, rows: Iterable[dict], columns: Iterable[str]) -> None:
+    """Write a CSV file with a header, atomically.
+
+    Args:
+        path: The file.
+        rows: Values by column; a key that is not a column is a ValueError.
+        columns: Columns in their order.
+    """
+    with atomic_write(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, columns, lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def list_directory(directory: str) -> dict[str, list[str]]:

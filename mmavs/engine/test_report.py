@@ -19,6 +19,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmavs.evaluation.metrics.detailed_metric import DetailedMetric
 from mmavs.utils.config import metric_configs
+from mmavs.utils.files import stream_sha256
 from mmavs.utils.json_files import to_json
 from mmavs.version import __version__
 
@@ -92,11 +93,8 @@ def _options(metric: BaseMetric, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open('rb') as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+        return stream_sha256(file)
 
 
 def _sorted(value: Any) -> Any:

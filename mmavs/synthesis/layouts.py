@@ -1,5 +1,4 @@
 """Write clips in the on-disk layouts of AVSBench-object (S4, MS3) and AVSBench-semantic (AVSS)."""
-import csv
 from pathlib import Path
 
 import cv2
@@ -7,6 +6,7 @@ import numpy as np
 import soundfile
 
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.datasets.file_listing import write_csv
 from mmavs.utils.json_files import write_json
 from mmavs.utils.palette import voc_palette
 
@@ -95,17 +95,9 @@ def object_columns(clip: SyntheticClip) -> dict:
     return dict(heard='_'.join(clip.sounding), visible='_'.join(dict.fromkeys(clip.visible)))
 
 
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write a CSV file with the keys of the first row as its header."""
-    with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_metadata(directory: Path, subset: str, rows: list[dict], classes: list[str]) -> None:
     """Write the subset's metadata CSV, for AVSS also ``label2idx.json`` (``classes`` begin with the background)."""
     name = dict(s4='s4_meta_data.csv', ms3='ms3_meta_data.csv').get(subset, 'metadata.csv')
-    write_rows(directory / name, rows)
+    write_csv(directory / name, rows, rows[0])
     if name == 'metadata.csv':
         write_json(directory / 'label2idx.json', {name: i for i, name in enumerate(classes)}, indent=None)

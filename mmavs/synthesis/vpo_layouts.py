@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mmavs.datasets.file_listing import write_csv
 from mmavs.datasets.vpo import SUBSETS
 
 from .clip import SyntheticClip
-from .layouts import object_columns, write_audio, write_image, write_rows
+from .layouts import object_columns, write_audio, write_image
 
 
 def write_cavp(directory: Path, clip: SyntheticClip, number: int, subset: str, type_: str,
@@ -76,4 +77,4 @@ def write_vpo_metadata(directory: Path, subset: str, layout: str, rows: list[dic
     if layout == 'cavp':
         path = directory / 'VPO' / SUBSETS[subset] / f"{subset.replace('-', '_')}_data_stereo.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_rows(path, rows)
+    write_csv(path, rows, rows[0])

@@ -1,10 +1,20 @@
-"""Write files atomically."""
+"""Write files atomically, and digest them."""
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 PARTIAL = '.partial'
+
+
+def stream_sha256(file: BinaryIO) -> str:
+    """Return the SHA-256 of an open file, from its position to its end, in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 @contextmanager

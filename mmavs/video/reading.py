@@ -15,6 +15,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+#: Place of the frame of a second in AVSBench: frame int((k + 15/16) * rate) of the video belongs to second k.
+FRAME_POSITION = Fraction(15, 16)
 # Containers round timestamps, Matroska to a millisecond; audio of real files is off by some samples.
 FRAME_TOLERANCE = 1e-3
 AUDIO_TOLERANCE = 0.02

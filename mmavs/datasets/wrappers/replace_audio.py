@@ -1,5 +1,4 @@
 """Dataset wrapper that replaces the audio of all clips by one audio condition, for tests."""
-import csv
 import logging
 from pathlib import Path
 
@@ -7,6 +6,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmavs.datasets.clip_dataset import ClipDataset
+from mmavs.datasets.file_listing import write_csv
 from mmavs.registry import DATASETS
 from mmavs.utils.errors import worker_errors
 
@@ -111,7 +111,4 @@ class ReplaceAudio(ClipWrapper):
 
 def write_manifest(path: Path, rows: list[dict]) -> None:
     """Write the manifests of one or more tests as one CSV file."""
-    with path.open('w', newline='') as file:
-        writer = csv.DictWriter(file, MANIFEST_COLUMNS, lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows, MANIFEST_COLUMNS)
