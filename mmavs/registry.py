@@ -7,16 +7,20 @@ them under MMEngine's root registries.
 import warnings
 
 import mmpretrain.registry  # noqa: F401
+import mmpretrain.utils.dependency
 import mmseg.registry  # noqa: F401
 from mmengine import registry as root
 from mmengine.registry import Registry
+
+# With pycocotools installed, mmpretrain 1.3.6 imports its multimodal models, which fail beside transformers 5.
+mmpretrain.utils.dependency.WITH_MULTIMODAL &= not mmpretrain.utils.dependency.satisfy_requirement('transformers>=5')
 
 with warnings.catch_warnings():
     # mmcv without compiled ops advises another package here; mmavs samples in plain PyTorch instead.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     import mmcv.cnn.bricks.transformer  # noqa: F401
 
-import mmavs.checkpoint.mmengine_schemes  # noqa: F401 (from here on MMEngine loads checkpoints through it)
+import mmavs.checkpoint.mmengine_schemes  # noqa: E402, F401 (from here on MMEngine loads checkpoints through it)
 
 MODELS = Registry('model', parent=root.MODELS, scope='mmavs', locations=['mmavs.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmavs', locations=['mmavs.datasets'])

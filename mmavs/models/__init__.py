@@ -1,4 +1,6 @@
 """Models: segmentors, heads, backbones, layers and losses."""
+import mmavs.registry  # noqa: F401 (before the models of mmpretrain)
+
 from .audio_backbones import *  # noqa: F401,F403
 from .backbones import *  # noqa: F401,F403
 from .data_preprocessor import AVSDataPreprocessor
