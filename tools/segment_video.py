@@ -1,67 +1,10 @@
 #!/usr/bin/env python
 """Segment videos: ``python tools/segment_video.py VIDEO --model NAME --weights FILE --out DIR``."""
-import argparse
-import sys
-from fractions import Fraction
-from pathlib import Path
-
-from mmavs.apis import AVSInferencer
-from mmavs.apis.inferencer import OUTPUTS, output_paths, result_names
-from mmavs.utils.errors import USER_ERRORS, cli_errors, user_message
-from mmavs.utils.progress import track_progress
-from mmavs.video import list_videos
+from mmavs.cli import infer, run_tool
 
 
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description='Segment the sounding objects of videos')
-    parser.add_argument('videos', nargs='+', metavar='VIDEO', help='video files, or directories of video files')
-    parser.add_argument('--model', required=True, help='name of a model of the zoo, or config file')
-    parser.add_argument('--weights', required=True, metavar='FILE', help='checkpoint')
-    parser.add_argument('--out', required=True, metavar='DIR',
-                        help='directory of the results: DIR/NAME for the video NAME')
-    parser.add_argument('--fps', type=frame_rate, default=1, metavar='N',
-                        help="frames per second to segment, or 'native' for all frames (default: 1, as trained)")
-    parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'],
-                        help='overlay.mp4, masks/00000.png, masks.npz (default: overlay png)')
-    parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--skip-existing', action='store_true', help='leave videos out whose results are complete')
-    return parser.parse_args()
-
-
-def frame_rate(text: str) -> Fraction | str:
-    """Read a rate such as 25, 29.97 or 30000/1001."""
-    if text == 'native':
-        return text
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if rate <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of frames per second, or 'native'")
-    return rate
-
-
-@cli_errors()
 def main() -> None:
-    """Write the results of each video, and one line for each that cannot be used."""
-    args = parse_args()
-    videos = [video for path in args.videos for video in ([path] if '://' in path else list_videos(path))]
-    targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer, failed = AVSInferencer(args.model, args.weights, args.device), 0
-    for video, target in track_progress(targets.items(), 'videos', len(targets)):
-        if args.skip_existing and all(path.exists() for path in output_paths(target, args.outputs).values()):
-            continue
-        try:
-            inferencer.write(video, target, args.outputs, args.fps)
-        except USER_ERRORS as error:
-            message = user_message(error)
-            if message is None:
-                raise
-            failed += 1
-            print(f'error: {message}', file=sys.stderr)
-    print(f'{len(targets) - failed} of {len(targets)} video(s) segmented, results in {args.out}', file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    run_tool(infer)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,8 @@
 """Segment the sounding objects of video files."""
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
 
@@ -15,41 +13,17 @@ from mmengine.infer import BaseInferencer
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.registry import INFERENCERS
 from mmavs.structures import AVSDataSample
-from mmavs.video import FRAME_POSITION, AudioTrack, ResampledAudio, list_videos, probe_video, sample_frames
-from mmavs.visualization import AVSVisualizer, overlay_masks, write_video
+from mmavs.visualization import AVSVisualizer
 
-from .inference import check_images, check_mask_prior, whole_audio
-from .mask_files import write_mask_archive, write_mask_images
+from .inference import check_mask_prior
 from .model import init_model
+from .output_pipeline import run_pipeline
+from .outputs import OUTPUTS, OutputContext, output_paths
 from .video_chunk import VideoChunk
-from .window_prediction import AudioSections, WindowPredictor
-
-# With all frames of a video, the middle of a frame's time: rounded timestamps do not matter there.
-NATIVE_POSITION = Fraction(1, 2)
-OUTPUTS = ('overlay', 'png', 'npz')
-
-
-@dataclass
-class VideoSource:
-    """A video that is ready to be segmented.
-
-    Attributes:
-        name: Path of the file; 'clip' for arrays.
-        fps: Frames per second that are segmented.
-        lead: Seconds by which the audio of a frame begins before its interval.
-        open_frames: Function that starts to read the frames: seconds from the first frame, and (H, W, 3) uint8 RGB.
-        audio: The audio at 16 kHz; it is read once.
-        overlay_audio: Arguments of :func:`write_video` for the audio of an overlay video.
-    """
-    name: str
-    fps: Fraction
-    lead: Fraction
-    open_frames: Callable[[], Iterable[tuple[float, np.ndarray]]]
-    audio: AudioSections
-    overlay_audio: dict
+from .video_source import VideoSource, list_inputs, open_source
+from .window_prediction import WindowPredictor
 
 
 @INFERENCERS.register_module()
@@ -175,16 +149,10 @@ class AVSInferencer(BaseInferencer):
         """
         paths = output_paths(out_dir, outputs)
         source = self._open(video, fps)
-        chunks = self._predict(source, False, batch_size)
-        if 'npz' in paths:
-            chunks = write_mask_archive(paths['npz'], chunks, self._classes)
-        if 'png' in paths:
-            chunks = write_mask_images(paths['png'], chunks, self.model.dataset_meta)
-        if 'overlay' in paths:
-            pairs = (pair for chunk in chunks for pair in zip(chunk.frames, chunk.masks))
-            self._write_overlay(paths['overlay'], source, pairs)
-        for _ in chunks:
-            pass
+        context = self._output_context(source)
+        consumers = [partial(OUTPUTS[output].write, path, context=context) for output, path in paths.items()]
+        needs_prob = any(OUTPUTS[output].needs_prob for output in paths)
+        run_pipeline(self._predict(source, needs_prob, batch_size), consumers)
         return list(paths.values())
 
     def preprocess(self,
@@ -219,8 +187,9 @@ class AVSInferencer(BaseInferencer):
         paths = []
         for (source, result), name in zip(preds, result_names([source.name for source, _ in preds])):
             paths.append(output_paths(Path(vis_out_dir) / name, ['overlay'])['overlay'])
-            frames = (frame for _, frame in source.open_frames())
-            self._write_overlay(paths[-1], source, zip(frames, result['masks']))
+            chunks = (VideoChunk(t, np.array([time]), [frame], result['masks'][t:t + 1])
+                      for t, (time, frame) in enumerate(source.open_frames()))
+            OUTPUTS['overlay'].write(paths[-1], chunks, self._output_context(source))
         return paths
 
     def postprocess(self,
@@ -231,72 +200,33 @@ class AVSInferencer(BaseInferencer):
         """Write masks, and pack the predictions."""
         results = [result for _, result in preds]
         if pred_out_dir is not None:
-            for result, name in zip(results, result_names([result['video'] for result in results])):
-                paths = output_paths(Path(pred_out_dir) / name, ['png', 'npz'])
-                chunks = iter([VideoChunk(0, result['times'], [], result['masks'])])
-                chunks = write_mask_images(paths['png'], chunks, self.model.dataset_meta)
-                for _ in write_mask_archive(paths['npz'], chunks, self._classes):
-                    pass
+            for (source, result), name in zip(preds, result_names([result['video'] for result in results])):
+                whole = VideoChunk(0, result['times'], [], result['masks'])
+                for output, path in output_paths(Path(pred_out_dir) / name, ['png', 'npz']).items():
+                    OUTPUTS[output].write(path, [whole], self._output_context(source))
         return dict(
             predictions=[_to_sample(result) for result in results] if return_datasamples else results,
             visualization=visualization)
 
-    @property
-    def _classes(self) -> Sequence[str]:
-        return self.model.dataset_meta.get('classes', ())
+    def _output_context(self, source: VideoSource) -> OutputContext:
+        return OutputContext(self.model.dataset_meta, self.visualizer.palette, source.fps, source.overlay_audio)
 
     def _init_pipeline(self, cfg: Config) -> WindowPredictor:
         return WindowPredictor(self.model)
 
     def _inputs_to_list(self, inputs: str | Path | dict | Sequence[str | Path | dict]) -> list[str | Path | dict]:
-        items = inputs if isinstance(inputs, list | tuple) else [inputs]
-        videos = []
-        for item in items:
-            videos += [item] if isinstance(item, dict) or '://' in str(item) else list_videos(item)
-        if not videos:
-            raise ValueError('the list of videos is empty, expected at least one')
-        return videos
+        return list_inputs(inputs)
 
     def _open(self, item: str | Path | dict, fps: Real | str) -> VideoSource:
         """Open a video or a clip in memory.
 
         Raises:
-            FileNotFoundError, TypeError, ValueError: It cannot be used, or ``fps`` is not a rate.
+            FileNotFoundError, TypeError, ValueError: As for :func:`mmavs.apis.video_source.open_source`.
         """
         if getattr(self.model, 'mask_prior', None) is not None:
             # Raises the error of a missing mask prior.
             check_mask_prior(self.model, 0, None)
-        if not (fps == 'native' or isinstance(fps, Real) and 0 < fps < float('inf')):
-            raise ValueError(f"fps is {fps!r}, expected a positive number of frames per second or 'native'")
-        return self._open_clip(item, fps) if isinstance(item, dict) else self._open_video(item, fps)
-
-    def _open_clip(self, clip: dict, fps: Real | str) -> VideoSource:
-        if set(clip) != {'frames', 'waveform', 'rate'}:
-            raise ValueError(f'a clip in memory has the keys {sorted(clip)}, expected frames, waveform and rate')
-        if fps == 'native':
-            raise ValueError("fps is 'native', but frames in memory have no rate of their own: pass their number per "
-                             'second')
-        frames = check_images(clip['frames'], 'frames')
-        audio = whole_audio(self.pipeline, len(frames), clip['waveform'], clip['rate'], fps)
-        overlay_audio = dict(waveform=clip['waveform'], sample_rate=clip['rate'])
-        fps = _as_fraction(fps)
-        timed_frames = [(float(k / fps), frame) for k, frame in enumerate(frames)]
-        return VideoSource('clip', fps, Fraction(0), lambda: timed_frames, audio, overlay_audio)
-
-    def _open_video(self, path: str | Path, fps: Real | str) -> VideoSource:
-        properties, position = probe_video(path), FRAME_POSITION
-        if fps == 'native':
-            if not properties.frame_rate:
-                raise ValueError(f'{path}: the file does not state its frame rate: pass fps as a number')
-            fps, position = properties.frame_rate, NATIVE_POSITION
-        fps = _as_fraction(fps)
-        if properties.audio_rate:
-            audio = ResampledAudio(AudioTrack(path, properties.start), SAMPLE_RATE, self.pipeline.stereo)
-        else:
-            warnings.warn(f'{path}: no audio track, the video is segmented as silent', stacklevel=2)
-            audio = _Silence(self.pipeline.stereo)
-        return VideoSource(str(path), fps, FRAME_POSITION - position / fps,
-                           lambda: sample_frames(path, fps, position), audio, dict(audio_of=path))
+        return open_source(item, fps, self.pipeline)
 
     def _predict(self, source: VideoSource, return_prob: bool, batch_size: int | None) -> Iterator[VideoChunk]:
         """Predict the windows of a video and put their frames in order."""
@@ -333,24 +263,6 @@ class AVSInferencer(BaseInferencer):
         if start < stop:
             yield take(start, stop)
 
-    def _write_overlay(self, path: Path, source: VideoSource, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Write pairs of a frame and its mask as a video, with the audio of the source."""
-        palette, alpha = self.visualizer.palette, self.visualizer.alpha
-        frames = (overlay_masks(frame[None], mask[None], palette, alpha)[0] for frame, mask in pairs)
-        write_video(path, frames, source.fps, **source.overlay_audio)
-
-
-def output_paths(out_dir: str | Path, outputs: Sequence[str]) -> dict[str, Path]:
-    """Paths of the results of a video, see :meth:`AVSInferencer.write`.
-
-    Raises:
-        ValueError: An output is unknown, or there is none.
-    """
-    if not outputs or isinstance(outputs, str) or set(outputs) - set(OUTPUTS):
-        raise ValueError(f"outputs are {outputs!r}, expected a list of {', '.join(OUTPUTS)}")
-    names = dict(overlay='overlay.mp4', png='masks', npz='masks.npz')
-    return {output: Path(out_dir) / names[output] for output in outputs}
-
 
 def result_names(videos: Sequence[str | Path]) -> list[str]:
     """Names of the result directories of videos: their file names without suffix.
@@ -366,23 +278,6 @@ def result_names(videos: Sequence[str | Path]) -> list[str]:
                              'one')
         names.append(name)
     return names
-
-
-class _Silence:
-    """Audio of a video without an audio track."""
-
-    def __init__(self, stereo: bool) -> None:
-        self._channels = (2, ) if stereo else ()
-
-    def section(self, start: int, stop: int) -> np.ndarray:
-        return np.zeros((*self._channels, stop - start), np.float32)
-
-    def forget(self, start: int) -> None:
-        pass
-
-
-def _as_fraction(fps: Real) -> Fraction:
-    return fps if isinstance(fps, Fraction) else Fraction(float(fps))
 
 
 def _to_sample(result: dict) -> AVSDataSample:
