@@ -5,9 +5,11 @@ Nothing is downloaded. Clips are written to ``data/synthetic``, results to ``wor
 
 - ``report.json``: metrics on the MS3-style test split with original, muted and swapped audio;
 - ``contact_sheet.png``: frames, ground truth, prediction and spectrogram of test clips;
-- ``overlay.mp4``: a test clip with audio, ground truth and prediction side by side.
+- ``overlay.mp4``: a test clip with audio, ground truth and prediction side by side;
+- ``video.mp4``: a video made of test clips, and ``video/``, what ``mmavs infer`` writes for it.
 """
 import argparse
+import shlex
 import time
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from rich.table import Table
 from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis import init_model
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.cli import main as mmavs
 from mmavs.engine import training
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
@@ -27,7 +30,7 @@ from mmavs.utils.config import load_config
 from mmavs.utils.images import read_image
 from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
-from mmavs.visualization import AVSVisualizer
+from mmavs.visualization import AVSVisualizer, play_stills, write_video
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSOLE = Console()
@@ -87,6 +90,22 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
     cv2.imwrite(str(work_dir / 'contact_sheet.png'), np.concatenate(sheets)[..., ::-1])
 
 
+def make_video(config, path: Path, num_clips: int = 4, fps: int = 25) -> None:
+    """Make a video of test clips one after the other, each frame shown for a second."""
+    dataset, frames, waveforms = DATASETS.build(config.test_dataloader.dataset), [], []
+    for index in range(num_clips):
+        frames += [read_image(frame, 'frame', 'RGB') for frame in dataset.get_data_info(index)['frame_paths']]
+        waveforms.append(dataset[index]['inputs']['waveform'].numpy())
+    write_video(path, play_stills(np.stack(frames), len(frames), fps), fps, np.concatenate(waveforms), SAMPLE_RATE)
+
+
+def infer(config: str, checkpoint: Path, video: Path) -> None:
+    """Run ``mmavs infer`` on a video."""
+    command = ['infer', str(video), '--model', config, '--weights', str(checkpoint), '--out', str(video.parent)]
+    CONSOLE.print(shlex.join(['mmavs', *command]), style='bold', soft_wrap=True)
+    mmavs(command)
+
+
 def main() -> None:
     args = parse_args()
     start = time.time()
@@ -111,7 +130,10 @@ def main() -> None:
 
     CONSOLE.rule('4. figures')
     draw(config, checkpoint)
-    for name in ('report.json', 'contact_sheet.png', 'overlay.mp4'):
+    CONSOLE.rule('5. a video')
+    make_video(config, args.work_dir / 'video.mp4')
+    infer(args.config, checkpoint, args.work_dir / 'video.mp4')
+    for name in ('report.json', 'contact_sheet.png', 'overlay.mp4', 'video.mp4', 'video'):
         CONSOLE.print(args.work_dir / name)
     CONSOLE.print(f'done in {time.time() - start:.0f} s')
 

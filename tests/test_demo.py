@@ -34,3 +34,10 @@ def test_demo_writes_report_sheet_and_video_with_audio(tmp_path):
     with av.open(tmp_path / 'out/overlay.mp4') as video:
         assert [stream.type for stream in video.streams] == ['video', 'audio']
         assert abs(video.duration / av.time_base - 5) < 0.1
+
+    # The video, which mmavs infer has segmented at one frame per second.
+    masks = sorted((tmp_path / 'out/video/masks').iterdir())
+    assert len(masks) == 20 and Image.open(masks[0]).size == Image.open(next((tmp_path / 'data').rglob('*.jpg'))).size
+    with av.open(tmp_path / 'out/video/overlay.mp4') as video:
+        assert [stream.type for stream in video.streams] == ['video', 'audio']
+        assert abs(video.duration / av.time_base - 20) < 0.1
