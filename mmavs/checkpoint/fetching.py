@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from urllib.error import URLError
 from urllib.parse import urlparse
 from urllib.request import Request, urlopen
@@ -18,6 +19,7 @@ import torch
 from mmengine.dist import barrier, get_rank
 
 from mmavs.utils.files import PARTIAL, atomic_write, stream_sha256
+from mmavs.utils.optional_packages import optional_import
 from mmavs.utils.published import PublishedWeights
 
 
@@ -47,7 +49,7 @@ def download(url: str, directory: str | Path | None = None, progress: bool = Tru
             except (OSError, http.client.HTTPException) as error:
                 if getattr(error, 'filename', None) and not isinstance(error, URLError):
                     raise
-                raise DownloadError(_not_downloaded(url, error, path)) from error
+                raise DownloadError(_not_downloaded(url, _reason(error), path)) from error
         barrier()
     return path
 
@@ -79,7 +81,7 @@ def fetch(weights: PublishedWeights, path: Path) -> str:
         except (ImportError, ShaError):
             raise
         except Exception as error:  # each library has its own, and that of a connection is not among their bases
-            raise DownloadError(_not_downloaded(weights.where, error, path)) from error
+            raise DownloadError(_not_downloaded(weights.where, _reason(error), path)) from error
         with fetched.open('rb') as file:
             if file.read(256).lstrip().startswith(b'<'):
                 raise DownloadError(_not_downloaded(weights.where, 'the answer is a web page, not the file', path))
@@ -126,9 +128,16 @@ def _checked_sha256(file: Path, path: Path, weights: PublishedWeights, advice: s
     return found
 
 
-def _not_downloaded(url: str, error: Exception | str, path: Path) -> str:
-    reason = str(getattr(error, 'reason', error)).strip() or type(error).__name__
-    return f'cannot download {url} ({reason.splitlines()[0]}): put the file at {path}'
+def _not_downloaded(url: str, reason: str, path: Path) -> str:
+    return f'cannot download {url} ({reason}): put the file at {path}'
+
+
+def _reason(error: BaseException) -> str:
+    """Say in one line what happened; urllib wraps it in ``reason``, requests in the first argument."""
+    for inner in (getattr(error, 'reason', None), *error.args[:1]):
+        if isinstance(inner, Exception):
+            return _reason(inner)
+    return shorten(str(error), 250) or type(error).__name__
 
 
 # ---- one function for each kind: it fetches into a directory and returns the file ----
@@ -160,14 +169,10 @@ def _from_url(weights: PublishedWeights, directory: Path) -> Path:
 
 
 def _from_hugging_face(weights: PublishedWeights, directory: Path) -> Path:
-    try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    except ImportError as error:
-        raise ImportError(f'{weights.where}: downloading from Hugging Face needs the package huggingface_hub: '
-                          'pip install huggingface_hub') from error
+    hub = optional_import('huggingface_hub', f'{weights.where}: downloading from Hugging Face')
     # Asked first, because hf_hub_download would repeat its attempts for half a minute without a network.
-    stated = get_hf_file_metadata(hf_hub_url(weights.address, weights.file))
-    path = Path(hf_hub_download(weights.address, weights.file, revision=stated.commit_hash, local_dir=directory))
+    stated = hub.get_hf_file_metadata(hub.hf_hub_url(weights.address, weights.file))
+    path = Path(hub.hf_hub_download(weights.address, weights.file, revision=stated.commit_hash, local_dir=directory))
     if re.fullmatch('[0-9a-f]{64}', stated.etag or ''):  # the tag of a large file is its SHA-256
         with path.open('rb') as file:
             if stream_sha256(file) != stated.etag:
@@ -176,11 +181,7 @@ def _from_hugging_face(weights: PublishedWeights, directory: Path) -> Path:
 
 
 def _from_google_drive(weights: PublishedWeights, directory: Path) -> Path:
-    try:
-        import gdown
-    except ImportError as error:
-        raise ImportError(f'{weights.where}: downloading from Google Drive needs the package gdown: pip install '
-                          'gdown') from error
+    gdown = optional_import('gdown', f'{weights.where}: downloading from Google Drive')
     path = directory / 'file'
     if gdown.download(id=weights.address, output=str(path)) is None:
         raise ConnectionError('Google Drive did not give the file')

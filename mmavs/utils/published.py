@@ -79,5 +79,5 @@ def read_published(entry: Mapping | str, converter: str | None, owner: str) -> P
     elif kind == 'HuggingFace':
         place = f'huggingface.co/{address}/{file}'
     else:
-        place = f'drive.google.com/{address}.pth' if kind == 'GoogleDrive' else f'by_hand/{owner}.pth'
+        place = f'drive.google.com/{address}.pth' if kind == 'GoogleDrive' else f"by_hand/{file or f'{owner}.pth'}"
     return PublishedWeights(kind, address, place, file, entry.get('License'), sha256 and sha256.lower(), converter)
