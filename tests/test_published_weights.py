@@ -43,13 +43,14 @@ class Host(ThreadingHTTPServer):
         files: Path -> content.
         is_cut: Whether connections end after half of the file.
         pause: Seconds before a file is sent.
+        tag: SHA-256 that it states on Hugging Face; None: that of the file.
         downloads: Paths of the files that were asked for.
     """
     daemon_threads = True
 
     def __init__(self):
         super().__init__(('127.0.0.1', 0), Answer)
-        self.files, self.is_cut, self.pause, self.downloads = {}, False, 0, []
+        self.files, self.is_cut, self.pause, self.tag, self.downloads = {}, False, 0, None, []
         self.url = f'http://127.0.0.1:{self.server_port}'
         threading.Thread(target=self.serve_forever, args=(0.01, ), daemon=True).start()
 
@@ -72,7 +73,7 @@ class Answer(BaseHTTPRequestHandler):
         self.send_header('Content-Length', len(content))
         self.send_header('Content-Type', 'application/octet-stream')
         if '/resolve/' in path:
-            self.send_header('ETag', f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header('ETag', f'"{self.server.tag or digest(content)}"')
             self.send_header('X-Repo-Commit', '0' * 40)
         if '/uc?' in path:
             self.send_header('Content-Disposition', 'attachment; filename="x.pth"')
@@ -241,6 +242,13 @@ def test_a_file_that_does_not_come_whole_is_not_kept(small_zoo, host, cache, nam
         published_weights(name)  # an attempt that failed leaves nothing behind that is in the way
 
 
+def test_a_file_that_is_not_the_one_that_hugging_face_states_is_not_kept(small_zoo, host, cache):
+    host.tag = '0' * 64
+    with pytest.raises(DownloadError, match=r'\(the SHA-256 is not that of the server\): put the file at'):
+        published_weights('small_vct')
+    assert not files_below(cache)
+
+
 def test_a_web_page_in_place_of_the_file_is_not_kept(small_zoo, host, cache):
     host.files[TPAVI] = b'\n<!DOCTYPE html><html>Sign in to the network of this hotel</html>'
     with pytest.raises(DownloadError, match=r'\(the answer is a web page, not the file\): put the file at'):
@@ -407,6 +415,11 @@ def test_the_command_puts_backbones_where_configs_expect_them(small_zoo, host, c
     count = len(host.downloads)
     main(['download', 'small-swin', 'small-vggish'])  # they are there
     assert len(host.downloads) == count
+
+
+def test_a_config_without_pretrained_weights_is_named(small_zoo, tmp_path, capsys):
+    main(['download', '--backbones', str(tmp_path / 'zoo/configs/small_avsegformer.py')])
+    assert 'small_avsegformer.py: the model names no pretrained weights' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('tool, others', [

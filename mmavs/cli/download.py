@@ -62,6 +62,9 @@ def fetch_all(name: str, backbones: bool) -> Iterator[Path | str]:
         advice = f"did you mean {' or '.join(close)}?" if close else f"backbones are {', '.join(known)}"
         raise ValueError(f"{name!r} is neither a model ('mmavs models' lists them) nor a pretrained backbone: {advice}")
     elif backbones:
-        yield from fetch_pretrained(load_config(name))
+        files = list(fetch_pretrained(load_config(name)))
+        if not files:
+            print(f'{name}: the model names no pretrained weights (init_cfg)', file=sys.stderr)
+        yield from files
     else:
         yield resolve_weights(name, PUBLISHED)
