@@ -27,6 +27,10 @@ class DownloadError(ValueError):
     """File that cannot be downloaded; the message names its URL and the place of the file."""
 
 
+class HashError(ValueError):
+    """Downloaded file whose SHA-256 does not begin as its name says."""
+
+
 def download(url: str, directory: str | Path | None = None, progress: bool = True) -> Path:
     """Download a file once, by default into PyTorch's cache, and return its path.
 
@@ -35,7 +39,7 @@ def download(url: str, directory: str | Path | None = None, progress: bool = Tru
 
     Raises:
         DownloadError: The file is not there and cannot be downloaded.
-        ValueError: The SHA-256 of the downloaded file does not begin as its name states.
+        HashError: The SHA-256 of the downloaded file does not begin as its name states.
     """
     directory = Path(directory or Path(torch.hub.get_dir()) / 'checkpoints')
     path = directory / Path(urlparse(url).path).name
@@ -78,7 +82,7 @@ def fetch(weights: PublishedWeights, path: Path) -> str:
     with _beside(path) as directory:
         try:
             fetched = _FETCHERS[weights.kind](weights, directory)
-        except (ImportError, ShaError):
+        except (ImportError, HashError):
             raise
         except Exception as error:  # each library has its own, and that of a connection is not among their bases
             raise DownloadError(_not_downloaded(weights.where, _reason(error), path)) from error
@@ -143,10 +147,6 @@ def _reason(error: BaseException) -> str:
 # ---- one function for each kind: it fetches into a directory and returns the file ----
 
 
-class ShaError(ValueError):
-    """File whose SHA-256 is not that of its name or its server."""
-
-
 def _fetch_url(url: str, directory: Path, name: str, progress: bool = True) -> Path:
     """Download a file; an OSError says that fewer bytes came than were announced."""
     path, stated = directory / name, re.search(r'-([0-9a-f]{8,64})\.\w+$', name)
@@ -156,7 +156,7 @@ def _fetch_url(url: str, directory: Path, name: str, progress: bool = True) -> P
     try:
         torch.hub.download_url_to_file(url, str(path), stated and stated[1], progress=progress)
     except RuntimeError as error:
-        raise ShaError(f'{url}: the file that was downloaded is not the published one and was not kept: its SHA-256 '
+        raise HashError(f'{url}: the file that was downloaded is not the published one and was not kept: its SHA-256 '
                        f'does not begin as its name says ({error})') from error
     found = path.stat().st_size
     if announced is not None and found != announced:
