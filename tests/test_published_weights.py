@@ -33,7 +33,7 @@ KINDS = pytest.mark.parametrize('name, served, place, license', [
     ('small_vct', VCT, 'huggingface.co/authors/VCT/s4/model_best.pth', 'MIT'),
     ('small_avsegformer', DRIVE, 'drive.google.com/file-id.pth', 'none stated'),
     ('small_tpavi', TPAVI, '127.0.0.1_{port}/files/tpavi.pt', 'Apache-2.0'),
-])
+], ids=['vct-hugging_face', 'avsegformer-google_drive', 'tpavi-url'])
 
 
 class Host(ThreadingHTTPServer):
