@@ -23,7 +23,8 @@ from mmavs.apis import convert_checkpoint, init_model
 from mmavs.checkpoint.compatibility import check_state_dict, load_weights, with_own_classifier
 from mmavs.checkpoint.converters import CONVERTERS, TRAITS, Converter, Rename, Traits, apply_rules, register
 from mmavs.checkpoint.converters.vct import convert_vct
-from mmavs.checkpoint.reading import DownloadError, extract_state_dict, read_checkpoint
+from mmavs.checkpoint.fetching import DownloadError
+from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.registry import MODELS
 
 CONVERT = Path(__file__).parents[1] / 'tools/model_converters/convert.py'

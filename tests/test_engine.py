@@ -17,7 +17,7 @@ from small_models import small_config
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmavs.checkpoint.reading import DownloadError
+from mmavs.checkpoint.fetching import DownloadError
 from mmavs.datasets import SeededInfiniteSampler
 from mmavs.engine import AtomicCheckpointHook, IterationSeedHook, MeanLossHook, ParamRulesOptimWrapperConstructor
 from mmavs.engine.channels import check_channels, pyramid_channels

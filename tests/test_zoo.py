@@ -18,6 +18,7 @@ from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.utils import zoo
 from mmavs.utils.config import ConfigError, load_config
 from mmavs.utils.config_aliases import CONFIG_ALIASES
+from mmavs.utils.published import read_published
 from mmavs.utils.zoo import config_path, find_model, read_yaml, read_zoo, zoo_root
 
 REPOSITORY = Path(__file__).parents[1]
@@ -26,7 +27,6 @@ FILL = 'run tools/analysis_tools/get_flops.py --metafile'
 DATASETS = {'AVSBench-S4', 'AVSBench-MS3', 'AVSBench-semantic', 'VPO-SS', 'VPO-MS', 'VPO-MSMI'}
 METRICS = {'avsbench': {'M_J', 'M_F'}, 'dataset': {'mIoU', 'F', 'FDR', 'J&F'}}
 ORIGIN_KEYS = {'Code', 'Weights', 'Converter'}
-WEIGHTS_KEYS = {'Where', 'File', 'SHA256'}
 
 
 def recipes(directory: Path) -> set[str]:
@@ -97,13 +97,15 @@ def test_entries_are_complete(metafile):
         origin = entry.get('Converted From')
         if origin is None:
             continue
-        weights = origin.get('Weights', {})
-        if origin.keys() != ORIGIN_KEYS or not weights.get('Where') or not weights.keys() <= WEIGHTS_KEYS:
-            problems.append(f'{name}: "Converted From" has the keys {ORIGIN_KEYS}, its Weights Where (a place, or that '
-                            f'there is none) and, if known, File and SHA256: {origin}')
+        if origin.keys() != ORIGIN_KEYS:
+            problems.append(f'{name}: "Converted From" has the keys {ORIGIN_KEYS}: {origin}')
+            continue
+        weights = read_published(origin['Weights'], origin['Converter'], name)
+        if weights.is_published and not weights.license:
+            problems.append(f"{name}: its Weights lack License, as their authors state it ('none stated')")
         if origin.get('Converter') not in CONVERTERS:
             problems.append(f"{name}: Converter is {origin.get('Converter')}, expected one of {sorted(CONVERTERS)}")
-        if weights.get('SHA256') and (len(weights['SHA256']) != 64 or not weights.get('File')):
+        if weights.sha256 and (len(weights.sha256) != 64 or not weights.file):
             problems.append(f'{name}: SHA256 has 64 digits and needs File, the name of the file that has it')
     assert not problems, '\n'.join(problems)
 
@@ -306,7 +308,7 @@ def small_zoo(tmp_path, monkeypatch):
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'small-model.pth')
 
     def state(sha256, key='Weights'):
-        weights = f'{{Where: nowhere, File: small-model.pth, SHA256: "{sha256}"}}'
+        weights = f'{{URL: http://nowhere/small-model.pth, SHA256: "{sha256}"}}'
         if key == 'Converted From':
             weights = f'{{Weights: {weights}, Converter: vct}}'
         (root / 'configs/small/metafile.yml').write_text(

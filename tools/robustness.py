@@ -24,6 +24,7 @@ from mmavs.analysis.robustness import (
     robustness_test,
     score_table,
 )
+from mmavs.apis.weights import resolve_weights
 from mmavs.datasets.wrappers.replace_audio import write_manifest
 from mmavs.utils.cli import add_cfg_options, add_launcher, set_work_dir
 from mmavs.utils.config import load_config
@@ -36,7 +37,8 @@ from mmavs.visualization.robustness_figure import draw_robustness
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Score checkpoints under several audio conditions')
-    parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT', help='config and checkpoint of each model')
+    parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT',
+                        help="config of each model, and its checkpoint or 'published'")
     parser.add_argument('--kinds', nargs='+', default=list(KINDS), metavar='KIND',
                         help='audio conditions: silence, noise (with the RMS of the original audio), noise:-20 (dBFS), '
                         f"off-screen, absent-class, mixture:0 (dB SNR); default: {' '.join(KINDS)}")
@@ -91,7 +93,8 @@ def main() -> None:
     quiet_libraries()
     results = [result for path in args.add for result in read_results(path)]
     manifests: dict[str, list[dict]] = {}
-    pairs = list(zip(args.models[::2], args.models[1::2], strict=True))
+    pairs = [(config, str(resolve_weights(config, checkpoint)))
+             for config, checkpoint in zip(args.models[::2], args.models[1::2], strict=True)]
     configs = [load_config(file, args.cfg_options) for file, _ in pairs]
     names = args.names or [default_name(config) for config in configs]
     check_kinds([(result.name, result.checkpoint, result.scores) for result in results]

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from mmavs.apis.weights import resolve_weights
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.engine.launch import build_runner
 from mmavs.engine.test_report import make_report, make_stamp
@@ -58,6 +59,7 @@ def check_output(parser: argparse.ArgumentParser, out: str, item: str) -> None:
 def main() -> None:
     args = parse_args()
     config = load_run_config(args)
+    args.checkpoint = str(resolve_weights(args.config, args.checkpoint))
     loaded = Config(config.to_dict(), filename=config.filename)
     request_outputs(config, args)
     # The checkpoint of the command line replaces that of the config.

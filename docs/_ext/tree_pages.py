@@ -7,6 +7,7 @@ import importlib
 import pydoc
 import shutil
 from collections import defaultdict
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,8 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from mmavs.utils.zoo import ModelInfo, read_zoo
+from mmavs.utils.published import PublishedWeights
+from mmavs.utils.zoo import ModelInfo, read_backbones, read_zoo
 
 GENERATED = DOCS / 'generated'
 METHODS = {'TPAVI': 'tpavi', 'AVSegFormer': 'avsegformer', 'VCT': 'vct', 'RAVS': 'ravs'}
@@ -116,13 +118,22 @@ def write_zoo() -> None:
     weights = defaultdict(list)
     for info in read_zoo().values():
         for x in info.weights:
-            weights[x.converter or '', x.where, x.file or ''].append(info.name)
-    lines = ['| `--from` | place | file | models |', '|---|---|---|---|']
-    for (converter, where, file), names in weights.items():
-        cells = [f'`{converter}`' if converter else '', where, f'`{file}`' if file else '',
-                 ', '.join(f'`{name}`' for name in names)]
-        lines.append('| ' + ' | '.join(cells) + ' |')
+            weights[replace(x, place='')].append(info.name)
+    lines = ['| place | license | `--from` | models |', '|---|---|---|---|']
+    for x, names in weights.items():
+        lines.append(weights_row(x, ', '.join(f'`{name}`' for name in names)))
     write(GENERATED / 'zoo/weights.md', '\n'.join(lines) + '\n')
+
+    lines = ['| place | license | `--from` | name | file of the configs |', '|---|---|---|---|---|']
+    for backbone in read_backbones().values():
+        lines.append(weights_row(backbone.weights, f'`{backbone.name}` | `{backbone.path}`'))
+    write(GENERATED / 'zoo/backbones.md', '\n'.join(lines) + '\n')
+
+
+def weights_row(weights: PublishedWeights, others: str) -> str:
+    """A row of a table of published files, with further cells at its end."""
+    place = f'<{weights.where}>' if weights.is_published else weights.where
+    return f"| {place} | {weights.license or ''} | {f'`{weights.converter}`' if weights.converter else ''} | {others} |"
 
 
 def write_tools() -> None:

@@ -4,8 +4,9 @@ from .inference import inference_clip
 from .inferencer import AVSInferencer
 from .model import get_model, init_model
 from .model_list import list_models
+from .weights import published_weights
 
 __all__ = [
     'AVSInferencer', 'convert_checkpoint', 'export_checkpoint', 'get_model', 'inference_clip', 'init_model',
-    'list_models'
+    'list_models', 'published_weights'
 ]

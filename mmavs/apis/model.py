@@ -12,6 +12,8 @@ from mmavs.registry import MODELS
 from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
 from mmavs.utils.zoo import find_model
 
+from .weights import resolve_weights
+
 
 def init_model(config: str | Path | Config,
                checkpoint: str | Path | None = None,
@@ -21,7 +23,8 @@ def init_model(config: str | Path | Config,
 
     Args:
         config: The name of a model of the zoo, a config file, or a config that has been read.
-        checkpoint: Weights of the whole model; None leaves them random, with a warning.
+        checkpoint: Weights of the whole model: a file, a URL, or ``'published'`` for those of the authors, see
+            :func:`mmavs.apis.published_weights`; None leaves them random, with a warning.
         device: Device of the model; None: the GPU if there is one, else the CPU.
         allow_other_settings: Accept a checkpoint that was trained for another input size or for other classes.
 
@@ -34,6 +37,7 @@ def init_model(config: str | Path | Config,
         ConfigError: There is no such model or file, the config cannot be read, or it names a component or an argument
             that does not exist; close matches are listed.
         FileNotFoundError: There is no such checkpoint.
+        DownloadError: Published weights cannot be downloaded.
         ValueError: The checkpoint is damaged, is not the published one of its name, does not fit the model, or was
             trained for another input size or for other classes.
     """
@@ -43,6 +47,7 @@ def init_model(config: str | Path | Config,
         warnings.warn('the model has no checkpoint: its weights are random and its masks have no meaning; pass the '
                       'path of a checkpoint to init_model', stacklevel=2)
     else:
+        checkpoint = resolve_weights(config, checkpoint)
         meta = load_weights(model, checkpoint, None if allow_other_settings else model.cfg)
     known = dataset_metainfo(model.cfg, 'train') or dataset_metainfo(model.cfg, 'test')
     model.dataset_meta = {**known, **(meta.get('dataset_meta') or {})}

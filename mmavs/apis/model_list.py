@@ -9,7 +9,9 @@ from rich.table import Table
 from mmavs.utils.zoo import ModelInfo, find_model, read_zoo
 
 # Columns of the printed table, enough for the longest names.
-WIDTH = 160
+WIDTH = 172
+# Kind of published weights -> where they are.
+HOSTS = dict(HuggingFace='Hugging Face', URL='URL', GoogleDrive='Google Drive', Page='page')
 
 
 class ModelList(list):
@@ -18,10 +20,12 @@ class ModelList(list):
     def table(self) -> Table:
         """Return a table with a row for each model."""
         table = Table(
-            'model', 'method', 'trained on', 'params (M)', 'GFLOPs', 'published', 'protocol', 'source', '--from',
+            'model', 'method', 'trained on', 'params (M)', 'GFLOPs', 'published', 'protocol', 'source', 'weights',
+            '--from',
             caption=f'{len(self)} models. GFLOPs: prediction of 5 frames, 2 for each multiply-add. Published numbers '
-            'are those of the authors in percent; numbers of different protocols are not comparable. --from: name of '
-            'the authors\' checkpoints in tools/model_converters/convert.py.')
+            'are those of the authors in percent; numbers of different protocols are not comparable. Weights: '
+            "where the authors' checkpoint is; 'mmavs download MODEL' fetches and converts it, except one on a page. "
+            '--from: its name in tools/model_converters/convert.py.')
         for column in table.columns:
             column.overflow = 'fold'  # wraps long cells, so that nothing is cut off
         for column in table.columns[:3]:
@@ -63,5 +67,6 @@ def _row(info: ModelInfo) -> list[str]:
         '\n'.join(', '.join(f'{key} {value}' for key, value in result.metrics.items()) for result in info.results),
         '\n'.join(result.protocol for result in info.results),
         '\n'.join(result.source for result in info.results),
+        ', '.join(HOSTS[weights.kind] for weights in info.weights if weights.is_published),
         ', '.join(weights.converter for weights in info.weights if weights.converter),
     ]

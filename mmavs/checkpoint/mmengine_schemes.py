@@ -12,7 +12,8 @@ import mmengine.runner.checkpoint
 import torch
 from mmengine.runner import CheckpointLoader
 
-from .reading import download, normalize_checkpoint, read_checkpoint, read_stream
+from .fetching import download
+from .reading import normalize_checkpoint, read_checkpoint, read_stream
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)

@@ -1,6 +1,5 @@
-"""Read and download checkpoints without executing anything in them."""
+"""Read checkpoints without executing anything in them."""
 import argparse
-import http.client
 import pickle
 import re
 import zipfile
@@ -8,18 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any, BinaryIO
-from urllib.error import URLError
-from urllib.parse import urlparse
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, get_rank
 from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
 from mmavs.utils.files import stream_sha256
+from mmavs.utils.optional_packages import optional_import
 from mmavs.utils.safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
-from mmavs.utils.zoo import stated_sha256
+from mmavs.utils.zoo import advice_for_missing, stated_sha256
 
 try:
     from numpy._core import multiarray
@@ -32,10 +29,6 @@ CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'net', 'weights')
 WRAPPERS = ('module.', '_orig_mod.', 'model.')
 # Buffers that thop (FLOP counter) adds to every module.
 COUNTERS = ('total_ops', 'total_params')
-
-
-class DownloadError(ValueError):
-    """File that cannot be downloaded; the message names its URL and the place of the file."""
 
 
 def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
@@ -59,7 +52,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such checkpoint')
+        raise FileNotFoundError(f'{path}: no such checkpoint{advice_for_missing(path)}')
     with path.open('rb') as file:
         _verify(file, path)
         return read_stream(file, path, map_location)
@@ -112,12 +105,7 @@ def _is_safetensors(header: bytes, size: int) -> bool:
 
 
 def _read_safetensors(data: bytes, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
-    try:
-        from safetensors.torch import load
-    except ImportError as error:
-        raise ImportError(f'{name}: reading a safetensors file needs the package safetensors: '
-                          'pip install safetensors') from error
-    weights = load(data)
+    weights = optional_import('safetensors.torch', f'{name}: reading a safetensors file').load(data)
     if isinstance(map_location, str | torch.device):
         weights = {key: x.to(map_location) for key, x in weights.items()}
     return weights
@@ -233,34 +221,3 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
     if isinstance(others.get('meta'), dict):
         others['meta'].pop('config', None)
     return dict(others, state_dict=weights)
-
-
-def download(url: str, directory: str | Path | None = None, progress: bool = True) -> Path:
-    """Download a file once, by default into PyTorch's cache, and return its path.
-
-    A name that ends in the beginning of the file's SHA-256, ``NAME-d70e859d.pth`` by the convention of torchvision and
-    OpenMMLab, is checked.
-
-    Raises:
-        DownloadError: The file is not there and cannot be downloaded.
-        ValueError: The SHA-256 of the downloaded file does not begin as its name states.
-    """
-    directory = Path(directory or Path(torch.hub.get_dir()) / 'checkpoints')
-    path = directory / Path(urlparse(url).path).name
-    stated = re.search(r'-([0-9a-f]{8,64})\.\w+$', path.name)
-    # Rank 0 downloads first, then one process of every other machine.
-    for is_turn in (get_rank() == 0, get_rank() > 0):
-        if is_turn and not path.is_file():
-            directory.mkdir(parents=True, exist_ok=True)
-            try:
-                torch.hub.download_url_to_file(url, str(path), stated and stated[1], progress=progress)
-            except RuntimeError as error:
-                raise ValueError(f'{url}: the file that was downloaded is not the published one and was not kept: '
-                                 f'its SHA-256 does not begin as its name says ({error})') from error
-            except (OSError, http.client.HTTPException) as error:
-                if getattr(error, 'filename', None) and not isinstance(error, URLError):
-                    raise
-                reason = getattr(error, 'reason', error)
-                raise DownloadError(f'cannot download {url} ({reason}): put the file at {path}') from error
-        barrier()
-    return path

@@ -11,6 +11,7 @@ from types import ModuleType
 
 #: Sub-command -> its module in this package.
 COMMANDS = {
+    'download': 'download',
     'infer': 'infer',
     'models': 'models',
 }

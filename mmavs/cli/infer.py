@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument('videos', nargs='+', metavar='VIDEO', help='video files, or directories of video files')
     parser.add_argument('--model', required=True, help='name of a model of the zoo, or config file')
-    parser.add_argument('--weights', required=True, metavar='FILE', help='checkpoint')
+    parser.add_argument('--weights', required=True, metavar='FILE',
+                        help="checkpoint, or 'published' for the weights of the authors")
     parser.add_argument('--out', required=True, metavar='DIR',
                         help='directory of the results: DIR/NAME for the video NAME')
     parser.add_argument('--fps', type=frame_rate, default=1, metavar='N',

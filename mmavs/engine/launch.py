@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmavs.checkpoint.reading import DownloadError
+from mmavs.checkpoint.fetching import DownloadError
 from mmavs.utils.terminal import concerns_user
 
 

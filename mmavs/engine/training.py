@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, Runner
 
 from mmavs.checkpoint.compatibility import check_pretrained
-from mmavs.checkpoint.reading import DownloadError
+from mmavs.checkpoint.fetching import DownloadError
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels

@@ -44,7 +44,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False,
     """
     add_config(parser)
     if checkpoint:
-        parser.add_argument('checkpoint', help='checkpoint file')
+        parser.add_argument('checkpoint', help="checkpoint file, or 'published' for the weights of the authors")
     parser.add_argument('--work-dir', metavar='DIR',
                         help='directory of logs and checkpoints (default: work_dirs/NAME_OF_CONFIG)')
     add_cfg_options(parser, **cfg_options)

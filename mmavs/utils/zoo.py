@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .config_aliases import CONFIG_ALIASES
+from .published import PublishedWeights, read_published
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -41,22 +42,6 @@ class PublishedResult:
     metrics: dict[str, float]
     protocol: str
     source: str
-
-
-@dataclass(frozen=True)
-class PublishedWeights:
-    """Published file of weights.
-
-    Attributes:
-        where: Its location, or the statement that none is published.
-        file: Its name, None if unknown.
-        sha256: SHA-256 that the publisher states, None if not stated.
-        converter: Its source as ``tools/model_converters/convert.py --from`` names it, None for weights of mmavs.
-    """
-    where: str
-    file: str | None = None
-    sha256: str | None = None
-    converter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -118,9 +103,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def _model_info(entry: Mapping, root: Path) -> ModelInfo:
     origin, metadata = entry.get('Converted From') or {}, entry['Metadata']
     weights = [(origin.get('Weights'), origin.get('Converter')), (entry.get('Weights'), None)]
-    for stated in (x.get('SHA256') for x, _ in weights if x):
-        if not isinstance(stated, str | None):
-            raise TypeError(f'SHA256 {stated}: write it in quotes, YAML reads a number')
     return ModelInfo(
         name=entry['Name'],
         method=entry['In Collection'],
@@ -132,8 +114,40 @@ def _model_info(entry: Mapping, root: Path) -> ModelInfo:
             PublishedResult(x['Dataset'], dict(x['Metrics']), x['Protocol'], x['Source'])
             for x in entry.get('Results') or ()),
         unpublished=entry.get('Unpublished'),
-        weights=tuple(
-            PublishedWeights(x['Where'], x.get('File'), x.get('SHA256'), converter) for x, converter in weights if x))
+        weights=tuple(read_published(x, converter, entry['Name']) for x, converter in weights if x))
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Pretrained backbone that configs name as ``init_cfg=dict(type='Pretrained', checkpoint=PATH)``.
+
+    Attributes:
+        name: Its name for ``mmavs download``.
+        path: The place that the configs state, relative to the working directory.
+        weights: The published file. It is converted if it has a converter, else used unchanged.
+    """
+    name: str
+    path: Path
+    weights: PublishedWeights
+
+
+@cache
+def read_backbones() -> dict[str, Backbone]:
+    """Read the pretrained backbones of ``configs/_base_/pretrained.yml`` by name.
+
+    Raises:
+        FileNotFoundError: The package was installed without the zoo.
+        ValueError: The file cannot be read, or an entry lacks a key.
+    """
+    path = zoo_root() / 'configs/_base_/pretrained.yml'
+    backbones = {}
+    for entry in (read_yaml(path)['Backbones'] if path.is_file() else ()):
+        try:
+            weights = read_published(entry['Weights'], entry.get('Converter'), entry['Name'])
+            backbones[entry['Name']] = Backbone(entry['Name'], Path(entry['Path']), weights)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: the backbone {entry.get('Name')!r} lacks or misstates {error}") from error
+    return backbones
 
 
 def find_model(name: str) -> ModelInfo:
@@ -178,11 +192,24 @@ def config_path(config: str) -> str:
 def stated_sha256(file: str | Path) -> set[str]:
     """List the SHA-256 that metafiles state for published files of this name, in lower case.
 
-    The set is empty if no metafile states one, or if the package was installed without the model zoo.
+    The set is empty if a metafile names such a file without its SHA-256, or if the package was installed without the
+    model zoo.
     """
     try:
         zoo = read_zoo()
     except FileNotFoundError:
         return set()
-    weights = (x for info in zoo.values() for x in info.weights)
-    return {x.sha256.lower() for x in weights if x.sha256 and x.file == Path(file).name}
+    named = [x for info in zoo.values() for x in info.weights if x.file and Path(x.file).name == Path(file).name]
+    return set() if any(x.sha256 is None for x in named) else {x.sha256 for x in named}
+
+
+def advice_for_missing(file: str | Path) -> str:
+    """Say how to get a missing file if it is the pretrained backbone of a config; the text follows a message."""
+    try:
+        backbones = read_backbones()
+    except FileNotFoundError:
+        return ''
+    for backbone in backbones.values():
+        if backbone.path.name == Path(file).name:
+            return f": 'mmavs download {backbone.name}' puts it at {backbone.path}"
+    return ''

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmavs.analysis.audio_ablation import audio_ablation
+from mmavs.apis.weights import resolve_weights
 from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.json_files import write_json
@@ -24,7 +25,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     config = load_run_config(args)
-    scores = audio_ablation(config, args.checkpoint, args.launcher)
+    scores = audio_ablation(config, str(resolve_weights(args.config, args.checkpoint)), args.launcher)
     if not is_main_process():
         return
     table = Table('metric', *scores, title=f'{Path(args.config).name} by audio')

@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import MMLogger
 
 from mmavs.analysis.compared_clips import compare_clips
+from mmavs.apis.weights import resolve_weights
 from mmavs.utils.cli import add_cfg_options
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
@@ -25,7 +26,8 @@ SPLITS = ('train', 'val', 'test')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Draw the predictions of models on chosen clips')
-    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT', help='config and checkpoint of each model')
+    parser.add_argument('models', nargs='+', metavar='CONFIG CHECKPOINT',
+                        help="config of each model, and its checkpoint or 'published'")
     parser.add_argument('--clips', nargs='+', required=True, metavar='ID', help='ids of the clips')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help=f"figure, {', '.join(SUFFIXES)}")
     parser.add_argument('--names', nargs='+', metavar='NAME',
@@ -52,7 +54,8 @@ def main() -> None:
     args = parse_args()
     quiet_libraries()
     MMLogger.get_current_instance().setLevel('WARNING')
-    files, checkpoints = args.models[::2], args.models[1::2]
+    files = args.models[::2]
+    checkpoints = [str(resolve_weights(*pair)) for pair in zip(files, args.models[1::2], strict=True)]
     configs = [load_config(file, args.cfg_options) for file in files]
     names = args.names or [Path(file).stem for file in files]
     clips = compare_clips(list(zip(names, configs, checkpoints)), args.clips, args.split, args.device, args.maps,
