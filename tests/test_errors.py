@@ -3,9 +3,9 @@ import pytest
 from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, Dataset
 
+from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.utils.errors import DataError, cli_errors, worker_errors
 from mmavs.utils.randomness import derive_seed
-from mmavs.utils.safe_pickle import load_tensor
 
 
 class Clips(Dataset):

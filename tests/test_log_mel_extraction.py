@@ -12,6 +12,7 @@ import torch
 from avsbench_tree import write_wav
 from small_models import FRAME, small_config
 
+from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.datasets.check import DATASET_TYPES
 from mmavs.datasets.log_mel_extraction import extract_log_mel
 from mmavs.datasets.transforms import LoadAudio, PackClipInputs
@@ -19,7 +20,6 @@ from mmavs.models import VGGish
 from mmavs.registry import MODELS
 from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.scenes import CATEGORIES
-from mmavs.utils.safe_pickle import load_tensor
 
 REPOSITORY = Path(__file__).parents[1]
 METAINFO = dict(s4=dict(events=CATEGORIES), ms3=None, avss=dict(classes=('background', *CATEGORIES)))

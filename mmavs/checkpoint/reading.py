@@ -1,27 +1,29 @@
 """Read checkpoints without executing anything in them."""
-import argparse
 import pickle
 import re
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import FunctionType
 from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer, print_log
+from mmengine.logging import print_log
 from torch import Tensor
 
 from mmavs.utils.files import stream_sha256
 from mmavs.utils.optional_packages import optional_import
-from mmavs.utils.safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
 from mmavs.utils.zoo import advice_for_missing, stated_sha256
 
-try:
-    from numpy._core import multiarray
-except ImportError:  # numpy 1
-    from numpy.core import multiarray
+from .content import check_plain
+from .pickle_reader import DamagedPickleError, RefusedGlobalError
+from .torch_files import (
+    LEGACY_PREFIX,
+    ZIP_PREFIX,
+    MapLocation,
+    read_legacy_file,
+    read_plain_pickle,
+    read_torch_file,
+)
 
 # Keys under which programs save a state dict: MMEngine and Lightning; detectron2; PyTorch's tutorials; others.
 CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'net', 'weights')
@@ -31,7 +33,7 @@ WRAPPERS = ('module.', '_orig_mod.', 'model.')
 COUNTERS = ('total_ops', 'total_params')
 
 
-def read_checkpoint(path: str | Path, map_location: str | torch.device | Callable | None = 'cpu') -> Any:
+def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> Any:
     """Read a checkpoint file; it may hold tensors, arrays, MMEngine's history and parsed arguments, nothing else.
 
     If a metafile of the model zoo states the SHA-256 of a published file of this name, the file must have it.
@@ -39,7 +41,7 @@ def read_checkpoint(path: str | Path, map_location: str | torch.device | Callabl
     Args:
         path: A file of ``torch.save``, a safetensors file, or a plain pickle of tensors or arrays (detectron2's
             ``.pkl``). The content decides, not the suffix.
-        map_location: Device of its tensors, as in :func:`torch.load`.
+        map_location: Device of its tensors, as in :func:`torch.load`; None: the CPU.
 
     Returns:
         Content of the file, normally a dict.
@@ -71,32 +73,39 @@ def _verify(file: BinaryIO, path: Path) -> None:
     file.seek(0)
 
 
-def read_stream(file: BinaryIO, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
+def read_stream(file: BinaryIO, name: str | Path, map_location: MapLocation = None) -> Any:
     """Read an open file or a buffer as :func:`read_checkpoint` does; ``name`` begins the messages."""
     size = file.seek(0, 2)
     try:
-        file.seek(0)
-        header = file.read(32)
-        if header.startswith(b'PK') and not zipfile.is_zipfile(file):
-            raise EOFError('the end of the archive is missing')
-        file.seek(0)
-        if _is_safetensors(header, size):
-            return _read_safetensors(file.read(), name, map_location)
-        if header.startswith(TORCH_SAVE_PREFIXES):
-            with torch.serialization.safe_globals(SAFE_GLOBALS):
-                return torch.load(file, map_location=map_location, weights_only=True)
-        return unpickle_tensors(file.read())
+        return read_content(file, size, map_location)
     except RefusedGlobalError as error:
-        raise _refusal(name, str(error)) from None
-    except ImportError:
-        raise
+        raise pickle.UnpicklingError(
+            f'{name}: refused, the checkpoint asks for {error}, which could run code; nothing was executed. Get it '
+            'from its original source or, if you made it yourself, save it anew with tensors and plain Python values '
+            'only') from None
+    except ImportError as error:
+        raise ImportError(f'{name}: {error}') from error
     except Exception as error:
-        refused = re.search(r'(?i:unsupported (?:global: global|class|global)) `?([\w.]+)', str(error))
-        if isinstance(error, pickle.UnpicklingError) and refused:
-            raise _refusal(name, refused[1]) from None
-        reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+        kind = '' if isinstance(error, DamagedPickleError) else f'{type(error).__name__}: '
+        reason = f'{kind}{error}'.splitlines()[0] if f'{error}' else type(error).__name__
         raise ValueError(f'{name}: not a readable checkpoint of {size} bytes, it is truncated, damaged or of another '
                          f'kind ({reason}). Copy or download it again') from error
+
+
+def read_content(file: BinaryIO, size: int, map_location: MapLocation = None) -> Any:
+    """Read an open file of any kind; exceptions do not name it."""
+    file.seek(0)
+    header = file.read(32)
+    if header.startswith(ZIP_PREFIX):
+        content = read_torch_file(file, map_location)
+    else:
+        file.seek(0)
+        data = file.read()
+        if _is_safetensors(header, size):
+            return _read_safetensors(data, map_location)
+        content = read_legacy_file(data, map_location) if header.startswith(LEGACY_PREFIX) else read_plain_pickle(data)
+    check_plain(content, size)
+    return content
 
 
 def _is_safetensors(header: bytes, size: int) -> bool:
@@ -104,40 +113,11 @@ def _is_safetensors(header: bytes, size: int) -> bool:
     return header[8:9] == b'{' and int.from_bytes(header[:8], 'little') < size
 
 
-def _read_safetensors(data: bytes, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
-    weights = optional_import('safetensors.torch', f'{name}: reading a safetensors file').load(data)
+def _read_safetensors(data: bytes, map_location: MapLocation) -> dict[str, Tensor]:
+    weights = optional_import('safetensors.torch', 'reading a safetensors file').load(data)
     if isinstance(map_location, str | torch.device):
         weights = {key: x.to(map_location) for key, x in weights.items()}
     return weights
-
-
-def _refusal(path: str | Path, name: str) -> pickle.UnpicklingError:
-    return pickle.UnpicklingError(
-        f'{path}: refused, the checkpoint asks for {name}, which could run code; nothing was executed. Get it from its '
-        'original source or, if you made it yourself, save it anew with tensors and plain Python values only')
-
-
-def _history_buffer_method(owner: type, name: str) -> FunctionType:
-    """Restricted ``getattr`` for unpickling: returns only the statistics methods of HistoryBuffer."""
-    method = vars(HistoryBuffer).get(name)
-    if owner is not HistoryBuffer or name.startswith('_') or not isinstance(method, FunctionType):
-        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r}, {name!r}')
-    return method
-
-
-def _safe_globals() -> list:
-    """List the types in checkpoints beside tensors and plain values: HistoryBuffers, numpy's, command-line arguments.
-
-    A Namespace only takes attributes; no value of them can run code.
-    """
-    allowed = [HistoryBuffer, argparse.Namespace, np.ndarray, np.dtype, (_history_buffer_method, 'builtins.getattr')]
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        allowed += [(multiarray._reconstruct, f'{module}._reconstruct'), (multiarray.scalar, f'{module}.scalar')]
-    allowed += {type(np.dtype(code)) for code in '?bBhHiIlLqQefdgSU'}
-    return allowed
-
-
-SAFE_GLOBALS = _safe_globals()
 
 
 def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
@@ -218,6 +198,10 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
     others = {}
     if _find_state_dict(checkpoint) is not checkpoint:
         others = {key: x for key, x in checkpoint.items() if key not in CONTAINERS}
-    if isinstance(others.get('meta'), dict):
-        others['meta'].pop('config', None)
+    if 'meta' in others:
+        meta = others['meta']
+        if not isinstance(meta, dict):
+            raise ValueError(f"{name}: 'meta' is a {type(meta).__name__}, expected a dict of plain values: MMEngine "
+                             'did not write this checkpoint; save its weights alone, dict(state_dict=...)')
+        meta.pop('config', None)
     return dict(others, state_dict=weights)

@@ -8,8 +8,8 @@ from mmcv.transforms import BaseTransform
 
 from mmavs.audio.io import audio_seconds, read_stereo_waveform, read_waveform, require_stereo, waveform_length
 from mmavs.audio.log_mel import EXAMPLE_SHAPE, LOG_OFFSET, MIN_SAMPLES, SAMPLE_RATE, min_seconds
+from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.registry import TRANSFORMS
-from mmavs.utils.safe_pickle import load_tensor
 
 
 @TRANSFORMS.register_module()
