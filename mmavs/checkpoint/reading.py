@@ -1,6 +1,5 @@
 """Read checkpoints without executing anything in them."""
 import pickle
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
