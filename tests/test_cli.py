@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from avsbench_tree import write_s4
+from doc_pages import blocks, run_shell
 from test_converters import randoms, swin_shapes
 
 from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.cli import check_data, convert, main, run_tool
 from mmavs.cli.arguments import add_cfg_options
-from mmavs.cli.command import COMMANDS, make_parsers
+from mmavs.cli.command import COMMANDS, EXIT_STATUSES, make_parsers
 from mmavs.datasets.check import DATASET_TYPES
 from mmavs.engine import MeanLossHook
 from mmavs.utils.zoo import read_zoo
@@ -24,6 +26,9 @@ from mmavs.version import __version__
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+# Tools of the same purpose as a command.
+TOOLS = {'train': 'train', 'test': 'test', 'convert': 'model_converters/convert',
+         'check-data': 'dataset_converters/check_dataset'}
 # Modules whose import takes longer than the rest of --help.
 SLOW = ('torch', 'numpy', 'mmengine', 'mmcv', 'matplotlib', 'scipy', 'rich', 'yaml', 'av')
 ENVIRONMENT = dict(os.environ, PYTHONPATH=str(REPOSITORY))
@@ -94,6 +99,16 @@ def test_wrong_arguments_end_with_status_2_and_one_line_after_the_usage(capsys, 
     assert out == '' and usage.startswith('usage: mmavs') and line.startswith(message)
 
 
+@pytest.mark.parametrize('command,tool', TOOLS.items())
+def test_a_tool_takes_the_arguments_of_its_command(run_tool, capsys, monkeypatch, command, tool):
+    monkeypatch.setenv('COLUMNS', '100')
+    with pytest.raises(SystemExit):
+        run_tool(tool, '--help')
+    assert status_of(command, '--help') == 0
+    of_tool, of_command = capsys.readouterr().out.split('usage: ')[1:]
+    assert of_tool.partition('\n\n')[2] == of_command.partition('\n\n')[2]
+
+
 def test_options_of_a_config_are_read_as_mmengine_reads_them():
     parser = argparse.ArgumentParser()
     add_cfg_options(parser)
@@ -104,6 +119,34 @@ def test_options_of_a_config_are_read_as_mmengine_reads_them():
 def test_choices_in_the_help_are_those_of_the_package():
     assert convert.registered_sources() == sorted(CONVERTERS)
     assert check_data.SUBSETS == tuple(DATASET_TYPES)
+
+
+# ---- pages ----
+
+
+def test_the_page_of_the_command_runs_and_states_every_status(run_tool, capsys):
+    page = (REPOSITORY / 'docs/reference/command.md').read_text()
+    for language, code in blocks(page):
+        assert language == 'bash'
+        run_shell(code, run_tool)
+    assert f'mmavs {__version__}' in capsys.readouterr().out
+    stated = re.findall(r'^\| (\d+) \|', page, re.MULTILINE)
+    assert stated == re.findall(r'\b\d+\b', EXIT_STATUSES) == ['0', '1', '2', '130']
+
+
+def test_the_site_lists_every_command_with_its_help_and_tool(monkeypatch, tmp_path):
+    pytest.importorskip('sphinx', reason='the libraries of the documentation are not installed')
+    monkeypatch.syspath_prepend(REPOSITORY / 'docs/_ext')
+    import tree_pages
+
+    monkeypatch.setattr(tree_pages, 'GENERATED', tmp_path)
+    tree_pages.write_commands()
+    table, pages = ((tmp_path / f'commands/{name}.md').read_text() for name in ('table', 'help'))
+    for name in COMMANDS:
+        assert f'mmavs {name}`](/reference/command.md#mmavs-{name})' in table and f'## mmavs {name}\n' in pages
+        assert f'usage: mmavs {name} ' in pages
+    for name, tool in dict(TOOLS, infer='segment_video', models='list_models').items():
+        assert re.search(rf'^\| \[`mmavs {name}`\].*\| `tools/{tool}.py` \|$', table, re.MULTILINE), name
 
 
 # ---- ends of a command ----

@@ -1,15 +1,18 @@
-"""Pages that are made of the tree at each build: the config reference, the model zoo, the list of tools.
+"""Pages that are made of the tree at each build: the config reference, the model zoo, the lists of commands and tools.
 
 They are written to ``docs/generated``; nothing in it is kept by hand.
 """
 import ast
 import importlib
+import os
 import pydoc
+import re
 import shutil
 from collections import defaultdict
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 from docutils.nodes import Element
 from repository_links import DOCS, ROOT, config_page
@@ -17,6 +20,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from mmavs.cli.command import COMMANDS, make_parsers
 from mmavs.utils.zoo import ModelInfo, read_zoo
 
 GENERATED = DOCS / 'generated'
@@ -125,6 +129,33 @@ def write_zoo() -> None:
     write(GENERATED / 'zoo/weights.md', '\n'.join(lines) + '\n')
 
 
+def tool_of(command: str) -> str | None:
+    """The tool that runs a sub-command of ``mmavs``, None if there is none."""
+    call = re.compile(rf'\brun_tool\({COMMANDS[command]}\)')
+    tools = [path for path in sorted((ROOT / 'tools').rglob('*.py')) if call.search(path.read_text())]
+    return tools[0].relative_to(ROOT).as_posix() if tools else None
+
+
+def command_table() -> list[str]:
+    """A row for each sub-command: its purpose and its tool."""
+    lines = ['| command | purpose | tool |', '|---|---|---|']
+    for name, parser in make_parsers()[1].items():
+        tool = tool_of(name)
+        lines.append(f"| [`mmavs {name}`](/reference/command.md#mmavs-{name}) | {parser.description} | "
+                     f"{f'`{tool}`' if tool else ''} |")
+    return [*lines, '']
+
+
+@patch.dict(os.environ, COLUMNS='100')
+def write_commands() -> None:
+    """The sub-commands of ``mmavs`` in a table, and the help of each."""
+    lines = []
+    for name, parser in make_parsers()[1].items():
+        lines += [f'## mmavs {name}', '', '```text', parser.format_help().rstrip(), '```', '']
+    write(GENERATED / 'commands/help.md', '\n'.join(lines))
+    write(GENERATED / 'commands/table.md', '\n'.join(command_table()))
+
+
 def write_tools() -> None:
     """Every tool with the summary of its docstring, or its leading comment."""
     lines = []
@@ -185,6 +216,7 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
 def generate(app: Sphinx) -> None:
     write_configs()
     write_zoo()
+    write_commands()
     write_tools()
     remove_stale_modules()
 

@@ -66,9 +66,11 @@ def worker_errors(load: Callable) -> Callable:
 def user_message(error: Exception) -> str | None:
     """Return the message of a user error, None for an error of the program.
 
-    User errors are those that a ``raise`` statement of mmavs raised, and the system's errors about a file (no
-    permission, disk full), whose messages name it.
+    User errors are those that a ``raise`` statement of mmavs raised, the system's errors about a file (no permission,
+    disk full), whose messages name it, and the errors of MMEngine and MMPretrain that say how to install a package.
     """
+    if isinstance(error, ImportError) and 'pip install' in str(error):
+        return ' '.join(str(error).split())
     if isinstance(error, DataError) or getattr(error, 'filename', None):
         return str(error)
     innermost = traceback.extract_tb(error.__traceback__)[-1]
