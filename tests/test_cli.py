@@ -62,6 +62,14 @@ def test_help_of_all_commands_imports_nothing_slow():
     assert run.stdout == ''
 
 
+def test_the_list_of_models_does_not_wait_for_pytorch():
+    code = ('import sys; from mmavs.cli import main; main(["models"]); '
+            'print(*({*sys.modules} & {"torch", "mmengine", "matplotlib", "scipy", "av"}), file=sys.stderr, end="")')
+    run = python(code, stdout=subprocess.PIPE)
+    assert run.returncode == 0 and 'vct_swin-b_avss' in run.stdout
+    assert run.stderr == ''
+
+
 @pytest.mark.parametrize('command', [None, *COMMANDS])
 def test_help_fits_a_screen(monkeypatch, command):
     monkeypatch.setenv('COLUMNS', '100')

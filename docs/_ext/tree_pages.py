@@ -187,7 +187,7 @@ def public_names(module: str) -> list[tuple[str, str]]:
     for name in getattr(package, '__all__', ()):
         item = getattr(package, name)
         home = getattr(item, '__module__', module)
-        if home.startswith(f'{module}.') and callable(item):
+        if home.startswith('mmavs.') and callable(item):
             summary = ' '.join((item.__doc__ or '').split('\n\n')[0].split())
             names.append((f'{home}.{item.__qualname__}', summary))
     return names

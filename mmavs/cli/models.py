@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table."""
-    from mmavs.apis import list_models
     from mmavs.utils.json_files import to_json
+    from mmavs.utils.model_list import list_models
     from mmavs.utils.zoo import find_model
 
     models = list_models(args.pattern)

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from rich.console import Console
 from rich.table import Table
 
-from mmavs.utils.zoo import ModelInfo, find_model, read_zoo
+from .zoo import ModelInfo, find_model, read_zoo
 
 # Columns of the printed table, enough for the longest names.
 WIDTH = 160
