@@ -21,7 +21,7 @@ class ModelList(list):
             'model', 'method', 'trained on', 'params (M)', 'GFLOPs', 'published', 'protocol', 'source', '--from',
             caption=f'{len(self)} models. GFLOPs: prediction of 5 frames, 2 for each multiply-add. Published numbers '
             'are those of the authors in percent; numbers of different protocols are not comparable. --from: name of '
-            'the authors\' checkpoints in tools/model_converters/convert.py.')
+            'the authors\' checkpoints in mmavs convert.')
         for column in table.columns:
             column.overflow = 'fold'  # wraps long cells, so that nothing is cut off
         for column in table.columns[:3]:

@@ -51,7 +51,7 @@ class PublishedWeights:
         where: Its location, or the statement that none is published.
         file: Its name, None if unknown.
         sha256: SHA-256 that the publisher states, None if not stated.
-        converter: Its source as ``tools/model_converters/convert.py --from`` names it, None for weights of mmavs.
+        converter: Its source as ``mmavs convert --from`` names it, None for weights of mmavs.
     """
     where: str
     file: str | None = None
