@@ -27,7 +27,7 @@ extensions = [
     'repository_links',
     'tree_pages',
 ]
-exclude_patterns = ['_build', '_templates', 'generated/zoo', 'generated/tools.md']
+exclude_patterns = ['_build', '_templates', 'generated/zoo', 'generated/commands', 'generated/tools.md']
 suppress_warnings = ['config.cache']  # autosummary_context holds a function
 templates_path = ['_templates']
 

@@ -1,4 +1,5 @@
 """``python -m mmavs``, the same as the command ``mmavs``."""
 from .cli import main
 
-main()
+if __name__ == '__main__':
+    main()

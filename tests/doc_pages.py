@@ -1,10 +1,12 @@
-"""Run the code of documentation pages as it stands: files are written, shell lines run, tools run in this process."""
+"""Run the code of documentation pages as it stands: files are written, shell lines, tools and commands run."""
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from mmavs.cli import main
 
 REPOSITORY = Path(__file__).parents[1]
 BLOCK = re.compile(r'^( *)```(python|bash)\n(.*?)^\1```', re.DOTALL | re.MULTILINE)
@@ -14,7 +16,9 @@ SHORT = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'param_scheduler.1
              f'{split}_dataloader.{option}' for split in ('train', 'val')
              for option in ('num_workers=0', 'persistent_workers=False')]
 # In place of Python: sends the arguments, and ends with the exit code that comes back.
-PYTHON = """python() { printf '%s\\0' "$@" >&3; printf '\\n' >&3; local code; read -r code <&4; return $code; }; """
+PYTHON = """python() { printf '%s\\0' "$@" >&3; printf '\\n' >&3; local code; read -r code <&4; return $code; }
+mmavs() { python mmavs "$@"; }
+"""
 
 
 def blocks(text: str) -> list[tuple[str, str]]:
@@ -41,7 +45,7 @@ def make_checkout(root: Path, files: Iterable[tuple[str, str]]) -> Path:
 
 
 def run_shell(code: str, run_tool: Callable, options: Callable[[str], list[str]] = lambda tool: []) -> None:
-    """Run shell lines by bash in the current directory; ``python tools/X.py`` runs by ``run_tool``.
+    """Run shell lines by bash in the current directory; ``mmavs``, and ``python tools/X.py`` by ``run_tool``, run here.
 
     Args:
         code: The lines. The first command that fails ends them with an AssertionError.
@@ -57,10 +61,13 @@ def run_shell(code: str, run_tool: Callable, options: Callable[[str], list[str]]
     with open(requests[0], newline='\n') as lines, open(replies[1], 'w') as answers:
         for line in lines:
             script, *arguments = line.rstrip('\n').split('\0')[:-1]
-            tool = Path(script).relative_to('tools').with_suffix('').as_posix()
             failed = 1
             try:
-                run_tool(tool, *arguments, *options(tool))
+                if script == 'mmavs':
+                    main(arguments)
+                else:
+                    tool = Path(script).relative_to('tools').with_suffix('').as_posix()
+                    run_tool(tool, *arguments, *options(tool))
                 failed = 0
             except SystemExit as end:
                 failed = int(end.code not in (0, None))

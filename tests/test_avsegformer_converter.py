@@ -156,5 +156,5 @@ def test_other_input_size_is_reported(tmp_path):
 
 def test_unconverted_weights_are_reported(tmp_path):
     torch.save(published(build())[0], tmp_path / 'theirs.pth')
-    with pytest.raises(ValueError, match='convert.py --from avsegformer SRC DST'):
+    with pytest.raises(ValueError, match='mmavs convert --from avsegformer SRC DST'):
         init_model(Config(dict(default_scope='mmavs', model=model_config())), tmp_path / 'theirs.pth')

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
+from mmavs.cli import main
 from mmavs.datasets import AVSBenchMS3Dataset, AVSSDataset, VPODataset
 from mmavs.datasets.check import PUBLISHED_SIZES, check_clips, check_dataset
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
@@ -154,8 +155,7 @@ def test_masks_of_another_aspect_ratio_are_reported_in_every_split(tmp_path):
                for line in lines)
 
 
-def test_unlabelled_pixels_and_colors_of_no_class_are_reported_unless_the_pipeline_takes_them(tmp_path, capsys,
-                                                                                             monkeypatch):
+def test_unlabelled_pixels_and_colors_of_no_class_are_reported_unless_the_pipeline_takes_them(tmp_path, capsys):
     root = write_avss(tmp_path / 'a', size=(8, 8))
     write_image(root / 'v2/val_v2/labels_semantic/7.png', np.full((8, 8), 255, np.uint8))
     line, = check_dataset(root, 'avss', published=False)
@@ -169,7 +169,7 @@ def test_unlabelled_pixels_and_colors_of_no_class_are_reported_unless_the_pipeli
     (rgb / 'v2/val_v2/audio.wav').unlink()
     with pytest.raises(FileNotFoundError) as error:
         AVSSDataset(str(rgb), 'val', pipeline=[LoadClipMasks(off_palette='background', allow_unlabelled=True)])
-    line, = lines_of_suggested_command(error, capsys, monkeypatch)
+    line, = lines_of_suggested_command(error, capsys)
     assert 'audio.wav is missing' in line
 
 
@@ -186,9 +186,12 @@ def test_command_prints_lines_and_exits_with_1_if_there_are_any(tmp_path, capsys
 
     def run(*args):
         monkeypatch.setattr(sys, 'argv', ['check_dataset.py', str(root), '--subset', 's4', *args])
-        with pytest.raises(SystemExit) as end:
+        try:
             runpy.run_path(str(TOOL), run_name='__main__')
-        return end.value.code, capsys.readouterr().out.splitlines()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().out.splitlines()
 
     assert run('--any-size') == (0, [])
     (root / 's4_data/audio_wav/val/dog_barking/val0.wav').unlink()
@@ -199,16 +202,16 @@ def test_command_prints_lines_and_exits_with_1_if_there_are_any(tmp_path, capsys
     assert code == 1 and len(lines) == 1 and "no column 'category'" in lines[0]
 
 
-def lines_of_suggested_command(error, capsys, monkeypatch):
+def lines_of_suggested_command(error, capsys):
     """Lines printed by the command that an error message suggests."""
-    arguments = shlex.split(str(error.value).partition('For the whole list run ')[2])
-    monkeypatch.setattr(sys, 'argv', [*arguments, '--any-size'])
+    program, *arguments = shlex.split(str(error.value).partition('For the whole list run ')[2])
+    assert program == 'mmavs'
     with pytest.raises(SystemExit):
-        runpy.run_path(str(TOOL), run_name='__main__')
+        main([*arguments, '--any-size'])
     return capsys.readouterr().out.splitlines()
 
 
-def test_the_suggested_command_reports_what_is_missing_from_a_layout(tmp_path, capsys, monkeypatch):
+def test_the_suggested_command_reports_what_is_missing_from_a_layout(tmp_path, capsys):
     root = tmp_path / 'my data'
     write_image(root / 'a/frames/a.jpg', np.zeros((8, 8, 3), np.uint8))
     write_image(root / 'a/labels_semantic/a.png', np.ones((8, 8), np.uint8))
@@ -218,11 +221,11 @@ def test_the_suggested_command_reports_what_is_missing_from_a_layout(tmp_path, c
         VPODataset(str(root), 'train', 'vpo-ss', layout='clean', audio_mode='stereo',
                    metainfo=dict(classes=['background', 'snow blower']))
     assert str(error.value).endswith("--layout clean --audio-mode stereo --classes background 'snow blower'")
-    line, = lines_of_suggested_command(error, capsys, monkeypatch)
+    line, = lines_of_suggested_command(error, capsys)
     assert 'a/stereo_audio.wav is missing' in line
 
 
-def test_the_suggested_command_reports_missing_mask_priors(tmp_path, capsys, monkeypatch):
+def test_the_suggested_command_reports_missing_mask_priors(tmp_path, capsys):
     root = write_ms3(tmp_path, mask_prior=True)
     (root / 'ms3_data').rename(root / 'ms3_data_384')
     data = root / 'ms3_data_384'
@@ -239,5 +242,5 @@ def test_the_suggested_command_reports_missing_mask_priors(tmp_path, capsys, mon
     with pytest.raises(FileNotFoundError) as error:
         AVSBenchMS3Dataset(str(root), 'val', layout='384', data_prefix=dict(mask_prior='priors'))
     assert str(error.value).endswith('--subset ms3 --layout 384 --mask-prior priors')
-    line, = lines_of_suggested_command(error, capsys, monkeypatch)
+    line, = lines_of_suggested_command(error, capsys)
     assert 'val_0_4_mask_color.png is missing' in line

@@ -584,7 +584,7 @@ def test_other_method_is_reported():
     ('swin', 'layers.0.blocks.0.norm1.weight'),
 ])
 def test_unconverted_weights_are_reported(source, key):
-    with pytest.raises(ValueError, match=f'convert.py --from {source} SRC DST'):
+    with pytest.raises(ValueError, match=f'mmavs convert --from {source} SRC DST'):
         check_state_dict(Tiny(), {'backbone.norm1.weight': torch.zeros(2), key: torch.zeros(2)}, 'x.pth')
 
 
@@ -639,7 +639,7 @@ def test_a_converter_from_elsewhere_is_registered_once_and_recognized(monkeypatc
     converter = Converter(lambda weights: apply_rules(weights, rules, 'other'), rules, lambda weights: 'other.py')
     register('other', converter, Traits(published=r'net\.', classifier=r'head\.weight$'))
     assert CONVERTERS['other'].convert({'net.weight': 1}).state_dict == {'head.weight': 1}
-    with pytest.raises(ValueError, match='convert.py --from other SRC DST'):
+    with pytest.raises(ValueError, match='mmavs convert --from other SRC DST'):
         check_state_dict(Tiny(), {'net.weight': torch.zeros(2)}, 'x.pth')
     with pytest.raises(ValueError, match='head.weight has 3 rows = 3 classes, the config says 2 classes'):
         check_state_dict(Model(**{'head.weight': (2, 4)}), {'head.weight': torch.zeros(3, 4)}, 'x.pth')

@@ -263,7 +263,7 @@ def test_missing_files_are_counted_up_front(tmp_path):
         AVSBenchMS3Dataset(str(root), 'train')
     message = str(error.value)
     assert '2 of 3 clips' in message and '2 x frame, 1 x mask' in message
-    assert 'train_1.mp4_3.png is missing' in message and 'check_dataset.py' in message
+    assert 'train_1.mp4_3.png is missing' in message and 'mmavs check-data' in message
 
 
 def test_frame_count_other_than_mask_count_names_the_clip(tmp_path):

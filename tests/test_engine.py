@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmavs.checkpoint.fetching import DownloadError
+from mmavs.cli.arguments import positive_int
 from mmavs.datasets import SeededInfiniteSampler
 from mmavs.engine import AtomicCheckpointHook, IterationSeedHook, MeanLossHook, ParamRulesOptimWrapperConstructor
 from mmavs.engine.channels import check_channels, pyramid_channels
@@ -28,7 +29,6 @@ from mmavs.engine.launch import build_runner
 from mmavs.engine.schedule import schedule_problems
 from mmavs.evaluation import AVSBenchMetric, AVSSMetric, DatasetMetric, RobustnessMetric, SwitchMetric
 from mmavs.registry import DATASETS, HOOKS, MODELS
-from mmavs.utils.cli import positive_int
 from mmavs.utils.config import ConfigError, load_config
 from mmavs.utils.randomness import seeded
 

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.visualization import TensorboardVisBackend
+from mmpretrain.utils import require
 
-from mmavs.utils.errors import user_message
+from mmavs.utils.errors import cli_errors, user_message
 from mmavs.utils.optional_packages import optional_import
 
 ROOT = Path(__file__).parents[1]
@@ -40,9 +42,21 @@ def test_a_package_whose_import_fails_is_told_from_a_missing_one(monkeypatch, tm
         'pip install --upgrade broken_package')
 
 
+def test_a_package_that_mmengine_or_mmpretrain_misses_is_a_user_error(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', None)
+    with pytest.raises(SystemExit, match=r'^error: .*pip install future tensorboard'), cli_errors():
+        TensorboardVisBackend(str(tmp_path)).experiment  # noqa: B018
+    with pytest.raises(SystemExit, match=r'^error: .*pip install "missing_package"'), cli_errors():
+        require('missing_package')(lambda: None)()
+    with pytest.raises(ImportError), cli_errors():
+        import mmengine.missing_module  # noqa: F401
+
+
 def test_every_optional_import_is_among_the_optional_requirements():
     listed = {re.match(r'[\w.-]+', line)[0]: line for line in
               (ROOT / 'requirements/optional.txt').read_text().splitlines() if line and line[0] != '#'}
+    page = (ROOT / 'docs/get_started/install.md').read_text()
+    assert [line for line in listed.values() if f'`{line}`' not in page] == []
     calls = [(path.name, [a.value for a in node.args if isinstance(a, ast.Constant)])
              for path in (ROOT / 'mmavs').rglob('*.py') for node in ast.walk(ast.parse(path.read_text()))
              if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'optional_import']

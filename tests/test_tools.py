@@ -142,7 +142,7 @@ def test_masks_are_predicted_without_ground_truth(tmp_path, run_tool, synthetic_
                            ignore=shutil.ignore_patterns('gt_masks', 'train', 'val'))
     arguments = [CONFIG, trained / 'iter_8.pth', '--work-dir', tmp_path, '--out', tmp_path / 'masks', '--out-item',
                  'png', '--cfg-options', f'test_dataloader.dataset.data_root={root}']
-    with pytest.raises(SystemExit, match=r'15 x mask.*To predict without masks run tools/test.py --predict-only'):
+    with pytest.raises(SystemExit, match=r'15 x mask.*To predict without masks run mmavs test --predict-only'):
         run_tool('test', *arguments)
     run_tool('test', '--predict-only', '--show-dir', tmp_path / 'sheets', *arguments)
     images = [Image.open(path) for path in (tmp_path / 'masks').rglob('*.png')]

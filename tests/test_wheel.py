@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mmavs.version import __version__
+
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = ('mmavs', 'configs', 'demo', 'tools', 'requirements')
 FILES = (
@@ -114,9 +116,13 @@ def test_the_installed_wheel_works_without_the_checkout(wheel, tmp_path):
     site = next(environment.glob('lib/python*/site-packages'))
     subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-index', '--no-deps',
                     '--disable-pip-version-check', '--target', str(site), str(wheel)], check=True)
+    environ = {key: value for key, value in os.environ.items() if not key.startswith('PYTHON')}
+    # The console script that pip has made; --version needs no library.
+    command = [str(environment / 'bin/python'), str(site / 'bin/mmavs'), '--version']
+    version = subprocess.run(command, cwd=elsewhere, env=environ, capture_output=True, text=True)
+    assert (version.returncode, version.stdout, version.stderr) == (0, f'mmavs {__version__}\n', '')
     # The libraries of this environment, without what its own .pth files add: the checkout in editable mode.
     (site / 'libraries.pth').write_text(sysconfig.get_path('purelib') + '\n')
-    environ = {key: value for key, value in os.environ.items() if not key.startswith('PYTHON')}
     run = subprocess.run([str(environment / 'bin/python'), '-c', SCRIPT, str(REPOSITORY)], cwd=elsewhere,
                          env=environ | dict(OMP_NUM_THREADS='1'), capture_output=True, text=True)
     assert run.stdout.endswith('works\n'), run.stdout + run.stderr

@@ -25,8 +25,8 @@ from mmavs.analysis.robustness import (
     score_table,
 )
 from mmavs.apis.weights import resolve_weights
+from mmavs.cli.arguments import add_cfg_options, add_launcher, set_work_dir
 from mmavs.datasets.wrappers.replace_audio import write_manifest
-from mmavs.utils.cli import add_cfg_options, add_launcher, set_work_dir
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write

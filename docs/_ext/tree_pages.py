@@ -1,16 +1,19 @@
-"""Pages that are made of the tree at each build: the config reference, the model zoo, the list of tools.
+"""Pages that are made of the tree at each build: the config reference, the model zoo, the lists of commands and tools.
 
 They are written to ``docs/generated``; nothing in it is kept by hand.
 """
 import ast
 import importlib
+import os
 import pydoc
+import re
 import shutil
 from collections import defaultdict
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 from docutils.nodes import Element
 from repository_links import DOCS, ROOT, config_page
@@ -18,6 +21,7 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from mmavs.cli.command import COMMANDS, make_parsers
 from mmavs.utils.published import PublishedWeights
 from mmavs.utils.zoo import ModelInfo, read_backbones, read_zoo
 
@@ -136,6 +140,33 @@ def weights_row(weights: PublishedWeights, others: str) -> str:
     return f"| {place} | {weights.license or ''} | {f'`{weights.converter}`' if weights.converter else ''} | {others} |"
 
 
+def tool_of(command: str) -> str | None:
+    """The tool that runs a sub-command of ``mmavs``, None if there is none."""
+    call = re.compile(rf'\brun_tool\({COMMANDS[command]}\)')
+    tools = [path for path in sorted((ROOT / 'tools').rglob('*.py')) if call.search(path.read_text())]
+    return tools[0].relative_to(ROOT).as_posix() if tools else None
+
+
+def command_table() -> list[str]:
+    """A row for each sub-command: its purpose and its tool."""
+    lines = ['| command | purpose | tool |', '|---|---|---|']
+    for name, parser in make_parsers()[1].items():
+        tool = tool_of(name)
+        lines.append(f"| [`mmavs {name}`](/reference/command.md#mmavs-{name}) | {parser.description} | "
+                     f"{f'`{tool}`' if tool else ''} |")
+    return [*lines, '']
+
+
+@patch.dict(os.environ, COLUMNS='100')
+def write_commands() -> None:
+    """The sub-commands of ``mmavs`` in a table, and the help of each."""
+    lines = []
+    for name, parser in make_parsers()[1].items():
+        lines += [f'## mmavs {name}', '', '```text', parser.format_help().rstrip(), '```', '']
+    write(GENERATED / 'commands/help.md', '\n'.join(lines))
+    write(GENERATED / 'commands/table.md', '\n'.join(command_table()))
+
+
 def write_tools() -> None:
     """Every tool with the summary of its docstring, or its leading comment."""
     lines = []
@@ -167,7 +198,7 @@ def public_names(module: str) -> list[tuple[str, str]]:
     for name in getattr(package, '__all__', ()):
         item = getattr(package, name)
         home = getattr(item, '__module__', module)
-        if home.startswith(f'{module}.') and callable(item):
+        if home.startswith('mmavs.') and callable(item):
             summary = ' '.join((item.__doc__ or '').split('\n\n')[0].split())
             names.append((f'{home}.{item.__qualname__}', summary))
     return names
@@ -196,6 +227,7 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
 def generate(app: Sphinx) -> None:
     write_configs()
     write_zoo()
+    write_commands()
     write_tools()
     remove_stale_modules()
 

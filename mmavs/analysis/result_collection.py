@@ -54,7 +54,7 @@ def read_report(path: str | Path) -> Report:
         raise ValueError(f'{path}: not a JSON file ({error})') from error
     found = content.get('format') if isinstance(content, dict) else None
     if found != FORMAT:
-        raise ValueError(f'{path}: the format is {found!r}, expected {FORMAT!r}: write it with tools/test.py --out '
+        raise ValueError(f'{path}: the format is {found!r}, expected {FORMAT!r}: write it with mmavs test --out '
                          'metrics.json')
     return Report(str(path), nan_for_null(content['scores']), nan_for_null(content['details']), content['stamp'])
 

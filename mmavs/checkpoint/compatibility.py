@@ -112,7 +112,7 @@ def _causes(expected: Mapping, weights: Mapping, missing: list, unexpected: list
     source = _published_source(weights)
     if source:
         return [f'  It holds weights as the authors published them: convert it with '
-                f'tools/model_converters/convert.py --from {source} SRC DST and load DST.']
+                f'mmavs convert --from {source} SRC DST and load DST.']
     prefix, num_fitting = _foreign_prefix(expected, weights)
     if 2 * num_fitting > len(expected):
         return [f'  {num_fitting} of its {len(weights)} keys fit without the prefix {prefix!r}: save them without it, '

@@ -65,7 +65,7 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
     if differences:
         first = f"{name}: the checkpoint{_of(trained)} was trained for other settings than the config{_of(wanted)}."
         advice = ('  Use the config that it was trained with. If the difference is intended: --allow-other-settings of '
-                  'tools/test.py, allow_other_settings=True of init_model or, for load_from and resume, of '
+                  'mmavs test, allow_other_settings=True of init_model or, for load_from and resume, of '
                   'StrictLoadHook in custom_hooks. To fine-tune on other classes: allow_new_classifier=True of '
                   'StrictLoadHook.')
         raise ValueError('\n'.join([first, *differences, advice]))

@@ -175,7 +175,7 @@ class ClipDataset(BaseDataset):
         return problems
 
     def check_flags(self) -> list[str]:
-        """The flags with which ``check_dataset.py`` checks the files of this dataset."""
+        """The flags with which ``mmavs check-data`` checks the files of this dataset."""
         flags = []
         for key in ('classes', 'events'):
             names = self._metainfo.get(key, ())
@@ -209,11 +209,11 @@ class ClipDataset(BaseDataset):
         if incomplete:
             kinds = ', '.join(f'{n} x {kind}' for kind, n in counts.items())
             arguments = shlex.join([self.data_root, '--subset', self.SUBSET, *self.check_flags()])
-            hint = '. To predict without masks run tools/test.py --predict-only' if set(counts) == {'mask'} else ''
+            hint = '. To predict without masks run mmavs test --predict-only' if set(counts) == {'mask'} else ''
             raise FileNotFoundError(
                 f'{self.ann_file}: {incomplete} of {len(clips)} clips of the split {self.split!r} are incomplete or '
                 f'inconsistent ({kinds}). First: {first}. {self.advice()}For the whole list run '
-                f'tools/dataset_converters/check_dataset.py {arguments}{hint}')
+                f'mmavs check-data {arguments}{hint}')
 
 
 def _find_audio_problems(clip: dict, keys: Sequence[str], listing: Listing) -> list[tuple[str, str]]:

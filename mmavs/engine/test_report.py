@@ -59,7 +59,7 @@ def make_stamp(config: Config, checkpoint: str, meta: Mapping[str, Any]) -> dict
             mmseg=mmseg.__version__,
             python=platform.python_version()),
         processes=get_world_size(),
-        command=shlex.join(['python', *sys.argv]),
+        command=_command_line(),
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'))
 
 
@@ -90,6 +90,12 @@ def _options(metric: BaseMetric, given: Mapping[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(type(metric)).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     return {key: value for key, value in (defaults | dict(given)).items() if key not in NEUTRAL_OPTIONS}
+
+
+def _command_line() -> str:
+    """The command that runs this program again."""
+    is_command = Path(sys.argv[0]).stem in ('mmavs', '__main__')
+    return shlex.join(['mmavs', *sys.argv[1:]] if is_command else ['python', *sys.argv])
 
 
 def _file_sha256(path: Path) -> str:

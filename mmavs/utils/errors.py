@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch.utils.data import get_worker_info
-
 PACKAGE = str(Path(__file__).parents[1])
 # Classes of the errors that mmavs raises, with a message for the user, where data and configs enter.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingError)
+# Exit status of a program that Ctrl-C has ended: 128 + SIGINT, as shells report it.
+INTERRUPTED = 130
 
 
 class DataError(ValueError):
@@ -30,9 +30,13 @@ def cli_errors() -> Iterator[None]:
     """Exit with ``error: MESSAGE`` for a user error, see :func:`user_message`; other errors keep their traceback.
 
     The messages name the file, key or library, what was found and what is expected; a traceback would bury them.
+    Ctrl-C prints ``interrupted`` and exits with status 130.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except USER_ERRORS as error:
         message = user_message(error)
         if message is None:
@@ -48,6 +52,9 @@ def worker_errors(load: Callable) -> Callable:
         try:
             return load(*args, **kwargs)
         except USER_ERRORS as error:
+            # Not at the top of the file: the command line imports it, and importing PyTorch takes seconds.
+            from torch.utils.data import get_worker_info
+
             message = user_message(error)
             if get_worker_info() is None or message is None or isinstance(error, DataError):
                 raise
@@ -59,9 +66,11 @@ def worker_errors(load: Callable) -> Callable:
 def user_message(error: Exception) -> str | None:
     """Return the message of a user error, None for an error of the program.
 
-    User errors are those that a ``raise`` statement of mmavs raised, and the system's errors about a file (no
-    permission, disk full), whose messages name it.
+    User errors are those that a ``raise`` statement of mmavs raised, the system's errors about a file (no permission,
+    disk full), whose messages name it, and the errors of MMEngine and MMPretrain that say how to install a package.
     """
+    if isinstance(error, ImportError) and 'pip install' in str(error):
+        return ' '.join(str(error).split())
     if isinstance(error, DataError) or getattr(error, 'filename', None):
         return str(error)
     innermost = traceback.extract_tb(error.__traceback__)[-1]

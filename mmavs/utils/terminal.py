@@ -1,8 +1,9 @@
-"""Keep messages of other libraries off the terminal that a user of mmavs cannot act on."""
+"""Keep messages that a user cannot act on off the terminal, and messages of all kinds off the data on stdout."""
 import io
 import logging
+import sys
 import warnings
-from contextlib import redirect_stdout
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 
 # MMEngine's own checkpoint hook causes both.
 DEPRECATIONS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -18,6 +19,14 @@ def quiet_libraries() -> None:
         warnings.simplefilter('ignore')
         import mmpretrain.datasets  # noqa: F401
         import mmseg.datasets  # noqa: F401
+
+
+def messages_to_stderr(enabled: bool = True) -> AbstractContextManager:
+    """Print on stderr inside of the context, if enabled: what a command prints on stdout after it is data alone.
+
+    MMEngine's loggers write to the stdout of the moment when they are made.
+    """
+    return redirect_stdout(sys.stderr) if enabled else nullcontext()
 
 
 def concerns_user(record: logging.LogRecord) -> bool:

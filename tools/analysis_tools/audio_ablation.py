@@ -9,7 +9,7 @@ from rich.table import Table
 
 from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis.weights import resolve_weights
-from mmavs.utils.cli import add_run_arguments, load_run_config
+from mmavs.cli.arguments import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.json_files import write_json
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from mmengine.registry import init_default_scope
 
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
-from mmavs.utils.cli import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed

@@ -9,7 +9,7 @@ from glob import glob
 from pathlib import Path
 
 from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
-from mmavs.utils.cli import positive_int
+from mmavs.cli.arguments import positive_int
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
 

@@ -32,11 +32,11 @@ from mmavs.analysis.method_comparison import (
 )
 from mmavs.analysis.result_collection import headline_scores
 from mmavs.analysis.timing import hardware_name
+from mmavs.cli.arguments import add_cfg_options, positive_int
 from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
 from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
-from mmavs.utils.cli import add_cfg_options, positive_int
 from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries

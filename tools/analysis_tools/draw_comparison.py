@@ -13,7 +13,7 @@ from mmengine.logging import MMLogger
 
 from mmavs.analysis.compared_clips import compare_clips
 from mmavs.apis.weights import resolve_weights
-from mmavs.utils.cli import add_cfg_options
+from mmavs.cli.arguments import add_cfg_options
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write

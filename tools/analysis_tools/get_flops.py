@@ -14,7 +14,7 @@ from rich.table import Table
 
 import mmavs.models  # noqa: F401
 from mmavs.analysis.complexity import Complexity, model_complexity
-from mmavs.utils.cli import add_cfg_options, add_config, positive_int
+from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries

@@ -7,9 +7,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.cli.arguments import positive_int
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.synthesis.synthesize import make_clip, visible_objects
-from mmavs.utils.cli import positive_int
 from mmavs.utils.progress import track_progress
 
 

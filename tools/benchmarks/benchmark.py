@@ -24,9 +24,9 @@ import mmavs.models
 from mmavs.analysis.complexity import count_flops, count_parameters, drop_pretrained, frame_size, named_parts
 from mmavs.analysis.random_clips import random_clips
 from mmavs.analysis.timing import Measurement, Meter, hardware_name, measure_model
+from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
-from mmavs.utils.cli import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries

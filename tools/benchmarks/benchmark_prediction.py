@@ -20,9 +20,9 @@ import mmavs.models  # noqa: F401
 from mmavs.analysis.complexity import drop_pretrained, frame_size
 from mmavs.analysis.random_clips import random_clips
 from mmavs.analysis.timing import Meter, hardware_name
+from mmavs.cli.arguments import add_cfg_options, add_config
 from mmavs.registry import MODELS
 from mmavs.structures import DEFAULT_OUTPUTS, PREDICTIONS
-from mmavs.utils.cli import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from torch import Tensor
 
+from mmavs.cli.arguments import positive_int
 from mmavs.models.layers import deformable_sampling
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op, sample_by_rows
-from mmavs.utils.cli import positive_int
 
 QUANTITIES = ('output', 'gradient of values', 'gradient of locations', 'gradient of weights')
 # Norm of the difference that is allowed, as a share of the norm of the reference. In float16 a location on a map of 48

@@ -2,9 +2,9 @@
 import argparse
 from pathlib import Path
 
+from mmavs.cli.arguments import positive_int
 from mmavs.synthesis import compose_clips, synthesize_absent_audio, synthesize_clips
 from mmavs.synthesis.synthesize import SUBSETS
-from mmavs.utils.cli import positive_int
 from mmavs.utils.errors import cli_errors
 
 

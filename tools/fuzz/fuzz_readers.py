@@ -27,7 +27,7 @@ from PIL import Image
 from mmavs.audio.io import audio_seconds, read_waveform
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.checkpoint.tensor_file import load_tensor
-from mmavs.utils.cli import positive_int
+from mmavs.cli.arguments import positive_int
 from mmavs.utils.images import image_shape, read_image
 
 REFUSALS = (ValueError, ImportError, FileNotFoundError, pickle.UnpicklingError)

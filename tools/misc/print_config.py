@@ -2,7 +2,7 @@
 """Print a config with everything that it inherits: ``python tools/misc/print_config.py CONFIG``."""
 import argparse
 
-from mmavs.utils.cli import add_cfg_options, add_config
+from mmavs.cli.arguments import add_cfg_options, add_config
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries

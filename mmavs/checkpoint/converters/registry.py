@@ -72,7 +72,7 @@ class Traits:
     optional_parts: Sequence[OptionalPart] = ()
 
 
-#: Source, as ``tools/model_converters/convert.py --from`` names it -> its converter.
+#: Source, as ``mmavs convert --from`` names it -> its converter.
 CONVERTERS: dict[str, Converter] = {}
 #: Source -> its traits.
 TRAITS: dict[str, Traits] = {}

@@ -121,7 +121,7 @@ class LoadClipMasks(BaseTransform):
             raise ValueError(f"off_palette is {off_palette!r}, expected 'error' or 'background'")
         self.off_palette = off_palette
         self.allow_unlabelled = allow_unlabelled
-        # The flags of check_dataset.py for this treatment.
+        # The flags of mmavs check-data for this treatment.
         self.check_flags = ['--off-palette', off_palette] * (off_palette != 'error')
         self.check_flags += ['--allow-unlabelled'] * allow_unlabelled
 

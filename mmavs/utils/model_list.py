@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from rich.console import Console
 from rich.table import Table
 
-from mmavs.utils.zoo import ModelInfo, find_model, read_zoo
+from .zoo import ModelInfo, find_model, read_zoo
 
 # Columns of the printed table, enough for the longest names.
 WIDTH = 172
@@ -25,7 +25,7 @@ class ModelList(list):
             caption=f'{len(self)} models. GFLOPs: prediction of 5 frames, 2 for each multiply-add. Published numbers '
             'are those of the authors in percent; numbers of different protocols are not comparable. Weights: '
             "where the authors' checkpoint is; 'mmavs download MODEL' fetches and converts it, except one on a page. "
-            '--from: its name in tools/model_converters/convert.py.')
+            '--from: its name in mmavs convert.')
         for column in table.columns:
             column.overflow = 'fold'  # wraps long cells, so that nothing is cut off
         for column in table.columns[:3]:

@@ -1,11 +1,13 @@
-"""Command-line arguments that the tools share, and the config that they select."""
+"""Arguments that commands and tools share, and the config that they select."""
+from __future__ import annotations
+
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config, DictAction
-
-from mmavs.utils.config import load_config
-from mmavs.utils.terminal import quiet_libraries
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def positive_int(text: str) -> int:
@@ -15,6 +17,21 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+class ConfigOptions(argparse.Action):
+    """Collect ``KEY=VALUE`` arguments in a dict, as MMEngine's ``DictAction`` reads them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Sequence[str],
+                 option_string: str | None = None) -> None:
+        """Add the values to those of earlier options of the same name."""
+        # Importing MMEngine takes seconds, which --help need not wait for.
+        from mmengine.config import DictAction
+
+        for value in values:
+            if '=' not in value:
+                raise argparse.ArgumentError(self, f'{value!r}, expected KEY=VALUE')
+        DictAction(self.option_strings, self.dest, self.nargs)(parser, namespace, values, option_string)
+
+
 def add_config(parser: argparse.ArgumentParser, **options) -> None:
     """Add the argument ``config``; ``options`` are those of ``add_argument``."""
     parser.add_argument('config', help='config file, or name of a model of the zoo', **options)
@@ -22,8 +39,18 @@ def add_config(parser: argparse.ArgumentParser, **options) -> None:
 
 def add_cfg_options(parser: argparse.ArgumentParser, example: str = 'train_cfg.max_iters=100', **options) -> None:
     """Add ``--cfg-options``; ``options`` are those of ``add_argument``."""
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE',
                         help=f'values that replace those of the config, for example {example}', **options)
+
+
+def add_json(parser: argparse._ActionsContainer, content: str) -> None:
+    """Add ``--json``, which prints the data of a command on stdout as JSON, and everything else on stderr.
+
+    Args:
+        parser: The parser, or a group of it.
+        content: The data, for the help.
+    """
+    parser.add_argument('--json', action='store_true', help=f'print {content} as JSON, and all messages on stderr')
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
@@ -35,11 +62,11 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, checkpoint: bool = False, **cfg_options) -> None:
-    """Add the arguments of a tool that runs one config.
+    """Add the arguments of a command that runs one config.
 
     Args:
-        parser: The parser of the tool.
-        checkpoint: Whether the tool takes a checkpoint after the config.
+        parser: The parser of the command.
+        checkpoint: Whether the command takes a checkpoint after the config.
         cfg_options: Arguments of :func:`add_cfg_options`.
     """
     add_config(parser)
@@ -56,6 +83,9 @@ def load_run_config(args: argparse.Namespace) -> Config:
 
     Messages of other libraries are kept off the terminal.
     """
+    from mmavs.utils.config import load_config
+    from mmavs.utils.terminal import quiet_libraries
+
     quiet_libraries()
     config = load_config(args.config, args.cfg_options)
     set_work_dir(config, args.config, args.work_dir)
