@@ -13,6 +13,7 @@ from types import ModuleType
 COMMANDS = {
     'infer': 'infer',
     'models': 'models',
+    'score': 'score',
 }
 
 
