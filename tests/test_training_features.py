@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch.nn import functional as F
 
 from mmavs.apis import init_model
@@ -16,6 +15,7 @@ from mmavs.utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+DOCS = REPOSITORY / 'docs/user_guides/training.md'
 FEATURES = REPOSITORY / 'tests/configs/vct_tiny_s4_features.py'
 
 
@@ -72,13 +72,19 @@ def test_tensorboard_gets_the_losses_and_scores(work_dir):
     assert {'loss', 'loss_cls', 'avsbench/M_J'} <= set(events.Tags()['scalars'])
 
 
-def test_weights_and_biases_backend_takes_scalars(tmp_path):
+def test_weights_and_biases_gets_the_losses_and_scores_without_network(tmp_path, run_tool, options, monkeypatch):
     pytest.importorskip('wandb', reason='the optional library wandb is not installed')
-    from mmengine.visualization import WandbVisBackend
-    backend = WandbVisBackend(str(tmp_path), init_kwargs=dict(mode='disabled'))
-    backend.add_config(Config(dict(seed=1)))
-    backend.add_scalar('loss', 1.5, 0)
-    backend.close()
+    before, after = DOCS.read_text().split("dict(type='WandbVisBackend'")
+    lines = before[before.rindex('visualizer = '):] + "dict(type='WandbVisBackend'" + after.partition('\n')[0]
+    (tmp_path / 'config.py').write_text(f'_base_ = {str(CONFIG)!r}\n{lines}')
+    for name in ('WANDB_DIR', 'WANDB_CACHE_DIR', 'WANDB_CONFIG_DIR', 'WANDB_DATA_DIR', 'HOME'):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    run_tool('train', tmp_path / 'config.py', '--work-dir', tmp_path / 'work', *options, 'train_cfg.max_iters=1',
+             'train_cfg.val_interval=1', 'param_scheduler.0.end=2')
+    log, = (tmp_path / 'work').glob('*/vis_data/wandb/offline-run-*/run-*.wandb')
+    content = log.read_bytes()
+    assert all(name in content for name in (b'loss_cls', b'avsbench/M_J', b'avs'))
 
 
 def test_fine_tuning_on_other_classes_loads_all_but_the_classifier(tmp_path, run_tool, options, work_dir):
