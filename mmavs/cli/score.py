@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         print(f'note: {note}', file=sys.stderr)
     print(f"{stamp['clips']} clips, {stamp['frames']} frames")
     for name, score in report['scores'].items():
-        print(f"{name:35} {score if isinstance(score, int) else f'{score:.4f}'}")
+        print(f"{name:35} {score:{'.0f' if '/frames_' in name else '.4f'}}")
 
 
 def _metrics(args: argparse.Namespace, binary: bool) -> Iterable[dict[str, Any]]:
