@@ -10,6 +10,8 @@ import torch
 from avsbench_tree import write_avss, write_image
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import LoggerHook
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 from PIL import Image
 
@@ -390,10 +392,18 @@ def test_scores_of_every_clip_are_a_table(tmp_path, truth, capsys):
     assert rows['dog/a_1']['switch/frames_between'] == '3'
 
 
+def test_scores_are_numbers_that_the_log_of_mmengine_keeps(truth):
+    metrics = [*METRICS, dict(type='SwitchMetric')]
+    scores = score_masks(truth, truth, metrics)['scores']
+    logged = {name: HistoryBuffer([value], [1]).current() for name, value in scores.items()}
+    assert LoggerHook._process_tags(logged) == pytest.approx(scores, nan_ok=True)
+
+
 def test_result_that_cannot_be_written_is_an_error_before_masks_are_read(tmp_path, truth):
     assert 'is a directory' in error_of(truth, tmp_path / 'nothing', '--out', tmp_path)
     (tmp_path / 'file').write_text('')
-    assert str(tmp_path / 'file') in error_of(truth, tmp_path / 'nothing', '--csv', tmp_path / 'file/a.csv')
+    message = error_of(truth, tmp_path / 'nothing', '--csv', tmp_path / 'file/a.csv')
+    assert f"{tmp_path / 'file/a.csv'}: cannot be written" in message
 
 
 @pytest.mark.parametrize('arrays,message', [

@@ -16,6 +16,7 @@ from mmavs.structures import DEFAULT_OUTPUTS
 from mmavs.utils.cli import add_run_arguments, load_run_config
 from mmavs.utils.config import metric_configs
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import write_json
 from mmavs.utils.model import unwrap_model
 
@@ -46,12 +47,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def check_output(parser: argparse.ArgumentParser, out: str, item: str) -> None:
-    """Exit if the file is of another kind, or the directory holds files that would be mixed with the new ones."""
+    """Exit if the file is of another kind or cannot be written, or the directory holds files that would be mixed in."""
     if item == 'png':
         if Path(out).exists() and (not Path(out).is_dir() or any(Path(out).iterdir())):
             parser.error(f'--out {out}: exists and is not an empty directory; with --out-item png name a new one')
     elif Path(out).suffix != SUFFIXES[item]:
         parser.error(f'--out {out}: with --out-item {item} the file must end in {SUFFIXES[item]}')
+    check_writable(Path(out, 'masks') if Path(out).is_dir() and item == 'png' else out)
 
 
 @cli_errors()

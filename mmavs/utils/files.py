@@ -19,17 +19,20 @@ def stream_sha256(file: BinaryIO) -> str:
 
 
 def check_writable(path: str | Path) -> None:
-    """Raise an OSError, which names the place, if a file cannot be written; its directory is made.
+    """Raise an OSError, which names the file, if it cannot be written; its directory is made.
 
     Call it before work that takes long: a result that cannot be written is lost.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f'{path}: is a directory, expected the name of a file')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Permissions alone do not say it: a file system may be read-only or full.
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix=PARTIAL):
-        pass
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Permissions do not say it all: a file system may be read-only or full.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
+            file.write(b' ')
+    except OSError as error:
+        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
 
 
 @contextmanager
