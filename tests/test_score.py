@@ -215,6 +215,22 @@ def test_padding_frames_of_avss_are_left_out_or_counted_as_background(tmp_path):
         assert report['stamp']['frames'] == 5 and report['stamp']['notes'] == []
 
 
+def test_padding_is_that_of_avss(truth):
+    assert '--count-padded-frames pads the clips of AVSS' in error_of(truth, truth, '--count-padded-frames')
+
+
+def test_indexed_images_of_labels_rgb_are_read_by_their_colors(tmp_path):
+    gt = np.array([[[0, 17, 17, 3]]], np.uint8)
+    palette = np.array(voc_palette(71), np.uint8)
+    write_pngs(tmp_path / 'gt', {'v2/x': gt}, '{clip}/labels_rgb/{t}.png',
+               lambda mask: Image.fromarray(palette[mask]).quantize(3))
+    np.savez(tmp_path / 'x.npz', x=gt)
+    stored = np.array(Image.open(tmp_path / 'gt/v2/x/labels_rgb/0.png'))
+    assert stored.max() == 2
+    report = score_masks(tmp_path / 'gt', tmp_path / 'x.npz', [dict(type='AVSSMetric')], dataset='avss')
+    assert report['scores']['avsbench/M_J'] == pytest.approx(3 / 71)
+
+
 def test_colors_of_no_class_are_an_error_or_background(tmp_path):
     colors = np.array(voc_palette(3), np.uint8)[np.array([[1, 1, 2, 0]])]
     truth = write_pngs(tmp_path / 'gt', dict(x=colors[None]), encode=Image.fromarray)

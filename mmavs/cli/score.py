@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> None:
     from mmavs.utils.files import check_writable
     from mmavs.utils.json_files import to_json, write_json
 
+    if args.count_padded_frames and args.dataset != 'avss':
+        raise ValueError('--count-padded-frames pads the clips of AVSS to 10 frames: it needs --dataset avss')
     for path in filter(None, (args.csv, args.out)):
         check_writable(path)
     classes = args.classes

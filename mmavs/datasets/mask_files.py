@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -18,16 +17,11 @@ from mmavs.utils.images import MAX_PIXELS, read_image
 
 from .check import DATASET_TYPES
 from .file_listing import read_csv
+from .mask_layouts import clip_and_frame, png_files
 from .transforms.loading import read_mask
 from .vpo import CATEGORY_IDS, SUBSETS
 
 ENCODINGS = ('auto', 'binary', 'index', 'palette', 'category')
-# Directories below that of a clip that hold its masks; a clip that has several is read from the first.
-LABEL_DIRECTORIES = ('labels_semantic', 'processed_labels_semantic', 'labels_rgb')
-# Words before the number of a frame that are not the name of a clip.
-FRAME_WORDS = ('frame', 'frames', 'img', 'image', 'mask', 'label', 'pred', 'gt')
-FRAME_NAME = re.compile(rf'(?:(?P<clip>.+)_|(?:{"|".join(FRAME_WORDS)}))?(?P<number>\d+)', re.IGNORECASE)
-VIDEO_SUFFIX = re.compile(r'\.(mp4|avi|mkv|mov|webm)$', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -175,10 +169,10 @@ class MaskDirectory(MaskFiles):
         self._format, self.soft = mask_format, mask_format.soft
         self._paths: dict[str, dict[int, str]] = {}
         unnumbered = []
-        for directory, files in _png_files(self.path):
+        for directory, files in png_files(self.path):
             for name in files:
                 file = os.path.join(directory, name)
-                place = _place(os.path.relpath(file, self.path), mask_format.single_frames)
+                place = clip_and_frame(os.path.relpath(file, self.path), mask_format.single_frames)
                 if place is None:
                     unnumbered.append(file)
                     continue
@@ -199,8 +193,11 @@ class MaskDirectory(MaskFiles):
         paths = [self._paths[clip][number] for number in numbers]
         if self.soft:
             return _stack([_read_probabilities(path) for path in paths], paths)
-        ids = tuple(CATEGORY_IDS.values()) if self._format.encoding == 'category' else ()
-        return _stack([_read_classes(path, self._format, self._format.encoding, ids) for path in paths], paths)
+        encoding = self._format.encoding
+        if encoding == 'auto' and os.path.basename(os.path.dirname(paths[0])) == 'labels_rgb':
+            encoding = 'palette'  # in an indexed image too
+        ids = tuple(CATEGORY_IDS.values()) if encoding == 'category' else ()
+        return _stack([_read_classes(path, self._format, encoding, ids) for path in paths], paths)
 
 
 class MaskArchive(MaskFiles):
@@ -292,34 +289,6 @@ def array_classes(masks: np.ndarray, num_classes: int) -> np.ndarray:
     if num_classes == 2 and (masks == UNLABELLED).any() and not (masks == 1).any():
         return (masks == UNLABELLED).astype(np.uint8)
     return masks
-
-
-def _png_files(root: str) -> Iterable[tuple[str, list[str]]]:
-    """Directories below a root and their PNG files; hidden files and directories are left out."""
-    for directory, children, files in os.walk(root):
-        labels = [name for name in LABEL_DIRECTORIES if name in children]
-        # Beside the labels of a clip are its frames and other forms of its labels.
-        children[:] = labels[:1] or sorted(name for name in children if not name.startswith('.'))
-        files = [name for name in sorted(files) if name.lower().endswith('.png') and not name.startswith('.')]
-        if files and not labels:
-            yield directory, files
-
-
-def _place(path: str, single_frame: bool) -> tuple[str, int] | None:
-    """Clip and frame number of a file, by its path below the root; None if the name has no number."""
-    *parents, name = Path(path).parts
-    if parents and parents[-1] in LABEL_DIRECTORIES:
-        parents.pop()
-    stem = os.path.splitext(name)[0]
-    if single_frame:
-        return '/'.join([*parents, *([] if parents and set(stem) == {'0'} else [stem])]), 0
-    match = FRAME_NAME.fullmatch(stem)
-    if match is None:
-        return None
-    clip = VIDEO_SUFFIX.sub('', match['clip'] or '')
-    if clip and clip.lower() not in FRAME_WORDS and (not parents or clip != VIDEO_SUFFIX.sub('', parents[-1])):
-        parents.append(clip)
-    return '/'.join(parents) or '.', int(match['number'])
 
 
 def _read_classes(path: str, mask_format: MaskFormat, encoding: str, category_ids: Sequence[int]) -> np.ndarray:
