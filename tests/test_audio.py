@@ -148,7 +148,7 @@ def test_a_damaged_sampling_rate_does_not_fill_the_memory(tmp_path):
 
 # Lengths that programs write if they do not know them: recorders 0, or that of the header; to pipes the largest.
 @pytest.mark.parametrize('lengths', [
-    (0, 0), (36, 0), (0, 2**32 - 1), (2**32 - 1, 2**32 - 1), (2**32 - 1, 0), (0x7FFFF024, 0x7FFFF000)])
+    (0, 0), (36, 0), (0, 2**32 - 1), (2**32 - 1, 2**32 - 1), (2**32 - 1, 0), (0x7FFFF024, 0x7FFFF000), (16036, 0)])
 def test_a_wav_file_without_lengths_is_read_to_its_end(tmp_path, lengths):
     soundfile.write(tmp_path / 'x.wav', 0.5 * sine(8000), 8000)
     expected = read_waveform(tmp_path / 'x.wav')
@@ -157,6 +157,15 @@ def test_a_wav_file_without_lengths_is_read_to_its_end(tmp_path, lengths):
     (tmp_path / 'x.wav').write_bytes(data)
     np.testing.assert_array_equal(read_waveform(tmp_path / 'x.wav'), expected)
     assert audio_seconds(tmp_path / 'x.wav') == 1
+
+
+def test_chunks_after_an_empty_data_chunk_are_not_samples(tmp_path):
+    soundfile.write(tmp_path / 'x.wav', np.zeros(0), 8000)
+    data = bytearray((tmp_path / 'x.wav').read_bytes()) + b'LIST' + struct.pack('<I', 5) + b'INFO!\0'
+    data[4:8] = struct.pack('<I', len(data) - 8)
+    (tmp_path / 'x.wav').write_bytes(data)
+    with pytest.raises(ValueError, match='the audio file holds no sample by its header'):
+        read_waveform(tmp_path / 'x.wav')
 
 
 @pytest.mark.parametrize('subtype', ['GSM610', 'G721_32', 'IMA_ADPCM', 'MS_ADPCM', 'ULAW', 'ALAW'])

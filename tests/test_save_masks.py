@@ -1,4 +1,6 @@
 """Predicted masks on disk: PNG and npz, clip by clip, in one process and in two."""
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,32 @@ def test_an_earlier_file_survives_a_test_that_fails(tmp_path):
     with pytest.raises(ValueError, match='masks of 1 different clips were predicted, the dataset has 2'):
         save(tmp_path / 'masks.npz', [as_sample('b', random_masks(1))], size=2)
     assert np.load(tmp_path / 'masks.npz').files == ['a']
+    assert [path.name for path in tmp_path.iterdir()] == ['masks.npz']
+
+
+@pytest.mark.parametrize('path', ['out', 'masks.npz'])
+def test_a_test_that_fails_between_clips_leaves_no_partial_file(tmp_path, path, monkeypatch):
+    metric = SaveMasks(str(tmp_path / path))
+    metric.dataset_meta = dict(classes=CLASSES)
+    metric.process(None, [as_sample('a', random_masks(0)).to_dict()])
+    with pytest.raises(ValueError, match='more than one clip'):
+        metric.process(None, [as_sample('a', random_masks(0)).to_dict()])
+    assert len(list(tmp_path.rglob('*.partial'))) == (path == 'masks.npz')
+    # The end of the process has the same effect.
+    del metric
+    gc.collect()
+    assert not list(tmp_path.rglob('*.partial')) and not (tmp_path / 'masks.npz').exists()
+
+
+def test_an_image_that_cannot_be_written_leaves_no_partial_file(tmp_path, monkeypatch):
+    def fail(image, path, *arguments):
+        path.write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(Image.Image, 'save', fail)
+    with pytest.raises(OSError, match='No space left'):
+        save(tmp_path / 'out', [as_sample('a', random_masks(0))])
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
 
 
 def test_masks_at_frame_size_must_be_predicted():

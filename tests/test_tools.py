@@ -177,6 +177,16 @@ def test_output_must_fit_its_item(run_tool, capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('out,item', [('file/metrics.json', 'metrics'), ('file/m.npz', 'pred'), ('file/m', 'png'),
+                                      ('new.json', 'metrics')])
+def test_output_that_cannot_be_written_is_an_error_before_the_test(tmp_path, run_tool, out, item):
+    (tmp_path / 'file').write_text('')
+    (tmp_path / 'new.json').mkdir()
+    message = 'is a directory' if out == 'new.json' else 'cannot be written'
+    with pytest.raises(SystemExit, match=f'^error: {tmp_path / out}: {message}'):
+        run_tool('test', CONFIG, 'weights.pth', '--out', tmp_path / out, '--out-item', item)
+
+
 # Tests like tools/test.py and prints the threads that are left at exit.
 THREADS = f"""
 import atexit, pathlib, runpy, sys

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from torch.nn import functional as F
 
 from mmavs.apis import init_model
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.models.losses import frame_cross_entropy
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import AudioGuidedPyramid, FrameTargets
 from mmavs.utils.config import load_config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+DOCS = REPOSITORY / 'docs/user_guides/training.md'
 FEATURES = REPOSITORY / 'tests/configs/vct_tiny_s4_features.py'
 
 
@@ -71,13 +72,19 @@ def test_tensorboard_gets_the_losses_and_scores(work_dir):
     assert {'loss', 'loss_cls', 'avsbench/M_J'} <= set(events.Tags()['scalars'])
 
 
-def test_weights_and_biases_backend_takes_scalars(tmp_path):
+def test_weights_and_biases_gets_the_losses_and_scores_without_network(tmp_path, run_tool, options, monkeypatch):
     pytest.importorskip('wandb', reason='the optional library wandb is not installed')
-    from mmengine.visualization import WandbVisBackend
-    backend = WandbVisBackend(str(tmp_path), init_kwargs=dict(mode='disabled'))
-    backend.add_config(Config(dict(seed=1)))
-    backend.add_scalar('loss', 1.5, 0)
-    backend.close()
+    before, after = DOCS.read_text().split("dict(type='WandbVisBackend'")
+    lines = before[before.rindex('visualizer = '):] + "dict(type='WandbVisBackend'" + after.partition('\n')[0]
+    (tmp_path / 'config.py').write_text(f'_base_ = {str(CONFIG)!r}\n{lines}')
+    for name in ('WANDB_DIR', 'WANDB_CACHE_DIR', 'WANDB_CONFIG_DIR', 'WANDB_DATA_DIR', 'HOME'):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setenv('WANDB_SILENT', 'true')
+    run_tool('train', tmp_path / 'config.py', '--work-dir', tmp_path / 'work', *options, 'train_cfg.max_iters=1',
+             'train_cfg.val_interval=1', 'param_scheduler.0.end=2')
+    log, = (tmp_path / 'work').glob('*/vis_data/wandb/offline-run-*/run-*.wandb')
+    content = log.read_bytes()
+    assert all(name in content for name in (b'loss_cls', b'avsbench/M_J', b'avs'))
 
 
 def test_fine_tuning_on_other_classes_loads_all_but_the_classifier(tmp_path, run_tool, options, work_dir):
@@ -138,6 +145,37 @@ def test_class_weights_of_pixels_are_set_by_the_documented_key(name):
     assert weighted == pytest.approx(of_frames.mean().item()) and weighted != pytest.approx(plain)
     with pytest.raises(ValueError, match='class_weights has 2 entries, expected one for each of the 3 classes'):
         build((0.5, 1.0)).mask_loss(logits, masks, labelled)
+
+
+@pytest.mark.parametrize('num_classes,weights', [(3, (0.5, 1.0, 2.0)), (1, (0.5, 2.0))])
+def test_class_weights_of_ravs_are_those_of_its_cross_entropy(num_classes, weights):
+    """With a fixed pixel loss of each class, the loss is the mean that the weights of the classes make."""
+    def build(class_weights=None):
+        config = load_config(f'{REPOSITORY}/configs/ravs/ravs_tiny_synthetic.py', {
+            'model.decode_head.num_classes': num_classes, 'model.decode_head.contrast_loss': None,
+            **({'model.decode_head.class_weights': class_weights} if class_weights else {})})
+        return MODELS.build(config.model).decode_head
+
+    heads = build(), build(weights)
+    assert heads[0].state_dict().keys() == heads[1].state_dict().keys()
+    heads[1].load_state_dict(heads[0].state_dict())
+    channels = [conv.in_channels for conv in heads[0].fusion.convs]
+    maps = [torch.randn(2, size, 8 >> level, 8 >> level) for level, size in enumerate(channels)]
+    features = AudioGuidedPyramid(maps, [torch.randn(2, 1, 8 >> level, 8 >> level) for level in range(4)])
+    targets = FrameTargets(torch.randint(0, max(num_classes, 2), (2, 32, 32), dtype=torch.uint8),
+                           torch.tensor([True, True]))
+    audio = torch.randn(2, 1, 128)
+    plain, weighted = (head.loss(features, audio, torch.ones(1, 2, dtype=torch.bool), targets) for head in heads)
+    scores = heads[0](features, audio, torch.ones(1, 2, dtype=torch.bool))['scores']
+    if num_classes == 1:
+        scores = torch.cat((torch.zeros_like(scores), scores), 1)
+    scores = F.interpolate(scores, (32, 32), mode='bilinear', align_corners=False)
+    expected = heads[0].mask_weights[0] * frame_cross_entropy(scores, targets.masks, torch.tensor(weights)).mean()
+    assert weighted['loss_ce'].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert weighted['loss_ce'].item() != pytest.approx(plain['loss_ce'].item())
+    assert weighted['loss_dice'].item() == pytest.approx(plain['loss_dice'].item())
+    with pytest.raises(ValueError, match=f'class_weights has 4 entries, expected one for each of the {len(weights)}'):
+        build((1.0, 1.0, 1.0, 1.0)).loss(features, audio, torch.ones(1, 2, dtype=torch.bool), targets)
 
 
 def test_class_weights_of_queries_make_a_weighted_mean():

@@ -155,6 +155,26 @@ def test_repeated_rows_get_clip_ids_of_their_own(root):
     assert len(set(ids)) == 2
 
 
+@pytest.mark.parametrize('subset', ['vpo-ss', 'vpo-ms'])
+def test_repeated_rows_are_warned_of(root, subset, monkeypatch):
+    """In vpo-ss the clip counts twice, in vpo-ms the audio of the object is summed twice."""
+    messages = []
+    monkeypatch.setattr('mmavs.datasets.vpo.print_log', lambda message, *_: messages.append(message))
+    path = root / f"VPO/{subset.upper()}/{subset.replace('-', '_')}_data_stereo.csv"
+    VPODataset(str(root), 'train', subset)
+    assert messages == []
+    write_csv(path, HEADER, [row('dog', 9, 13), row('dog', 9, 13)])
+    VPODataset(str(root), 'train', subset)
+    assert len(messages) == 1 and f"{path}: 1 row(s) of the split 'train' are repeated" in messages[0]
+
+
+def test_a_clip_in_two_splits_is_a_problem(root):
+    write_csv(root / 'VPO/VPO-SS/vpo_ss_data_stereo.csv', HEADER, [row('dog', 7, 11), row('dog', 7, 11, split='test')])
+    lines = check_dataset(root, 'vpo-ss', published=False)
+    assert len(lines) == 1
+    assert 'the clip dog/000000000007_000000000011/dog_1 is in the splits train and test' in lines[0]
+
+
 def test_frames_masks_and_audio_may_have_any_suffix_that_is_read(root):
     expected = VPODataset(str(root), 'train', 'vpo-ms', pipeline=[LoadClipMasks(), LoadMixedAudio()])[0]
     frame, mask = (root / f'VPO/VPO-MS/{name}' for name in ('data/000000000007.jpg', 'mask/000000000007.png'))

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -171,7 +172,7 @@ def _check_wav_lengths(path: Path) -> tuple[int, dict[int, bytes]]:
     Returns:
         The bytes by which the file is shorter than announced, because libsndfile reads such files without an error. And
         by their position the lengths of a file whose header says that it holds no sample although samples follow, as
-        recorders leave it that fill in the lengths at the end and did not get there.
+        recorders leave it that fill in the lengths at the end and did not get there, or got to one of the two.
     """
     with path.open('rb') as file:
         header = file.read(12)
@@ -186,11 +187,24 @@ def _check_wav_lengths(path: Path) -> tuple[int, dict[int, bytes]]:
             name, length = struct.unpack('<4sI', chunk)
             samples = file.tell()
             if name == b'data':
-                if length == 0 and samples < size and (streamed or announced <= samples):
+                if length == 0 and samples < size and (
+                        streamed or announced <= samples or not _holds_chunks(file, samples, size)):
                     return 0, {4: struct.pack('<I', size - 8), samples - 4: struct.pack('<I', size - samples)}
                 break
             file.seek(samples + length + length % 2)
     return 0 if streamed else max(0, announced - size), {}
+
+
+def _holds_chunks(file: BinaryIO, position: int, size: int) -> bool:
+    """Check if the rest of a WAV file is a row of chunks, such as a LIST of tags, not samples."""
+    while position < size:
+        file.seek(position)
+        chunk = file.read(8)
+        if len(chunk) < 8 or not chunk[:4].isascii() or not chunk[:4].decode().isprintable():
+            return False
+        length = int.from_bytes(chunk[4:], 'little')
+        position += 8 + length + length % 2
+    return position - size in (0, 1)  # The padding of the last chunk may be missing.
 
 
 class _FileWithLengths(io.FileIO):

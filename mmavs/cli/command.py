@@ -22,6 +22,7 @@ COMMANDS = {
     'download': 'download',
     'train': 'train',
     'test': 'test',
+    'score': 'score',
     'check-data': 'check_data',
     'convert': 'convert',
 }

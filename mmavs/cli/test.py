@@ -5,6 +5,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmavs.utils.files import check_writable
+
 from .arguments import add_json, add_run_arguments, load_run_config
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Raise an error for outputs that the other arguments exclude, and for those that would be mixed with old ones."""
+    """Raise an error for outputs that other arguments exclude, that would mix with old ones, or cannot be written."""
     if args.out and args.out_item == 'png':
         if Path(args.out).exists() and (not Path(args.out).is_dir() or any(Path(args.out).iterdir())):
             raise argparse.ArgumentError(None, f'--out {args.out}: exists and is not an empty directory; with '
@@ -56,6 +58,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     elif args.out and Path(args.out).suffix != SUFFIXES[args.out_item]:
         raise argparse.ArgumentError(None, f'--out {args.out}: with --out-item {args.out_item} the file must end in '
                                      f'{SUFFIXES[args.out_item]}')
+    if args.out:
+        check_writable(Path(args.out, 'masks') if args.out_item == 'png' and Path(args.out).is_dir() else args.out)
     if args.predict_only and not args.show_dir and (not args.out or args.out_item == 'metrics'):
         raise argparse.ArgumentError(None, '--predict-only needs --show-dir DIR, --out FILE.npz --out-item pred or '
                                      '--out DIR --out-item png')

@@ -1,8 +1,12 @@
 """VPO: images of COCO with audio of VGGSound, one frame per clip."""
+import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+from mmengine.logging import print_log
 
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
@@ -89,13 +93,25 @@ class VPODataset(ClipDataset):
         super().__init__(data_root, split, data_prefix=data_prefix, **options)
 
     def read_metadata(self) -> list[dict]:
-        """Make one dict for each clip of the subset, with its ``split`` and unique ``clip_id``."""
+        """Make one dict for each clip of the subset, with its ``split`` and a ``clip_id`` that is unique in it."""
         clips = self._read_cavp() if self.layout == 'cavp' else self._read_clean()
-        seen: dict[str, int] = {}
+        seen: Counter[tuple[str, str]] = Counter()
         for clip in clips:
-            times = seen[clip['clip_id']] = seen.get(clip['clip_id'], 0) + 1
-            if times > 1:
-                clip['clip_id'] += f' ({times})'
+            key = clip['split'], clip['clip_id']  # a clip in two splits keeps its id, by which it is found
+            seen[key] += 1
+            if seen[key] > 1:
+                clip['clip_id'] += f' ({seen[key]})'
+        return clips
+
+    def load_data_list(self) -> list[dict]:
+        """List the clips of the split, with a warning if rows of its CSV file are repeated."""
+        clips = super().load_data_list()
+        counts = Counter(tuple(row.values()) for row in self._read_rows(()) if row['split'] == self.split)
+        repeated = [row for row, count in counts.items() if count > 1]
+        if repeated:
+            print_log(f'{self.ann_file}: {len(repeated)} row(s) of the split {self.split!r} are repeated and count '
+                      f"each time, as in the published code: {','.join(repeated[0])}{', ...' * (len(repeated) > 1)}; "
+                      'keep one of each unless that is meant', 'current', logging.WARNING)
         return clips
 
     def describe_clip(self, row: dict) -> dict:

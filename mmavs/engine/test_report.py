@@ -51,6 +51,12 @@ def make_stamp(config: Config, checkpoint: str, meta: Mapping[str, Any]) -> dict
         checkpoint=str(checkpoint),
         checkpoint_sha256=_file_sha256(file) if file.is_file() else None,
         training={key: meta[key] for key in TRAINING_KEYS if isinstance(meta.get(key), str | int)},
+        **stamp_run())
+
+
+def stamp_run() -> dict[str, Any]:
+    """Describe this run: ``versions``, ``processes``, ``command`` and ``date`` (UTC)."""
+    return dict(
         versions=dict(
             mmavs=__version__,
             torch=torch.__version__,

@@ -1,6 +1,7 @@
 """Write files atomically, and digest them."""
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,23 @@ def stream_sha256(file: BinaryIO) -> str:
     while block := file.read(2**20):
         digest.update(block)
     return digest.hexdigest()
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise an OSError, which names the file, if it cannot be written; its directory is made.
+
+    Call it before work that takes long: a result that cannot be written is lost.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f'{path}: is a directory, expected the name of a file')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Permissions do not say it all: a file system may be read-only or full.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
+            file.write(b' ')
+    except OSError as error:
+        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
 
 
 @contextmanager

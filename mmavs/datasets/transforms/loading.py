@@ -174,7 +174,25 @@ def read_mask(path: str,
               off_palette: str = 'error',
               category_ids: Sequence[int] = (),
               allow_unlabelled: bool = False) -> np.ndarray:
-    """Decode one ground-truth mask to classes, (H, W) uint8; see :class:`LoadClipMasks`."""
+    """Decode one mask to classes, (H, W) uint8; see :class:`LoadClipMasks`.
+
+    Args:
+        path: The image file.
+        encoding: 'binary', 'index', 'palette' or 'category'; 'auto' takes 'palette' for a color image, 'index' for one
+            channel, and with two classes 'binary' unless all values are 0 or 1.
+        num_classes: K, background included.
+        off_palette: See :class:`LoadClipMasks`.
+        category_ids: Ids of the K classes in masks of 'category'.
+        allow_unlabelled: See :class:`LoadClipMasks`.
+    """
+    if encoding == 'auto':
+        values = read_image(path, 'mask')
+        if num_classes > 2:
+            encoding = 'index' if values.ndim == 2 else 'palette'
+        else:
+            encoding = 'index' if values.ndim == 2 and values.max() <= 1 else 'binary'
+        if encoding == 'index':
+            return _check_index(values, path, num_classes, allow_unlabelled)
     if encoding == 'binary':
         return _decode_binary(_read_binary(path), path)
     if encoding == 'index':
@@ -183,7 +201,8 @@ def read_mask(path: str,
         return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette, allow_unlabelled)
     if encoding == 'category':
         return _decode_category(read_image(path, 'mask'), path, tuple(category_ids))
-    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette' or 'category'")
+    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette', 'category' or "
+                     "'auto'")
 
 
 def _read_binary(path: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 import os
 import shutil
 import sys
+import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -53,6 +54,7 @@ class SaveMasks(BaseMetric):
         self._saved: set[str] = set()
         self._num_clips = 0
         self._archive: zipfile.ZipFile | None = None
+        self._discard: weakref.finalize | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
         """Write the masks of each clip."""
@@ -78,17 +80,23 @@ class SaveMasks(BaseMetric):
         """Complete the file of the ``size`` clips of the dataset."""
         if self._archive is not None:
             self._archive.close()
+            # From here on the main process has all files in charge.
+            self._discard.detach()
         self._saved, self._archive, self._num_clips = set(), None, size
         # MMEngine would cut the collected results to ``size``, which drops the repeated clips of some samplers only.
         return super().evaluate(sys.maxsize)
 
     def compute_metrics(self, results: list[str]) -> dict:
         """Join the files of the processes; there are no scores."""
-        if len(set(results)) != self._num_clips:
-            raise ValueError(f'{self.path}: masks of {len(set(results))} different clips were predicted, the dataset '
-                             f'has {self._num_clips}: every clip needs a clip_id of its own')
-        if self.path.suffix == '.npz':
-            self._join_archives()
+        try:
+            if len(set(results)) != self._num_clips:
+                raise ValueError(f'{self.path}: masks of {len(set(results))} different clips were predicted, the '
+                                 f'dataset has {self._num_clips}: every clip needs a clip_id of its own')
+            if self.path.suffix == '.npz':
+                self._join_archives()
+        finally:
+            for rank in range(get_world_size()):
+                self._partial(rank).unlink(missing_ok=True)
         return {}
 
     def _partial(self, rank: int) -> Path:
@@ -100,6 +108,8 @@ class SaveMasks(BaseMetric):
         if self._archive is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._archive = zipfile.ZipFile(self._partial(get_rank()), 'w', zipfile.ZIP_DEFLATED)
+            # A test that fails does not tell its metrics; then the file goes with the metric or the process.
+            self._discard = weakref.finalize(self, self._partial(get_rank()).unlink, missing_ok=True)
         # As numpy.savez_compressed, which takes all arrays at once and does not allow every name.
         with self._archive.open(f'{clip_id}.npy', 'w', force_zip64=True) as stream:
             np.lib.format.write_array(stream, masks, allow_pickle=False)
@@ -113,16 +123,17 @@ class SaveMasks(BaseMetric):
                         with archive.open(name) as source, joined.open(name, 'w', force_zip64=True) as target:
                             shutil.copyfileobj(source, target)
         os.replace(first, self.path)
-        for path in others:
-            path.unlink()
 
     def _write_images(self, clip_id: str, masks: np.ndarray) -> None:
         directory, palette = self.path / clip_id, mask_palette(self.dataset_meta)
         directory.mkdir(parents=True, exist_ok=True)
         for t, mask in enumerate(masks):
             partial = self._partial(get_rank())
-            mask_image(mask, palette).save(partial, 'png')
-            os.replace(partial, directory / f'{t:05d}.png')
+            try:
+                mask_image(mask, palette).save(partial, 'png')
+                os.replace(partial, directory / f'{t:05d}.png')
+            finally:
+                partial.unlink(missing_ok=True)
 
 
 def check_clip_ids(clip_ids: Iterable[str]) -> None:

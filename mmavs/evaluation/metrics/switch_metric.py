@@ -70,7 +70,8 @@ class SwitchMetric(DetailedMetric):
             dict(clip=clip['clip'], subset=clip['subset'], frames=len(clip['iou']), **_averages([clip]))
             for clip in results if len(clip['iou'])
         ])
-        return _averages(results)
+        # MMEngine logs whole numbers as numpy.int64, which its file of the scores of a test does not keep.
+        return {name: float(value) for name, value in _averages(results).items()}
 
 
 def _averages(clips: list[dict]) -> dict[str, float]:

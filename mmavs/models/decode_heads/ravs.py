@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
-from mmavs.models.losses import frame_cross_entropy, frame_overlap_losses, mean_of_frames
+from mmavs.models.losses import FrameCrossEntropyLoss, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
 from mmavs.utils.precision import at_least_float32, disable_autocast
@@ -106,6 +106,8 @@ class RAVSHead(BaseModule):
             ``audio_channels`` from the head.
         uncertainty_loss: Config of the :class:`EvidenceLoss`, or None for a head without uncertainty.
         mask_weights: Weights of cross-entropy, dice and IoU. The default is that of DDESeg (CVPR 2025).
+        class_weights: Weights of the classes in the cross-entropy, see :class:`FrameCrossEntropyLoss`: K, or two
+            (background, foreground) for one channel. None for equal ones.
         uncertainty_exponent: Exponent of :func:`suppress_uncertain`; 1 is the paper's ``(1 - u) p``, 0 leaves the
             prediction unchanged.
         relative_uncertainty: Whether to compare u with the mean u of the predicted foreground of the frame; the paper
@@ -124,6 +126,7 @@ class RAVSHead(BaseModule):
                  contrast_loss: dict | None = None,
                  uncertainty_loss: dict | None = None,
                  mask_weights: tuple[float, float, float] = (5., 5., 2.),
+                 class_weights: Sequence[float] | None = None,
                  uncertainty_exponent: float = 1.,
                  relative_uncertainty: bool = False,
                  init_cfg: dict | None = None) -> None:
@@ -132,6 +135,7 @@ class RAVSHead(BaseModule):
         self.fusion = LevelFusion(in_channels, embed_dims)
         self.temporal = TemporalAttention(embed_dims, num_heads, temporal_ffn_dims) if temporal else None
         self.mask_head = nn.Linear(embed_dims, num_classes)
+        self.cross_entropy = FrameCrossEntropyLoss(class_weights)
         self.mask_weights = mask_weights
         self.uncertainty_exponent = uncertainty_exponent
         self.relative_uncertainty = relative_uncertainty
@@ -196,7 +200,7 @@ class RAVSHead(BaseModule):
 
         with disable_autocast(x):
             scores = F.interpolate(scores.float(), masks.shape[1:], mode='bilinear', align_corners=False)
-            ce = frame_cross_entropy(scores, masks)
+            ce = self.cross_entropy.per_frame(scores, masks)
             dice, iou = frame_overlap_losses(scores.softmax(1), masks)
         losses = {
             name: weight * mean_of_frames(loss, targets.labelled)
