@@ -4,7 +4,7 @@ import numpy as np
 from mmavs.audio.io import check_samples
 from mmavs.audio.resampling import resample, resampled_section
 
-from .reading import AudioTrack
+from .audio_track import AudioTrack
 
 
 class ResampledAudio:
