@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ ALPHA_DECODERS = {'vp8': 'libvpx', 'vp9': 'libvpx-vp9'}
 
 def is_url(path: str | Path) -> bool:
     """Check if a path is the URL of a video. An existing file is not, whatever its name."""
-    return '://' in str(path) and not Path(path).exists()
+    return '://' in str(path) and not os.path.exists(path)
 
 
 @contextmanager
@@ -34,14 +35,16 @@ def open_video(path: str | Path) -> Iterator[av.container.InputContainer]:
         ValueError: FFmpeg cannot read it, or the server of the URL does not answer.
     """
     url = is_url(path)
-    if not url and not os.path.isfile(path):
-        raise FileNotFoundError(f'{path}: no such video file')
-    if not url and not os.access(path, os.R_OK):
-        raise PermissionError(f'{path}: no permission to read this file')
     # FFmpeg takes 'a:b.mp4' for a URL, but not './a:b.mp4'.
     name = str(path) if url else os.path.join('.', path)
     try:
+        if not url and not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError(f'{path}: not a regular file, expected a video')
         container = av.open(name, timeout=URL_TIMEOUT if url else None)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{path}: no such video file') from error
+    except PermissionError as error:
+        raise PermissionError(f'{path}: no permission to read this file') from error
     except av.error.FFmpegError as error:
         raise ValueError(f'{path}: FFmpeg cannot read this as a video ({_reason(error)})') from error
     with container:
@@ -54,7 +57,7 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
     Raises:
         ValueError: There is none.
     """
-    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
+    streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         raise ValueError(f'{path}: no video stream{" but audio" if container.streams.audio else ""}, expected a video')
     streams[0].thread_type = 'AUTO'
@@ -89,8 +92,8 @@ def decode(container: av.container.InputContainer, stream: av.stream.Stream,
             f'{path}: the {stream.type} stream is damaged after {time:.2f} s ({_reason(error)})') from error
     stated = _stated_end(container)
     if stated is not None and end < stated - max(END_TOLERANCE, END_TOLERANCE_SHARE * stated):
-        raise ValueError(f'{path}: truncated video, it ends after {end:.2f} s, its header states {stated:.2f} s; to '
-                         'use what there is, copy it (ffmpeg -i OLD -c copy NEW)')
+        raise ValueError(f'{path}: truncated or damaged, it can be read up to {end:.2f} s, its header states '
+                         f'{stated:.2f} s; to use what there is, copy it (ffmpeg -i OLD -c copy NEW)')
 
 
 def _decoder(stream: av.stream.Stream) -> av.codec.CodecContext:
@@ -107,7 +110,7 @@ def _stated_end(container: av.container.InputContainer) -> float | None:
     """Time at which audio and video end by the header of the file; None if it does not say."""
     if STATING_DURATION.isdisjoint(container.format.name.split(',')):
         return None
-    streams = [stream for stream in container.streams if stream.type in ('audio', 'video') and not _is_cover(stream)]
+    streams = [stream for stream in container.streams if stream.type in ('audio', 'video') and not is_cover(stream)]
     if all(stream.duration for stream in streams):
         return max(float(((stream.start_time or 0) + stream.duration) * stream.time_base) for stream in streams)
     if container.duration is None or len(streams) < len(container.streams):
@@ -115,7 +118,8 @@ def _stated_end(container: av.container.InputContainer) -> float | None:
     return ((container.start_time or 0) + container.duration) / av.time_base
 
 
-def _is_cover(stream: av.stream.Stream) -> bool:
+def is_cover(stream: av.stream.Stream) -> bool:
+    """Check if a video stream is the cover image of an audio file."""
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from .color import to_rgb
-from .container import decode, open_video, video_stream
+from .container import decode, is_cover, open_video, video_stream
 from .deinterlacing import deinterlace
 
 #: Place of the frame of a second in AVSBench: frame int((k + 15/16) * rate) of the video belongs to second k.
@@ -68,6 +68,19 @@ def probe_video(path: str | Path) -> VideoProperties:
             duration=duration,
             start=_time(frame, 0, stream),
             audio_rate=audio.rate if audio else None)
+
+
+def start_time(path: str | Path) -> float:
+    """Timestamp in a file, in seconds, that is time 0: that of the first frame, or of an audio file the first sample.
+
+    Raises:
+        FileNotFoundError, ValueError: As for :func:`probe_video`.
+    """
+    with open_video(path) as container:
+        if any(not is_cover(stream) for stream in container.streams.video) or not container.streams.audio:
+            return probe_video(path).start
+        stream = container.streams.audio[0]
+        return float((stream.start_time or 0) * stream.time_base)
 
 
 def read_frames(path: str | Path, times: Iterable[float]) -> Iterator[np.ndarray]:

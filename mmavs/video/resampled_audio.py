@@ -60,6 +60,8 @@ class ResampledAudio:
         if stop <= start:
             return np.zeros((len(self._samples), 0), np.float32)
         check_samples(samples, f'{track.path}: audio track')
+        # As for audio files: float samples beyond [-1, 1] are clipped before channels are averaged.
+        samples = samples.clip(-1, 1)
         channels = samples.T if self._stereo else samples.mean(1)[None]
         kept = slice(skip, skip + stop - start)
-        return np.stack([resample(x.clip(-1, 1), track.rate, self._rate)[kept] for x in channels])
+        return np.stack([resample(x, track.rate, self._rate)[kept] for x in channels])
