@@ -31,7 +31,8 @@ def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_f
         if codec is not None:
             video = container.add_stream(codec, rate=fps, options={'crf': '1'})
             video.height, video.width, video.pix_fmt = *size, pix_fmt
-            video.codec_context.time_base = Fraction(1, 1000)
+            # MPEG-2 has the frame rates of television only.
+            video.codec_context.time_base = Fraction(1, fps if codec == 'mpeg2video' else 1000)
             if sample_aspect_ratio:
                 video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         audio = None
@@ -112,8 +113,8 @@ def write_clip(path, frames, samples=None, rate=RATE, *, fps=4, times=None, audi
         if samples is not None:
             resampler = av.AudioResampler(format=audio.format, layout=layout, rate=rate)
             for begin in range(0, len(samples), 1024):
-                block = np.ascontiguousarray(samples[begin:begin + 1024].T, np.float32)
-                block = av.AudioFrame.from_ndarray(block, format='fltp', layout=layout)
+                block = np.ascontiguousarray(samples[begin:begin + 1024], np.float32).reshape(1, -1)
+                block = av.AudioFrame.from_ndarray(block, format='flt', layout=layout)
                 block.sample_rate, block.time_base = rate, Fraction(1, rate)
                 block.pts = round(audio_from * rate) + begin
                 for converted in resampler.resample(block):

@@ -89,9 +89,10 @@ class AudioTrack:
                 position = position or 0
                 # Broadcasts change the number of channels when a program ends.
                 if properties != (properties := (frame.format.name, frame.layout.name, frame.sample_rate)):
-                    resampler = av.AudioResampler(format='fltp', layout=layout, rate=self.rate)
+                    # Not planar: PyAV fails to read eight planes.
+                    resampler = av.AudioResampler(format='flt', layout=layout, rate=self.rate)
                 for converted in resampler.resample(frame):
-                    block = converted.to_ndarray().T
+                    block = converted.to_ndarray().reshape(-1, self.channels)
                     expected = position + len(block)
                     if expected > 0:
                         yield max(0, position), block[max(0, -position):]

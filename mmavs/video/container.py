@@ -12,8 +12,9 @@ import av
 
 # Seconds that a server may take to be reached and to send data: a server that says nothing is an error, not a wait.
 URL_TIMEOUT = 30.0
-# Formats whose header states the duration. FFmpeg estimates it for the others from what it finds in the file.
-STATING_DURATION = {'mov', 'matroska', 'avi', 'flv', 'asf'}
+# Formats whose header states the duration: MP4, MOV, Matroska and WebM. For others, FFmpeg estimates it from the size
+# and the end of the file.
+STATING_DURATION = {'mov', 'matroska'}
 # Seconds, and share of the duration, by which a complete file may end before the time that its header states.
 END_TOLERANCE, END_TOLERANCE_SHARE = 1.0, 0.02
 # Decoders that decode the alpha channel of WebM files, by codec; FFmpeg's own do not.

@@ -16,6 +16,9 @@ from av.sidedata.sidedata import Type as SideDataType
 REFERENCE_WHITE = 203.0
 #: Peak luminance in cd/m² of HLG by BT.2100, and of PQ video that does not state it.
 NOMINAL_PEAK = 1000.0
+MAX_PQ = 10000.0
+# Square roots of the values of a table with 16-bit indices; the first is not 0, to divide by.
+ROOTS = np.maximum(np.arange(65536), 1e-3) / 65535
 # Constants of BT.2100: PQ (ST 2084), HLG, and luminance of its primaries.
 PQ_M1, PQ_M2, PQ_C1, PQ_C2, PQ_C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
 HLG_A, HLG_B, HLG_C, HLG_GAMMA = 0.17883277, 0.28466892, 0.55991073, 1.2
@@ -43,24 +46,25 @@ def tone_map(image: np.ndarray, transfer: str, peak: float = NOMINAL_PEAK) -> np
     Returns:
         (H, W, 3) uint8, non-linear RGB of BT.709.
     """
-    luminance = _linear_table(transfer)[image]
+    luminance = np.take(_linear_table(transfer), image.reshape(-1, 3))
     if transfer == 'hlg':
-        luminance *= NOMINAL_PEAK * (luminance @ LUMINANCE)[..., None] ** np.float32(HLG_GAMMA - 1)
-    brightest, factors = _compression(max(float(peak), REFERENCE_WHITE))
-    luminance *= np.interp(luminance.max(-1), brightest, factors).astype(np.float32)[..., None]
-    linear = (luminance @ (TO_BT709.T / np.float32(REFERENCE_WHITE))).clip(0, 1)
-    return np.rint(255 * linear ** np.float32(1 / SDR_GAMMA)).astype(np.uint8)
+        luminance *= NOMINAL_PEAK * (luminance @ LUMINANCE)[:, None] ** np.float32(HLG_GAMMA - 1)
+    red, green, blue = luminance.T
+    brightest = np.maximum(np.maximum(red, green), blue)
+    luminance *= np.take(_compression_table(max(float(peak), REFERENCE_WHITE)), _root(brightest / MAX_PQ))[:, None]
+    linear = luminance @ (TO_BT709.T / np.float32(REFERENCE_WHITE))
+    return np.take(_gamma_table(), _root(linear.clip(0, 1))).reshape(image.shape)
 
 
 def pq_luminance(signal: np.ndarray) -> np.ndarray:
     """Luminance in cd/m² of a PQ signal in [0, 1] (EOTF of BT.2100)."""
     power = np.asarray(signal, np.float64) ** (1 / PQ_M2)
-    return 10000 * (np.maximum(power - PQ_C1, 0) / (PQ_C2 - PQ_C3 * power)) ** (1 / PQ_M1)
+    return MAX_PQ * (np.maximum(power - PQ_C1, 0) / (PQ_C2 - PQ_C3 * power)) ** (1 / PQ_M1)
 
 
 def pq_signal(luminance: np.ndarray) -> np.ndarray:
     """PQ signal in [0, 1] of a luminance in cd/m², the inverse of :func:`pq_luminance`."""
-    power = (np.asarray(luminance, np.float64) / 10000) ** PQ_M1
+    power = (np.asarray(luminance, np.float64) / MAX_PQ) ** PQ_M1
     return ((PQ_C1 + PQ_C2 * power) / (1 + PQ_C3 * power)) ** PQ_M2
 
 
@@ -103,8 +107,18 @@ def _linear_table(transfer: str) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _compression(peak: float) -> tuple[np.ndarray, np.ndarray]:
-    """Luminances, and the factors of their compression."""
-    luminance = pq_luminance(np.linspace(0, 1, 4096))
-    luminance[0] = 1e-6
-    return luminance, compress(luminance, peak) / luminance
+def _compression_table(peak: float) -> np.ndarray:
+    """Factor of the compression by :func:`_root` of the luminance, where 1 is the largest of PQ."""
+    luminance = MAX_PQ * ROOTS**2
+    return (compress(luminance, peak) / luminance).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _gamma_table() -> np.ndarray:
+    """8-bit value of an SDR signal by :func:`_root` of its light."""
+    return np.rint(255 * ROOTS ** (2 / SDR_GAMMA)).astype(np.uint8)
+
+
+def _root(values: np.ndarray) -> np.ndarray:
+    """Index in a table of values in [0, 1]: by the square root, for dark values to be resolved. Powers are slow."""
+    return (np.sqrt(values) * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
