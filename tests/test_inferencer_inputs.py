@@ -303,7 +303,7 @@ def test_hdr_is_mapped_to_sdr(inferencer, samples, tmp_path, transfer, code):
 
 
 def test_the_brightest_light_of_the_file_becomes_white(tmp_path):
-    # 300 cd/m² are the PQ signal 0.622. The file states this as its brightest light; or nothing, which means 1000 cd/m².
+    # 300 cd/m² are the PQ signal 0.622. The file states this as its brightest light; or nothing, which means 1000.
     signal, shown = round(0.622 * 876 + 64), []
     for light in ('max-cll=300,100:', ''):
         path = write_clip(tmp_path / 'x.mp4', [yuv_frame(signal, 512, 512, 10)], codec='libx265',
