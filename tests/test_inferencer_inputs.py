@@ -516,7 +516,7 @@ def test_a_server_that_does_not_answer_is_an_error(inferencer, monkeypatch):
             inferencer(f'http://127.0.0.1:{silent.getsockname()[1]}/x.mp4')
 
 
-def test_mmengine_finds_the_inferencer_and_several_inputs(inferencer, frames, samples, tmp_path):
+def test_a_list_mixes_files_and_clips_in_memory(inferencer, frames, samples, tmp_path):
     path = write_clip(tmp_path / 'x.mkv', frames, samples)
     clip = dict(frames=list(frames[3::4]), waveform=samples, rate=RATE)
     first, second = inferencer([path, clip])['predictions']
