@@ -577,6 +577,12 @@ def test_a_transport_stream_may_begin_and_end_anywhere(tmp_path):
     assert 2 < len(grays) < 6 and grays == pytest.approx(np.arange(len(grays)) * 40, abs=4)
 
 
+def test_timestamps_that_jump_back_are_refused(inferencer, tmp_path):
+    path = write_test_video(tmp_path / 'x.ts', 3)
+    path.write_bytes(path.read_bytes() * 2)
+    check_refused(inferencer, path, r': timestamps jump back from 2\.90 s to 0\.00 s', tmp_path)
+
+
 def test_damage_that_the_decoder_repairs_is_a_warning(frames, tmp_path):
     path = write_clip(tmp_path / 'x.avi', np.repeat(frames, 2, 0), codec='mpeg4', pix_fmt='yuv420p',
                       options={'g': '8', 'qscale': '2'}, fps=8)

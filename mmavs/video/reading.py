@@ -23,6 +23,8 @@ from .deinterlacing import deinterlace
 FRAME_POSITION = Fraction(15, 16)
 # Containers round timestamps, Matroska to a millisecond.
 FRAME_TOLERANCE = 1e-3
+# Seconds by which a timestamp may lie before that of an earlier frame; some files are in disorder by a few frames.
+MAX_STEP_BACK = 1.0
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,9 @@ def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
             stamp = _time(frame, number, stream)
             start = stamp if start is None else start
             begin, time = time or 0.0, stamp - start
+            if time < begin - MAX_STEP_BACK:
+                raise ValueError(f'{path}: timestamps jump back from {begin:.2f} s to {time:.2f} s, as in a file that was '
+                                 'joined from several: copy it (ffmpeg -i OLD -c copy NEW)')
             gap = time - begin
             if shown is None:
                 size = _shown_size(frame, stream)
