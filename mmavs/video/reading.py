@@ -169,8 +169,8 @@ def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
             start = stamp if start is None else start
             begin, time = time or 0.0, stamp - start
             if time < begin - MAX_STEP_BACK:
-                raise ValueError(f'{path}: timestamps jump back from {begin:.2f} s to {time:.2f} s, as in a file that was '
-                                 'joined from several: copy it (ffmpeg -i OLD -c copy NEW)')
+                raise ValueError(f'{path}: timestamps jump back from {begin:.2f} s to {time:.2f} s, as in files that '
+                                 'were joined: copy it (ffmpeg -i OLD -c copy NEW)')
             gap = time - begin
             if shown is None:
                 size = _shown_size(frame, stream)
