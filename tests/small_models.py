@@ -4,6 +4,7 @@ Only sizes change: every constructor argument named in ``SIZES`` (or, for one ty
 if the config does not set it.
 """
 import inspect
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 import mmavs.models  # noqa: F401
+from mmavs.apis import init_model
 from mmavs.models.layers import MultiScaleDeformableAttention
 from mmavs.registry import MODELS
 from mmavs.structures import PREDICTIONS, AVSDataSample
 
+TINY = Path(__file__).parents[1] / 'configs/avsegformer/avsegformer_tiny_synthetic.py'
 FRAME = 64
 CHANNELS = (32, 64, 128, 256)
 # GroupNorm has 32 groups: with 32 channels it would remove everything that is the same at every pixel.
@@ -149,3 +152,16 @@ def randomize_constant_init(model: nn.Module) -> None:
             nn.init.normal_(module.attention_weights.weight, std=0.1)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and not module.weight.any():
             nn.init.ones_(module.weight)
+
+
+def audio_sensitive_model() -> nn.Module:
+    """A small AVSegFormer that depends on its audio, with windows of three frames, of which the last is moved back."""
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        model = init_model(TINY, device='cpu')
+    for parameter in model.audio_backbone.parameters():
+        parameter.data.mul_(3)  # as initialized, audio changes the prediction by 1e-5, now by 0.1
+    model.independent_frames = False
+    model.dataset_meta['clip_length'] = 3
+    return model

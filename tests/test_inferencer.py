@@ -5,7 +5,6 @@ the amplitude of the audio at the frame's place (right half). The videos say wha
 the gray value 40 s, and the audio has the amplitude (s % 6 + 1) / 10.
 """
 import re
-import warnings
 import weakref
 from fractions import Fraction
 from itertools import count
@@ -19,9 +18,10 @@ import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from PIL import Image
+from small_models import audio_sensitive_model
 from video_files import RATE, rotate, write_test_video
 
-from mmavs.apis import AVSInferencer, inference_clip, init_model
+from mmavs.apis import AVSInferencer, inference_clip
 from mmavs.registry import INFERENCERS
 from mmavs.video import AudioTrack, read_frames
 
@@ -180,16 +180,7 @@ def test_the_stream_keeps_a_bounded_number_of_frames(probe, usual, monkeypatch, 
 
 @pytest.fixture(scope='module')
 def small_model():
-    """A small AVSegFormer that depends on its audio, with windows of three frames, of which the last is moved back."""
-    torch.manual_seed(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        model = init_model(TINY, device='cpu')
-    for parameter in model.audio_backbone.parameters():
-        parameter.data.mul_(3)  # as initialized, audio changes the prediction by 1e-5, now by 0.1
-    model.independent_frames = False
-    model.dataset_meta['clip_length'] = 3
-    return model
+    return audio_sensitive_model()
 
 
 @pytest.mark.parametrize('fps', [1, 2, 'native'])

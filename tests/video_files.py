@@ -31,7 +31,8 @@ def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_f
         if codec is not None:
             video = container.add_stream(codec, rate=fps, options={'crf': '1'})
             video.height, video.width, video.pix_fmt = *size, pix_fmt
-            video.codec_context.time_base = Fraction(1, 1000)
+            # MPEG-2 has the frame rates of television only.
+            video.codec_context.time_base = Fraction(1, fps if codec == 'mpeg2video' else 1000)
             if sample_aspect_ratio:
                 video.codec_context.sample_aspect_ratio = sample_aspect_ratio
         audio = None
@@ -60,11 +61,79 @@ def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_f
     return path
 
 
-def rotate(path):
-    """Turn an MP4 file by a quarter clockwise, as a phone does: by the matrix in the header of the first track."""
+def rotate(path, quarters=1):
+    """Turn an MP4 file by quarters clockwise, as a phone does: by the matrix in the header of the first track."""
     content = path.read_bytes()
     place = content.index(b'tkhd') + 4 + 40
     identity = struct.pack('>9i', 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     assert content[place:place + 36] == identity
-    turned = struct.pack('>9i', 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    cosine, sine = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarters]
+    turned = struct.pack('>9i', cosine << 16, sine << 16, 0, -sine << 16, cosine << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(content[:place] + turned + content[place + 36:])
+
+
+def write_clip(path, frames, samples=None, rate=RATE, *, fps=4, times=None, audio_from=0.0, codec='ffv1',
+               pix_fmt='bgr0', audio_codec='pcm_s16le', layout='mono', options=None, setup=None, metadata=None):
+    """Video of given frames and samples, by default without a loss.
+
+    Args:
+        path: The file.
+        frames: Arrays (H, W, 3) uint8 RGB, or frames of PyAV; empty for a file of audio alone.
+        samples: (L, channels) floats; None: no audio track.
+        rate: Samples per second.
+        fps: Frames per second, unless ``times`` are given.
+        times: Timestamps of the frames.
+        audio_from: Timestamp of the first sample.
+        codec: Codec of the video.
+        pix_fmt: Pixel format.
+        audio_codec: Codec of the audio.
+        layout: Layout of the channels.
+        options: Options of the codec of the video.
+        setup: Function that gets the codec context of the video.
+        metadata: Metadata of the container.
+    """
+    times = [i / fps for i in range(len(frames))] if times is None else times
+    with av.open(str(path), 'w') as container:
+        container.metadata.update(metadata or {})
+        if len(frames):
+            video = container.add_stream(codec, rate=fps, options=options or {})
+            frames = [frame if isinstance(frame, av.VideoFrame) else av.VideoFrame.from_ndarray(frame, format='rgb24')
+                      for frame in frames]
+            video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, pix_fmt
+            video.codec_context.time_base = Fraction(1, 1000)
+            if setup:
+                setup(video.codec_context)
+        if samples is not None:
+            audio = container.add_stream(audio_codec, rate=rate, layout=layout)
+        packets = []
+        for time, frame in zip(times, frames):
+            frame.pts, frame.time_base = round(time * 1000), Fraction(1, 1000)
+            packets += video.encode(frame)
+        packets += video.encode() if len(frames) else []
+        if samples is not None:
+            resampler = av.AudioResampler(format=audio.format, layout=layout, rate=rate)
+            for begin in range(0, len(samples), 1024):
+                block = np.ascontiguousarray(samples[begin:begin + 1024], np.float32).reshape(1, -1)
+                block = av.AudioFrame.from_ndarray(block, format='flt', layout=layout)
+                block.sample_rate, block.time_base = rate, Fraction(1, rate)
+                block.pts = round(audio_from * rate) + begin
+                for converted in resampler.resample(block):
+                    packets += audio.encode(converted)
+            packets += audio.encode()
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return path
+
+
+def trim(path, track, seconds):
+    """Let a track of an MP4 or MOV file begin later, by its edit list, as phones do when a recording is shortened."""
+    content = bytearray(path.read_bytes())
+    tracks = [match for match in range(len(content) - 4) if content[match:match + 4] == b'trak']
+    edit = content.index(b'elst', tracks[track]) + 4
+    version, count, duration, begin = struct.unpack_from('>IIIi', content, edit)
+    assert (version, count) == (0, 1)
+    media_header = content.index(b'mdhd', tracks[track]) + 4
+    scale, = struct.unpack_from('>I', content, media_header + 12)
+    movie_scale, = struct.unpack_from('>I', content, content.index(b'mvhd') + 4 + 12)
+    struct.pack_into('>Ii', content, edit + 8, duration - round(seconds * movie_scale), begin + round(seconds * scale))
+    path.write_bytes(content)

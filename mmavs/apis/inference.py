@@ -172,10 +172,11 @@ def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.n
     if scale:
         samples = samples / scale
     check_samples(samples, 'waveform')
+    samples = samples.clip(-1, 1)
     if stereo:
-        return np.stack([resample(channel.clip(-1, 1), rate, SAMPLE_RATE) for channel in samples.T])[:, :length]
+        return np.stack([resample(channel, rate, SAMPLE_RATE) for channel in samples.T])[:, :length]
     mono = samples.mean(1) if samples.ndim == 2 else samples
-    return resample(mono.clip(-1, 1), rate, SAMPLE_RATE)[:length]
+    return resample(mono, rate, SAMPLE_RATE)[:length]
 
 
 def check_mask_prior(model: BaseModel, num_frames: int, priors: list[np.ndarray] | None) -> None:

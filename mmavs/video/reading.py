@@ -1,4 +1,4 @@
-"""Read frames and audio of video files by their timestamps.
+"""Read the frames of video files by their timestamps.
 
 Time is in seconds from the first frame, for frames and audio alike: audio that starts later begins with silence, audio
 before the first frame is left out. Timestamps decide, not numbers of frames, so a variable frame rate is no trouble.
@@ -6,7 +6,7 @@ before the first frame is left out. Timestamps decide, not numbers of frames, so
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,11 +15,16 @@ from pathlib import Path
 import av
 import numpy as np
 
+from .color import to_rgb
+from .container import decode, is_cover, open_video, video_stream
+from .deinterlacing import deinterlace
+
 #: Place of the frame of a second in AVSBench: frame int((k + 15/16) * rate) of the video belongs to second k.
 FRAME_POSITION = Fraction(15, 16)
-# Containers round timestamps, Matroska to a millisecond; audio of real files is off by some samples.
+# Containers round timestamps, Matroska to a millisecond.
 FRAME_TOLERANCE = 1e-3
-AUDIO_TOLERANCE = 0.02
+# Seconds by which a timestamp may lie before that of an earlier frame; some files are in disorder by a few frames.
+MAX_STEP_BACK = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ def probe_video(path: str | Path) -> VideoProperties:
         ValueError: FFmpeg cannot read it, or it has no video stream or no frame.
     """
     with open_video(path) as container:
-        stream = _video_stream(container, path)
-        frame = next(_decode(container, stream, path), None)
+        stream = video_stream(container, path)
+        frame = next(decode(container, stream, path), None)
         if frame is None:
             raise ValueError(f'{path}: the video stream holds no frame')
         height, width = _shown_size(frame, stream)
@@ -65,6 +70,19 @@ def probe_video(path: str | Path) -> VideoProperties:
             duration=duration,
             start=_time(frame, 0, stream),
             audio_rate=audio.rate if audio else None)
+
+
+def start_time(path: str | Path) -> float:
+    """Timestamp in a file, in seconds, that is time 0: that of the first frame, or of an audio file the first sample.
+
+    Raises:
+        FileNotFoundError, ValueError: As for :func:`probe_video`.
+    """
+    with open_video(path) as container:
+        if any(not is_cover(stream) for stream in container.streams.video) or not container.streams.audio:
+            return probe_video(path).start
+        stream = container.streams.audio[0]
+        return float((stream.start_time or 0) * stream.time_base)
 
 
 def read_frames(path: str | Path, times: Iterable[float]) -> Iterator[np.ndarray]:
@@ -136,8 +154,7 @@ class _ShownFrame:
     @cached_property
     def image(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright."""
-        height, width = self._size
-        image = self._frame.reformat(width=width, height=height, format='rgb24').to_ndarray()
+        image = to_rgb(self._frame, self._size)
         # The rotation is counterclockwise, in degrees; other angles than quarters occur in no camera.
         return np.ascontiguousarray(np.rot90(image, round(self._frame.rotation / 90)))
 
@@ -145,12 +162,15 @@ class _ShownFrame:
 def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
     """Decode all frames; one size, that of the first, serves them all."""
     with open_video(path) as container:
-        stream = _video_stream(container, path)
+        stream = video_stream(container, path)
         start = time = gap = shown = size = None
-        for number, frame in enumerate(_decode(container, stream, path)):
+        for number, frame in enumerate(deinterlace(decode(container, stream, path))):
             stamp = _time(frame, number, stream)
             start = stamp if start is None else start
             begin, time = time or 0.0, stamp - start
+            if time < begin - MAX_STEP_BACK:
+                raise ValueError(f'{path}: timestamps jump back from {begin:.2f} s to {time:.2f} s, as in files that '
+                                 'were joined: copy it (ffmpeg -i OLD -c copy NEW)')
             gap = time - begin
             if shown is None:
                 size = _shown_size(frame, stream)
@@ -159,125 +179,6 @@ def _shown_frames(path: str | Path) -> Iterator[_ShownFrame]:
             shown = frame
         if shown is not None:
             yield _ShownFrame(shown, size, time, _end_of_last(shown, time, gap, start, container, stream))
-
-
-class AudioTrack:
-    """Audio of a video file, read in order with bounded memory.
-
-    Args:
-        path: The video file, which must have an audio track.
-        start: Timestamp of the first frame in the file (:attr:`VideoProperties.start`), where time 0 is.
-
-    Attributes:
-        rate: Samples per second.
-        channels: Number of channels.
-        num_samples: Samples from time 0 to the end of the track; None before the end is reached.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: FFmpeg cannot read it, or it has no audio track.
-    """
-
-    def __init__(self, path: str | Path, start: float = 0.0) -> None:
-        self.path = path
-        with open_video(path) as container:
-            stream = next(iter(container.streams.audio), None)
-            if stream is None:
-                raise ValueError(f'{path}: no audio track')
-            self.rate, self.channels = stream.rate, stream.channels
-        self._blocks = self._decode_blocks(start)
-        self.num_samples: int | None = None
-        self._begin, self._samples = 0, np.zeros((0, self.channels), np.float32)
-
-    def read(self, start: float, end: float) -> np.ndarray:
-        """Samples from ``start`` to ``end`` in seconds, as :meth:`read_samples`."""
-        return self.read_samples(round(start * self.rate), round(end * self.rate))
-
-    def read_samples(self, first: int, last: int) -> np.ndarray:
-        """Samples ``first`` to ``last``, (L, channels) float32 in [-1, 1]; silence where there are none.
-
-        Raises:
-            ValueError: ``first`` lies before that of an earlier call, or the file is damaged.
-        """
-        if first < self._begin:
-            raise ValueError(f'{self.path}: audio is read in order; {first / self.rate} s lies before what was read')
-        blocks, have = [self._samples], self._begin + len(self._samples)
-        while self.num_samples is None and have < last:
-            position, block = next(self._blocks, (None, None))
-            if block is None:
-                self.num_samples = have
-                break
-            # Gaps are silence; what overlaps with earlier samples is dropped.
-            block = block[max(0, have - position):]
-            blocks += [np.zeros((max(0, position - have), self.channels), np.float32), block]
-            have += len(blocks[-2]) + len(block)
-        self._samples = np.concatenate(blocks)
-        dropped = min(first - self._begin, len(self._samples))
-        self._samples, self._begin = self._samples[dropped:], first
-        result = np.zeros((max(0, last - first), self.channels), np.float32)
-        available = self._samples[:last - first]
-        result[:len(available)] = available
-        return result
-
-    def _decode_blocks(self, start: float) -> Iterator[tuple[int, np.ndarray]]:
-        """Position of the first sample, and samples (n, channels), of each decoded block from time 0 on."""
-        with open_video(self.path) as container:
-            stream = container.streams.audio[0]
-            resampler = av.AudioResampler(format='fltp')
-            expected = None
-            for frame in _decode(container, stream, self.path):
-                position = expected
-                if frame.pts is not None:
-                    stamped = round((float(frame.pts * frame.time_base) - start) * self.rate)
-                    if expected is None or abs(stamped - expected) > AUDIO_TOLERANCE * self.rate:
-                        position = stamped
-                position = position or 0
-                for converted in resampler.resample(frame):
-                    block = converted.to_ndarray().T
-                    expected = position + len(block)
-                    if expected > 0:
-                        yield max(0, position), block[max(0, -position):]
-                    position = expected
-
-
-@contextmanager
-def open_video(path: str | Path) -> Iterator[av.container.InputContainer]:
-    """Open a file or a URL.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: FFmpeg cannot read it.
-    """
-    path = str(path)
-    # FFmpeg opens URLs too, which are no paths.
-    if '://' not in path and not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: no such video file')
-    try:
-        container = av.open(path)
-    except av.error.FFmpegError as error:
-        raise ValueError(f'{path}: FFmpeg cannot read this as a video ({error.strerror})') from error
-    with container:
-        yield container
-
-
-def _video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
-    streams = [stream for stream in container.streams.video
-               if not stream.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        raise ValueError(f'{path}: no video stream{" but audio" if container.streams.audio else ""}, expected a video')
-    streams[0].thread_type = 'AUTO'
-    return streams[0]
-
-
-def _decode(container: av.container.InputContainer, stream: av.stream.Stream, path: str | Path) -> Iterator:
-    time = 0.0
-    try:
-        for frame in container.decode(stream):
-            time = frame.time if frame.time is not None else time
-            yield frame
-    except av.error.FFmpegError as error:
-        raise ValueError(
-            f'{path}: the {stream.type} stream is damaged after {time:.2f} s ({error.strerror})') from error
 
 
 def _time(frame: av.VideoFrame, number: int, stream: av.VideoStream) -> float:

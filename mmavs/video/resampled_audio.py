@@ -4,7 +4,7 @@ import numpy as np
 from mmavs.audio.io import check_samples
 from mmavs.audio.resampling import resample, resampled_section
 
-from .reading import AudioTrack
+from .audio_track import AudioTrack
 
 
 class ResampledAudio:
@@ -45,6 +45,10 @@ class ResampledAudio:
         dropped = min(max(0, start - self._begin), self._samples.shape[1])
         self._samples, self._begin = self._samples[:, dropped:], self._begin + dropped
 
+    def close(self) -> None:
+        """Close the file of the track, of which nothing is read anymore."""
+        self._track.close()
+
     def _resample(self, start: int, stop: int) -> np.ndarray:
         """Samples (channels, L) of the track from ``start`` to ``stop``, or to its end."""
         track = self._track
@@ -56,6 +60,8 @@ class ResampledAudio:
         if stop <= start:
             return np.zeros((len(self._samples), 0), np.float32)
         check_samples(samples, f'{track.path}: audio track')
+        # As for audio files: float samples beyond [-1, 1] are clipped before channels are averaged.
+        samples = samples.clip(-1, 1)
         channels = samples.T if self._stereo else samples.mean(1)[None]
         kept = slice(skip, skip + stop - start)
-        return np.stack([resample(x.clip(-1, 1), track.rate, self._rate)[kept] for x in channels])
+        return np.stack([resample(x, track.rate, self._rate)[kept] for x in channels])

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.audio.resampling import resample
-from mmavs.video import AudioTrack, ResampledAudio, open_video, probe_video
+from mmavs.video import AudioTrack, ResampledAudio, open_video, start_time
 
 # Codecs of audio that MP4 files hold and players play.
 COPIED_CODECS = ('aac', 'alac', 'mp3', 'ac3', 'eac3', 'opus', 'flac')
@@ -37,19 +37,19 @@ def encode_waveform(waveform: np.ndarray, rate: int,
 
 
 def copy_audio_track(path: str | Path, container: av.container.OutputContainer) -> Iterator[TimedPackets]:
-    """Add the audio track of a video, from its first frame on, to a container that nothing has been written to.
+    """Add the audio of a video, from its first frame on, or of an audio file to a container that is still empty.
 
     The packets are copied; tracks of a codec that MP4 files do not hold are encoded in mono. The caller writes the
     packets. Without a track there are none.
 
     Args:
-        path: The video.
+        path: The video or audio file.
         container: The container.
 
     Raises:
         ValueError: The video cannot be read or, while packets are read, is damaged.
     """
-    start = probe_video(path).start
+    start = start_time(path)
     with open_video(path) as source:
         codec = next((stream.codec_context.codec.canonical_name for stream in source.streams.audio), None)
         copied = container.add_stream_from_template(source.streams.audio[0]) if codec in COPIED_CODECS else None
