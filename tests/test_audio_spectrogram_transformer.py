@@ -59,7 +59,8 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch):
 
 def test_without_the_library_a_tool_ends_in_one_line(monkeypatch, run_tool):
     monkeypatch.setitem(sys.modules, 'transformers', None)
-    with pytest.raises(SystemExit, match=r"^error: AST needs the library transformers .*'transformers>=5'\"$"):
+    message = r"^error: AST needs the package transformers, .*: pip install 'transformers>=5'$"
+    with pytest.raises(SystemExit, match=message):
         run_tool('analysis_tools/get_flops', 'vct_swin-b_avss_ast')
 
 

@@ -18,6 +18,7 @@ from mmengine.logging import HistoryBuffer, print_log
 from torch import Tensor
 
 from mmavs.utils.files import stream_sha256
+from mmavs.utils.optional_packages import optional_import
 from mmavs.utils.safe_pickle import TORCH_SAVE_PREFIXES, RefusedGlobalError, unpickle_tensors
 from mmavs.utils.zoo import stated_sha256
 
@@ -112,12 +113,7 @@ def _is_safetensors(header: bytes, size: int) -> bool:
 
 
 def _read_safetensors(data: bytes, name: str | Path, map_location: str | torch.device | Callable | None) -> Any:
-    try:
-        from safetensors.torch import load
-    except ImportError as error:
-        raise ImportError(f'{name}: reading a safetensors file needs the package safetensors: '
-                          'pip install safetensors') from error
-    weights = load(data)
+    weights = optional_import('safetensors.torch', f'{name}: reading a safetensors file').load(data)
     if isinstance(map_location, str | torch.device):
         weights = {key: x.to(map_location) for key, x in weights.items()}
     return weights

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE
 from mmavs.registry import MODELS
+from mmavs.utils.optional_packages import optional_import
 
 from .base import AudioBackbone, fit_waveforms, frames_with_audio
 from .filter_bank import NUM_MELS, KaldiFilterBank
@@ -47,15 +48,11 @@ class AST(AudioBackbone):
                  stereo: bool = False) -> None:
         super().__init__(frozen, None, examples_per_frame, stereo)
         self.directory = directory
-        try:
-            from transformers import ASTConfig, ASTModel
-        except ImportError as error:
-            raise ImportError(f'AST needs the library transformers ({error}): install it by "pip install '
-                              '\'transformers>=5\'"') from error
-        config = ASTConfig(**dict(arch or {}, max_length=FRAMES_PER_EXAMPLE, num_mel_bins=NUM_MELS))
+        transformers = optional_import('transformers', 'AST', 'transformers>=5')
+        config = transformers.ASTConfig(**dict(arch or {}, max_length=FRAMES_PER_EXAMPLE, num_mel_bins=NUM_MELS))
         self.embed_dims = 2 * config.hidden_size if stereo else config.hidden_size
         self.kaldi = KaldiFilterBank('hanning')
-        self.transformer = ASTModel(config)
+        self.transformer = transformers.ASTModel(config)
         self.freeze()
 
     @property

@@ -1,0 +1,53 @@
+"""Packages that only some uses need: one line says how to install a missing one."""
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmavs.utils.errors import user_message
+from mmavs.utils.optional_packages import optional_import
+
+ROOT = Path(__file__).parents[1]
+
+
+def message_of(*arguments):
+    with pytest.raises(ImportError) as error:
+        optional_import(*arguments)
+    assert user_message(error.value) == str(error.value)  # the tools print it without a traceback
+    return str(error.value)
+
+
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    assert message_of('onnxruntime', 'running an exported model') == (
+        'running an exported model needs the package onnxruntime, which is not installed: pip install onnxruntime')
+    assert message_of('onnxruntime', 'this', 'onnxruntime>=1.20').endswith(": pip install 'onnxruntime>=1.20'")
+
+
+def test_a_submodule_is_imported_and_its_package_named_if_missing():
+    assert optional_import('xml.dom.minidom', 'this').parseString
+    assert message_of('missing_package.part', 'this') == (
+        'this needs the package missing_package, which is not installed: pip install missing_package')
+
+
+def test_a_package_whose_import_fails_is_told_from_a_missing_one(monkeypatch, tmp_path):
+    (tmp_path / 'broken_package.py').write_text('import package_that_it_needs')
+    monkeypatch.syspath_prepend(tmp_path)
+    assert message_of('broken_package', 'this') == (
+        "this needs the package broken_package, whose import fails (No module named 'package_that_it_needs'): "
+        'pip install --upgrade broken_package')
+
+
+def test_every_optional_import_is_among_the_optional_requirements():
+    listed = {re.match(r'[\w.-]+', line)[0]: line for line in
+              (ROOT / 'requirements/optional.txt').read_text().splitlines() if line and line[0] != '#'}
+    calls = [(path.name, [a.value for a in node.args if isinstance(a, ast.Constant)])
+             for path in (ROOT / 'mmavs').rglob('*.py') for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Call) and getattr(node.func, 'id', None) == 'optional_import']
+    assert len(calls) >= 2
+    for file, (module, *others) in calls:
+        package = module.partition('.')[0]
+        requirement = next((x for x in others if x.startswith(package)), package)
+        assert listed.get(package) == requirement, f'{file}: {requirement} is not a line of requirements/optional.txt'
