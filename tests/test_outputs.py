@@ -6,6 +6,7 @@ import resource
 import sys
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 
 import av
 import cv2
@@ -15,13 +16,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 from video_files import write_test_video
 
+from mmavs.apis.output_pipeline import run_pipeline
 from mmavs.apis.outputs import OUTPUTS, OutputContext, check_output_paths, output_paths
 from mmavs.apis.outputs.class_masks import file_stem
 from mmavs.apis.outputs.cutout import MARGIN
 from mmavs.apis.outputs.timeline import NUM_COLUMNS, ColumnMeans
 from mmavs.apis.video_chunk import VideoChunk
 from mmavs.utils.errors import user_message
-from mmavs.video import AudioTrack, probe_video
+from mmavs.video import AudioTrack, list_videos, probe_video
 from mmavs.visualization import AVSVisualizer
 from mmavs.visualization.object_names import write_names
 from mmavs.visualization.timeline_figure import TimelineBand, draw_timeline
@@ -167,7 +169,11 @@ def test_coco_masks_boxes_and_categories_are_read_by_pycocotools(tmp_path):
         t = image['frame']
         assert image['id'] == t + 1 and image['time'] == t + 15 / 16
         assert (image['height'], image['width']) == SIZE
-        assert np.asarray(Image.open(directory / 'data' / image['file_name'])).shape == (*SIZE, 3)
+        frame = np.asarray(Image.open(directory / 'data' / image['file_name']))
+        assert frame.shape == (*SIZE, 3)
+        np.testing.assert_allclose(frame[2, 2], [30 * t] * 3, atol=3)
+        if t > 0:
+            np.testing.assert_allclose(frame[40, 20], (200, 30, 40), atol=8)
         decoded = np.zeros(SIZE, np.uint8)
         for annotation in coco.loadAnns(coco.getAnnIds(image['id'])):
             mask, label = coco.annToMask(annotation), annotation['category_id']
@@ -338,9 +344,9 @@ def test_the_timeline_of_a_clip_in_memory_and_of_a_video_without_audio(tmp_path,
 def test_columns_merge_without_changing_their_means():
     means = ColumnMeans(2)
     values = np.random.default_rng(0).random((5 * NUM_COLUMNS + 1, 2))
-    for k, value in enumerate(values):
-        means.add(value)
-        assert -(-(k + 1) // means.per_column) <= 2 * NUM_COLUMNS
+    for part in np.split(values, [1, 3, 2000, 2001, 4500]):
+        means.add(part)
+        assert means.columns().shape[1] <= 2 * NUM_COLUMNS
     columns = means.columns()
     assert means.per_column == 4 and columns.shape == (2, -(-len(values) // 4))
     np.testing.assert_allclose(columns[:, :-1].T, values[:-1].reshape(-1, 4, 2).mean(1), rtol=1e-5)
@@ -435,6 +441,24 @@ def test_paths_of_results_are_checked_before_a_video_is_segmented(tmp_path, vide
     (tmp_path / 'file').touch()
     with pytest.raises(ValueError, match='file: is a file, expected a directory for the results of'):
         check_output_paths(output_paths(tmp_path / 'file/results', ['csv']), str(video))
+
+
+def test_all_outputs_are_written_side_by_side_beside_the_video(tmp_path):
+    video = write_test_video(tmp_path / 'video.mp4', 5)
+    paths = output_paths(tmp_path / 'video', list(OUTPUTS))
+    run_pipeline(make_chunks(), [partial(OUTPUTS[name].write, path, context=context(video))
+                                 for name, path in paths.items()])
+    assert sorted((tmp_path / 'video').iterdir()) == sorted(paths.values())
+    assert list_videos(tmp_path) == [video]
+    frames = [(chunk.frames, chunk.foreground_prob) for chunk in make_chunks()]
+    for name, output in OUTPUTS.items():
+        # What an output does not need may be left out.
+        chunks = [VideoChunk(chunk.start, chunk.times, frames if output.needs_frames else [], chunk.masks,
+                             prob if output.needs_prob else None)
+                  for chunk, (frames, prob) in zip(make_chunks(), frames)]
+        write(name, tmp_path / 'less', chunks, context(video))
+    for file in (path for path in (tmp_path / 'less').rglob('*') if path.suffix in ('.png', '.csv', '.json', '.jpg')):
+        assert file.read_bytes() == (tmp_path / 'video' / file.relative_to(tmp_path / 'less')).read_bytes()
 
 
 def test_results_never_replace_the_video(tmp_path):

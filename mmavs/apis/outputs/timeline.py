@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmavs.audio.log_mel import HOP, SAMPLE_RATE, WINDOW, log_mel_spectrogram
+from mmavs.audio.log_mel import HOP, NUM_MELS, SAMPLE_RATE, WINDOW, log_mel_spectrogram, mel_filters
 from mmavs.audio.resampling import resample
 from mmavs.utils.files import atomic_write
 from mmavs.video import AudioTrack, ResampledAudio, open_video
@@ -33,11 +33,11 @@ def write_timeline(path: Path, chunks: Iterable[VideoChunk], context: OutputCont
     """
     shares, spectrogram = ColumnMeans(256), _Spectrogram(context.audio)
     for chunk in chunks:
-        for areas in class_areas(chunk):
-            row = np.zeros(256, np.float32)
+        rows = np.zeros((len(chunk.masks), 256), np.float32)
+        for row, areas in zip(rows, class_areas(chunk)):
             for area in areas:
                 row[area.label] = area.share
-            shares.add(row)
+        shares.add(rows)
         spectrogram.read_until(shares.count / context.fps)
     columns = shares.columns()
     edges = np.minimum(np.arange(columns.shape[1] + 1) * shares.per_column, shares.count) / float(context.fps)
@@ -67,23 +67,29 @@ class ColumnMeans:
 
     def __init__(self, length: int) -> None:
         self.count, self.per_column = 0, 1
-        self._sums = np.zeros((length, 2 * NUM_COLUMNS), np.float32)
+        self._sums = np.zeros((2 * NUM_COLUMNS, length), np.float32)
 
-    def add(self, vector: np.ndarray) -> None:
-        """Add the next vector."""
-        if self.count == self._sums.shape[1] * self.per_column:
-            self._sums[:, :NUM_COLUMNS] = self._sums[:, ::2] + self._sums[:, 1::2]
-            self._sums[:, NUM_COLUMNS:] = 0
-            self.per_column *= 2
-        self._sums[:, self.count // self.per_column] += vector
-        self.count += 1
+    def add(self, vectors: np.ndarray) -> None:
+        """Add the next vectors, (n, length)."""
+        while len(vectors):
+            room = len(self._sums) * self.per_column - self.count
+            if room == 0:
+                self._sums[:NUM_COLUMNS] = self._sums[::2] + self._sums[1::2]
+                self._sums[NUM_COLUMNS:] = 0
+                self.per_column *= 2
+                continue
+            part, vectors = vectors[:room], vectors[room:]
+            columns = (self.count + np.arange(len(part))) // self.per_column
+            starts = np.flatnonzero(np.diff(columns, prepend=-1))
+            self._sums[columns[starts]] += np.add.reduceat(part, starts)
+            self.count += len(part)
 
     def columns(self) -> np.ndarray:
         """The means, (length, columns)."""
         num_columns = -(-self.count // self.per_column)
         counts = np.full(num_columns, self.per_column)
         counts[-1:] = self.count - self.per_column * (num_columns - 1)
-        return self._sums[:, :num_columns] / counts
+        return self._sums[:num_columns].T / counts
 
 
 class _Spectrogram:
@@ -94,7 +100,8 @@ class _Spectrogram:
     """
 
     def __init__(self, audio: dict) -> None:
-        self._audio, self._means = _open_audio(audio), ColumnMeans(64)
+        self._audio, self._means = _open_audio(audio), ColumnMeans(NUM_MELS)
+        self._window, self._filters = torch.hann_window(WINDOW), mel_filters()
 
     def read_until(self, seconds: Fraction) -> None:
         """Read the audio up to a time, second by second."""
@@ -105,8 +112,7 @@ class _Spectrogram:
             samples = self._audio.section(start, start + (columns - 1) * HOP + WINDOW)
             self._audio.forget(start + columns * HOP)
             samples = np.pad(samples, (0, (columns - 1) * HOP + WINDOW - len(samples)))
-            for column in log_mel_spectrogram(torch.from_numpy(samples)).numpy():
-                self._means.add(column)
+            self._means.add(log_mel_spectrogram(torch.from_numpy(samples), self._window, self._filters).numpy())
 
     def log_mel(self) -> np.ndarray | None:
         """Energies (64, columns); None without audio."""
