@@ -17,7 +17,7 @@ from mmavs.visualization.canvas import Page, text_width, wrap_text
 from mmavs.visualization.colors import DISTINCT_COLORS, color_distances, drawing_palette, find_distinct_colors, oklab
 from mmavs.visualization.comparison_figure import ComparedClip, FeatureMap, MethodResult, draw_comparison
 from mmavs.visualization.frame_grid import Block
-from mmavs.visualization.overlay import ObjectName, locate_names
+from mmavs.visualization.object_names import ObjectName, locate_names
 from mmavs.visualization.waveform import to_mono
 
 RATE = 16000

@@ -9,15 +9,13 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmavs.audio.io import check_samples
+from mmavs.audio.io import check_samples, float_samples
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.audio.resampling import resample, resampled_section
 from mmavs.structures import AVSDataSample
 
 from .clip_windows import ClipWindow
 from .window_prediction import WindowPredictor
-
-INTEGER_SCALES = {np.dtype(np.int16): 2**15, np.dtype(np.int32): 2**31}
 
 
 def inference_clip(model: BaseModel,
@@ -136,7 +134,7 @@ def check_images(images: np.ndarray | Tensor | Sequence[np.ndarray], name: str) 
 def _check_waveform(waveform: np.ndarray | Tensor, rate: int, stereo: bool) -> np.ndarray:
     """Return samples (L,) or (L, channels), (L, 2) for stereo."""
     samples = waveform.cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
-    if samples.dtype not in INTEGER_SCALES and not np.issubdtype(samples.dtype, np.floating):
+    if samples.dtype not in (np.int16, np.int32) and not np.issubdtype(samples.dtype, np.floating):
         raise TypeError(f'waveform is of type {samples.dtype}, expected int16, int32, or floats in [-1, 1]')
     if samples.ndim not in (1, 2) or samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
         raise ValueError(f'waveform has the shape {samples.shape}, expected (L,) or (L, channels)')
@@ -167,10 +165,7 @@ def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.n
     """Return the first ``length`` samples at 16 kHz, or all if there are fewer: (L,), or (2, L) in stereo."""
     # Audio after the windows is neither converted nor resampled.
     samples = samples[:resampled_section(0, length, rate, SAMPLE_RATE)[1]]
-    scale = INTEGER_SCALES.get(samples.dtype)
-    samples = samples.astype(np.float32, copy=False)
-    if scale:
-        samples = samples / scale
+    samples = float_samples(samples)
     check_samples(samples, 'waveform')
     samples = samples.clip(-1, 1)
     if stereo:

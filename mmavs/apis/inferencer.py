@@ -20,7 +20,7 @@ from mmavs.visualization import AVSVisualizer
 from .inference import check_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline
-from .outputs import OUTPUTS, OutputContext, output_paths
+from .outputs import OUTPUTS, OutputContext, check_output_paths, output_paths
 from .video_chunk import VideoChunk
 from .video_source import VideoSource, list_inputs, open_source
 from .window_prediction import WindowPredictor
@@ -134,10 +134,11 @@ class AVSInferencer(BaseInferencer):
         Args:
             video: As for :meth:`stream`.
             out_dir: Directory of the results of this video.
-            outputs: 'overlay': ``overlay.mp4``, the masks on the frames, with the audio track of the video, copied;
-                'png': ``masks/00000.png`` and so on, the class of every pixel with the palette of the dataset, or 0 and
-                255 for one foreground class; 'npz': ``masks.npz`` with ``masks`` (T, H, W) uint8, ``times`` (T,) and
-                ``classes``. Each appears under its name when it is complete.
+            outputs: Names of :data:`mmavs.apis.outputs.OUTPUTS`: 'overlay': ``overlay.mp4``, the masks on the frames,
+                with the audio track of the video, copied; 'png': ``masks/00000.png`` and so on, the class of every
+                pixel with the palette of the dataset, or 0 and 255 for one foreground class; 'npz': ``masks.npz`` with
+                ``masks`` (T, H, W) uint8, ``times`` (T,) and ``classes``; 'coco', 'cutout', 'cutout-prores',
+                'class-masks', 'csv' and 'timeline'. Each appears under its name when it is complete.
             fps: As for calling the inferencer.
             batch_size: As for calling the inferencer.
 
@@ -149,6 +150,7 @@ class AVSInferencer(BaseInferencer):
         """
         paths = output_paths(out_dir, outputs)
         source = self._open(video, fps)
+        check_output_paths(paths, source.name)
         context = self._output_context(source)
         consumers = [partial(OUTPUTS[output].write, path, context=context) for output, path in paths.items()]
         needs_prob = any(OUTPUTS[output].needs_prob for output in paths)
@@ -209,7 +211,8 @@ class AVSInferencer(BaseInferencer):
             visualization=visualization)
 
     def _output_context(self, source: VideoSource) -> OutputContext:
-        return OutputContext(self.model.dataset_meta, self.visualizer.palette, source.fps, source.overlay_audio)
+        return OutputContext(self.model.dataset_meta, self.visualizer.palette, source.fps, source.overlay_audio,
+                             Path(source.name).name)
 
     def _init_pipeline(self, cfg: Config) -> WindowPredictor:
         return WindowPredictor(self.model)

@@ -120,6 +120,13 @@ def check_samples(samples: np.ndarray, name: str) -> None:
                          'full scale (32768 for 16 bit) when writing floats')
 
 
+def float_samples(samples: np.ndarray) -> np.ndarray:
+    """Convert samples to float32: integers are divided by their full scale (int16 / 32768), floats stay as they are."""
+    if np.issubdtype(samples.dtype, np.signedinteger):
+        samples = samples / (np.iinfo(samples.dtype).max + 1)
+    return samples.astype(np.float32, copy=False)
+
+
 @contextmanager
 def _open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """Open an audio file and check its length against its header; errors of libsndfile become a ValueError."""

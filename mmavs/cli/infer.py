@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 DESCRIPTION = 'Segment the sounding objects of videos'
-OUTPUTS = ('overlay', 'png', 'npz')
+OUTPUTS = ('overlay', 'png', 'npz', 'coco', 'cutout', 'cutout-prores', 'class-masks', 'csv', 'timeline')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

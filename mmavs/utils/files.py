@@ -1,6 +1,8 @@
-"""Write files atomically, and digest them."""
+"""Write files and directories atomically, and digest files."""
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = '.partial'
+# The disk, or the share of a user, is full; a file has reached its greatest size.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def stream_sha256(file: BinaryIO) -> str:
@@ -42,12 +46,52 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Yields:
         Path to write to, beside ``path``, whose directory is made. The file moves to ``path`` at the end; after an
         error it is removed.
+
+    Raises:
+        OSError: The file cannot be written, for example because the disk is full; names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     try:
-        yield partial
+        with _naming(path):
+            yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Write a directory atomically: it appears under its name, in place of an earlier one, when it is complete.
+
+    Yields:
+        Directory to write to, beside ``path``, which is empty. It moves to ``path`` at the end; after an error it is
+        removed.
+
+    Raises:
+        OSError: As for :func:`atomic_write`.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with _naming(path):
+            yield partial
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.rename(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of a full disk, which writing to an open file raises without a name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, f'{os.strerror(error.errno)}, while it was written', str(path)) from error
+        raise

@@ -20,7 +20,8 @@ from .canvas import Legend
 from .colors import Color, drawing_palette
 from .figures import draw_contact_sheet, draw_video_stills
 from .frame_grid import FrameRow
-from .overlay import class_name, locate_names, overlay_masks
+from .object_names import class_name, locate_names
+from .overlay import overlay_masks
 from .video import play_stills, write_video
 from .waveform import check_rate, fit_length, to_mono
 

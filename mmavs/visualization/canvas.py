@@ -16,7 +16,7 @@ from matplotlib.text import Text
 
 from mmavs.audio.log_mel import LOG_OFFSET, MEL_RANGE
 
-from .overlay import ObjectName
+from .object_names import ObjectName, place_names, shorten_text
 
 DPI = 120
 INK, FAINT = '#1b1f24', '#6b7480'
@@ -64,26 +64,17 @@ class Page:
         return self._axes.imshow(image, aspect='auto', interpolation='antialiased', extent=extent)
 
     def add_names(self, x: float, y: float, width: float, height: float, names: Sequence[ObjectName]) -> list[Text]:
-        """Write names of objects on an image: inside its edges, and one below the other if they overlap.
+        """Write names of objects on an image, where :func:`place_names` places them.
 
-        White letters with a black edge are legible on any background. Names without room are left out.
+        White letters with a black edge are legible on any background.
         """
-        line = 1.25 * NAME_SIZE / 72
-        taken, texts = [], []
-        for name in names:
-            text = shorten(name.text, width, NAME_SIZE)
-            half = text_width(text, NAME_SIZE) / 2 + 0.02
-            center = x + min(max(name.x * width, half), max(width - half, half))
-            for step in (0, 1, -1, 2, -2):
-                middle = y + min(max(name.y * height, line / 2), height - line / 2) + step * line
-                overlaps = any(abs(center - a) < half + h and abs(middle - b) < 0.99 * line for a, b, h in taken)
-                if not overlaps and y + line / 2 - 1e-9 <= middle <= y + height - line / 2 + 1e-9:
-                    taken.append((center, middle, half))
-                    texts.append(self.add_text(
-                        center, middle, text, ha='center', va='center_baseline', size=NAME_SIZE, color='white',
-                        path_effects=[withStroke(linewidth=1.6, foreground='black')]))
-                    break
-        return texts
+        places = place_names(names, width, height, 1.25 * NAME_SIZE / 72,
+                             lambda text: text_width(text, NAME_SIZE) + 0.04)
+        return [
+            self.add_text(
+                x + center, y + middle, text, ha='center', va='center_baseline', size=NAME_SIZE, color='white',
+                path_effects=[withStroke(linewidth=1.6, foreground='black')]) for text, center, middle in places
+        ]
 
     def render(self) -> np.ndarray:
         """Draw the figure as (height, width, 3) uint8, RGB."""
@@ -104,11 +95,7 @@ def text_width(text: str, size: float = TEXT_SIZE, weight: str = 'normal') -> fl
 
 def shorten(text: str, width: float, size: float = TEXT_SIZE) -> str:
     """Cut a text that is wider than ``width``, and end it with an ellipsis."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(f'{text}…', size) > width:
-        text = text[:-1]
-    return f'{text}…'
+    return shorten_text(text, width, lambda part: text_width(part, size))
 
 
 def wrap_text(text: str, width: float, size: float = TEXT_SIZE, weight: str = 'normal') -> list[str]:

@@ -17,7 +17,7 @@ from .canvas import (
     text_width,
     wrap_text,
 )
-from .overlay import ObjectName
+from .object_names import ObjectName
 
 # Lengths in inches.
 MARGIN, GAP, BLOCK_GAP, LINE_GAP = 0.15, 0.06, 0.4, 0.25

@@ -1,6 +1,5 @@
 """Overlay masks on the frames of a clip."""
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -8,19 +7,6 @@ import numpy as np
 from mmavs.structures import UNLABELLED
 
 FADED = 225
-
-
-class ObjectName(NamedTuple):
-    """Name of an object in a frame, and the point to write it at.
-
-    Attributes:
-        text: The name.
-        x: Position from the left, as a fraction of the width.
-        y: Position from the top, as a fraction of the height.
-    """
-    text: str
-    x: float
-    y: float
 
 
 def overlay_masks(frames: np.ndarray,
@@ -79,40 +65,3 @@ def _draw_outlines(image: np.ndarray, mask: np.ndarray, area: np.ndarray, labels
     image[area] = inside
     for contours, color in outlines:
         cv2.drawContours(image, contours, -1, color, width, cv2.LINE_AA)
-
-
-def locate_names(masks: np.ndarray, classes: Sequence[str]) -> list[list[ObjectName]]:
-    """Find a point inside each object of each frame where its name can be written.
-
-    An object is a connected area of one class. Specks (below a thousandth of the frame) get no name unless they are
-    the largest area of their class.
-
-    Args:
-        masks: (T, h, w) class of every pixel, 0 background, 255 unlabelled.
-        classes: Names of the classes, background first.
-
-    Returns:
-        Names of each of the T frames, the largest object first. The point is the one farthest from the outline.
-    """
-    return [_locate_names_of_frame(np.asarray(mask, np.uint8), classes) for mask in masks]
-
-
-def _locate_names_of_frame(mask: np.ndarray, classes: Sequence[str]) -> list[ObjectName]:
-    height, width = mask.shape
-    found = []
-    for label in np.unique(mask[(mask != 0) & (mask != UNLABELLED)]):
-        count, areas, stats, _ = cv2.connectedComponentsWithStats((mask == label).astype(np.uint8))
-        sizes = stats[:, cv2.CC_STAT_AREA]
-        for index in range(1, count):
-            if sizes[index] < max(1, mask.size / 1000) and sizes[index] < sizes[1:].max():
-                continue
-            # The frame's edge counts as outline, so that the point is not on it.
-            inside = np.pad((areas == index).astype(np.uint8), 1)
-            y, x = np.unravel_index(cv2.distanceTransform(inside, cv2.DIST_L2, 3).argmax(), inside.shape)
-            found.append((sizes[index], ObjectName(class_name(classes, label), (x - 0.5) / width, (y - 0.5) / height)))
-    return [name for _, name in sorted(found, key=lambda entry: -entry[0])]
-
-
-def class_name(classes: Sequence[str], label: int) -> str:
-    """Name of a class; ``class 7`` if the dataset names fewer."""
-    return classes[label] if label < len(classes) else f'class {label}'

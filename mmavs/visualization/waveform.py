@@ -2,6 +2,8 @@
 import numpy as np
 from torch import Tensor
 
+from mmavs.audio.io import float_samples
+
 
 def to_mono(waveform: np.ndarray | Tensor) -> np.ndarray:
     """Convert a waveform to one channel of floats.
@@ -17,13 +19,12 @@ def to_mono(waveform: np.ndarray | Tensor) -> np.ndarray:
         ValueError: The waveform has another shape.
     """
     samples = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
-    if np.issubdtype(samples.dtype, np.signedinteger):
-        samples = samples / (np.iinfo(samples.dtype).max + 1)
+    samples = float_samples(samples)
     if samples.ndim == 2 and min(samples.shape) > 0:
         samples = samples.mean(int(np.argmin(samples.shape)))
     if samples.ndim != 1:
         raise ValueError(f'the waveform has shape {samples.shape}, expected (L,), (L, channels) or (channels, L)')
-    return samples.astype(np.float32, copy=False)
+    return samples
 
 
 def fit_length(waveform: np.ndarray, length: int) -> np.ndarray:

@@ -1,16 +1,22 @@
 """Files that are written for a segmented video: one kind of output per function."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..video_chunk import VideoChunk
+from .class_masks import write_class_masks
+from .coco import write_coco
 from .context import OutputContext
+from .cutout import write_cutout, write_prores_cutout
 from .masks import write_mask_archive, write_mask_images
 from .overlay import write_overlay
+from .table import write_class_table
+from .timeline import write_timeline
 
-__all__ = ['OUTPUTS', 'Output', 'OutputContext', 'output_paths']
+__all__ = ['OUTPUTS', 'Output', 'OutputContext', 'check_output_paths', 'output_paths']
 
 
 @dataclass(frozen=True)
@@ -23,17 +29,34 @@ class Output:
             appears under its name when it is complete. If the chunks end with an exception, nothing is left.
         description: One line for the help of the command.
         needs_prob: Whether the chunks need ``foreground_prob``.
+        needs_frames: Whether the chunks need ``frames``.
     """
     file: str
     write: Callable[[Path, Iterable[VideoChunk], OutputContext], None]
     description: str
     needs_prob: bool = False
+    needs_frames: bool = True
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory."""
+        return not Path(self.file).suffix
 
 
 OUTPUTS = {
     'overlay': Output('overlay.mp4', write_overlay, 'masks on the frames, with the original audio track'),
-    'png': Output('masks', write_mask_images, 'class of every pixel, one indexed PNG per frame'),
-    'npz': Output('masks.npz', write_mask_archive, 'masks (T, H, W) uint8, times (T,) and classes'),
+    'png': Output('masks', write_mask_images, 'class of every pixel, one indexed PNG per frame', needs_frames=False),
+    'npz': Output('masks.npz', write_mask_archive, 'masks (T, H, W) uint8, times (T,) and classes',
+                  needs_frames=False),
+    'coco': Output('coco', write_coco, 'masks in the COCO format (RLE), with the frames', needs_prob=True),
+    'cutout': Output('cutout.webm', write_cutout, 'sounding objects with alpha, VP9 in WebM'),
+    'cutout-prores': Output('cutout.mov', write_prores_cutout, 'sounding objects with alpha, ProRes 4444 in MOV'),
+    'class-masks': Output('class-masks', write_class_masks, 'black-and-white video of the masks of each class',
+                          needs_frames=False),
+    'csv': Output('classes.csv', write_class_table, 'time, class, share of the frame, mean probability',
+                  needs_prob=True, needs_frames=False),
+    'timeline': Output('timeline.png', write_timeline, 'figure: spectrogram, and when and how large each class sounds',
+                       needs_frames=False),
 }
 
 
@@ -46,3 +69,32 @@ def output_paths(out_dir: str | Path, outputs: Sequence[str]) -> dict[str, Path]
     if not outputs or isinstance(outputs, str) or set(outputs) - set(OUTPUTS):
         raise ValueError(f"outputs are {outputs!r}, expected a list of {', '.join(OUTPUTS)}")
     return {output: Path(out_dir) / OUTPUTS[output].file for output in outputs}
+
+
+def check_output_paths(paths: Mapping[str, Path], source: str) -> None:
+    """Check before a video is segmented that its results can be written, and make their directory.
+
+    Args:
+        paths: Of :func:`output_paths`.
+        source: Path or URL of the video.
+
+    Raises:
+        OSError: The directory cannot be made or written to.
+        ValueError: A result would replace the video, or a directory a file or the other way round.
+    """
+    for output, path in paths.items():
+        if Path(os.path.realpath(source)).is_relative_to(os.path.realpath(path)):
+            raise ValueError(f'{path}: the output {output!r} would replace the video {source}: choose another '
+                             'directory for the results')
+        if OUTPUTS[output].is_directory and path.exists() and not path.is_dir():
+            raise ValueError(f'{path}: is a file, but the output {output!r} is a directory: move the file or choose '
+                             'another directory for the results')
+        if not OUTPUTS[output].is_directory and path.is_dir():
+            raise ValueError(f'{path}: is a directory, but the output {output!r} is a file: move the directory or '
+                             'choose another one for the results')
+        for parent in [path.parent, *path.parent.parents]:
+            if parent.exists() and not parent.is_dir():
+                raise ValueError(f'{parent}: is a file, expected a directory for the results of {source}')
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ValueError(f'{path.parent}: no permission to write the results of {source} there')

@@ -17,11 +17,13 @@ class OutputContext:
         palette: (K, 3) uint8 colors to draw the classes with, background first.
         fps: Frames per second that are segmented.
         audio: Arguments of :func:`mmavs.visualization.write_video` for the audio of the video.
+        name: Name of the video, for titles.
     """
     dataset_meta: dict
     palette: np.ndarray
     fps: Fraction
     audio: dict
+    name: str = ''
 
     @property
     def classes(self) -> Sequence[str]:

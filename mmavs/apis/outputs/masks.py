@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmavs.utils.files import PARTIAL, atomic_write
+from mmavs.utils.files import atomic_directory, atomic_write
 from mmavs.utils.mask_images import mask_image, mask_palette
 
 from ..video_chunk import VideoChunk
@@ -20,24 +20,18 @@ def write_mask_images(directory: Path, chunks: Iterable[VideoChunk], context: Ou
 
     The directory appears under its name, in place of an earlier one, when it is complete.
     """
-    palette, partial = mask_palette(context.dataset_meta), directory.with_name(directory.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
+    palette = mask_palette(context.dataset_meta)
+    with atomic_directory(directory) as partial:
         for chunk in chunks:
             for t, mask in enumerate(chunk.masks, chunk.start):
                 mask_image(mask, palette).save(partial / f'{t:05d}.png')
-        shutil.rmtree(directory, ignore_errors=True)
-        partial.rename(directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_mask_archive(path: Path, chunks: Iterable[VideoChunk], context: OutputContext) -> None:
     """Write one compressed file: ``masks`` (T, H, W) uint8, ``times`` (T,) and ``classes``."""
     times, shape = [], ()
-    # An array begins with its shape, which the last chunk completes.
-    with tempfile.TemporaryFile() as spool:
+    # An array begins with its shape, which the last chunk completes: the masks wait in a file without a name.
+    with atomic_write(path) as partial, tempfile.TemporaryFile(dir=partial.parent) as spool:
         with gzip.GzipFile(fileobj=spool, mode='wb', compresslevel=1) as masks:
             for chunk in chunks:
                 masks.write(np.ascontiguousarray(chunk.masks).data)
@@ -45,7 +39,7 @@ def write_mask_archive(path: Path, chunks: Iterable[VideoChunk], context: Output
                 shape = chunk.masks.shape[1:]
         spool.seek(0)
         times = np.concatenate(times)
-        with atomic_write(path) as partial, zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(partial, 'w', zipfile.ZIP_DEFLATED) as archive:
             with archive.open('masks.npy', 'w', force_zip64=True) as target, gzip.GzipFile(fileobj=spool) as masks:
                 header = dict(descr='|u1', fortran_order=False, shape=(len(times), *shape))
                 np.lib.format.write_array_header_1_0(target, header)
