@@ -23,17 +23,20 @@ class Output:
             appears under its name when it is complete. If the chunks end with an exception, nothing is left.
         description: One line for the help of the command.
         needs_prob: Whether the chunks need ``foreground_prob``.
+        needs_frames: Whether the chunks need ``frames``.
     """
     file: str
     write: Callable[[Path, Iterable[VideoChunk], OutputContext], None]
     description: str
     needs_prob: bool = False
+    needs_frames: bool = True
 
 
 OUTPUTS = {
     'overlay': Output('overlay.mp4', write_overlay, 'masks on the frames, with the original audio track'),
-    'png': Output('masks', write_mask_images, 'class of every pixel, one indexed PNG per frame'),
-    'npz': Output('masks.npz', write_mask_archive, 'masks (T, H, W) uint8, times (T,) and classes'),
+    'png': Output('masks', write_mask_images, 'class of every pixel, one indexed PNG per frame', needs_frames=False),
+    'npz': Output('masks.npz', write_mask_archive, 'masks (T, H, W) uint8, times (T,) and classes',
+                  needs_frames=False),
 }
 
 
