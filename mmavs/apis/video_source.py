@@ -31,7 +31,7 @@ class VideoSource:
         open_frames: Function that starts to read the frames: seconds from the first frame, and (H, W, 3) uint8 RGB.
         audio: The audio at 16 kHz; it is read once.
         overlay_audio: Arguments of :func:`write_video` for the audio of an overlay video.
-        duration: Seconds, None if the file does not say.
+        duration: Seconds of the video, an estimate for a progress bar; None if the file does not say.
     """
     name: str
     fps: Fraction
@@ -40,6 +40,11 @@ class VideoSource:
     audio: AudioSections
     overlay_audio: dict
     duration: float | None = None
+
+    def close(self) -> None:
+        """Close the files of the audio; a source that was read to its end needs it as well."""
+        if isinstance(self.audio, ResampledAudio):
+            self.audio.close()
 
 
 def list_inputs(inputs: str | Path | dict | Sequence[str | Path | dict]) -> list[str | Path | dict]:
@@ -85,7 +90,7 @@ def _open_clip(clip: dict, fps: Real | str, predictor: WindowPredictor) -> Video
     fps = _as_fraction(fps)
     timed_frames = [(float(k / fps), frame) for k, frame in enumerate(frames)]
     return VideoSource('clip', fps, Fraction(0), lambda: timed_frames, audio, overlay_audio,
-                       float(len(frames) / fps))
+                       len(frames) / float(fps))
 
 
 def _open_video(path: str | Path, fps: Real | str, stereo: bool) -> VideoSource:
@@ -101,8 +106,7 @@ def _open_video(path: str | Path, fps: Real | str, stereo: bool) -> VideoSource:
         warnings.warn(f'{path}: no audio track, the video is segmented as silent', stacklevel=3)
         audio = _Silence(stereo)
     return VideoSource(str(path), fps, FRAME_POSITION - position / fps,
-                       lambda: sample_frames(path, fps, position), audio, dict(audio_of=path),
-                       properties.duration)
+                       lambda: sample_frames(path, fps, position), audio, dict(audio_of=path), properties.duration)
 
 
 class _Silence:

@@ -219,6 +219,10 @@ class AudioTrack:
         result[:len(available)] = available
         return result
 
+    def close(self) -> None:
+        """Close the file, of which nothing is read anymore."""
+        self._blocks.close()
+
     def _decode_blocks(self, start: float) -> Iterator[tuple[int, np.ndarray]]:
         """Position of the first sample, and samples (n, channels), of each decoded block from time 0 on."""
         with open_video(self.path) as container:

@@ -45,6 +45,10 @@ class ResampledAudio:
         dropped = min(max(0, start - self._begin), self._samples.shape[1])
         self._samples, self._begin = self._samples[:, dropped:], self._begin + dropped
 
+    def close(self) -> None:
+        """Close the file of the track, of which nothing is read anymore."""
+        self._track.close()
+
     def _resample(self, start: int, stop: int) -> np.ndarray:
         """Samples (channels, L) of the track from ``start`` to ``stop``, or to its end."""
         track = self._track
