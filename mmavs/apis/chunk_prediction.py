@@ -27,8 +27,8 @@ def predict_chunks(predictor: WindowPredictor,
                    with_frames: bool = True) -> Iterator[VideoChunk]:
     """Predict the windows of a video and put their frames in order.
 
-    A thread reads the video, another one reads it again if that is needed for the frames of the chunks. Both end when
-    the generator is used up or closed.
+    A thread reads the video, another one reads it again if that is needed for the frames of the chunks. When the
+    generator is used up or closed, both have ended and the files of the source are closed.
 
     Args:
         predictor: Predictor of the model.
@@ -58,7 +58,7 @@ def predict_chunks(predictor: WindowPredictor,
         frames.read(), source.audio, source.fps, source.lead, outputs=outputs, prob_dtype=torch.float16,
         batch_size=batch_size, frames_ahead=FRAMES_AHEAD)
     start = stop = 0
-    with closing(frames), closing(windows):
+    with closing(source), closing(frames), closing(windows):
         for window, sample in windows:
             fields = [sample.get(name).cpu().numpy() for name in outputs]
             for t in np.flatnonzero(window.new):
