@@ -21,6 +21,7 @@ from time_probe import CLASSES, time_probe
 from video_files import rotate, write_test_video
 
 from mmavs.apis import AVSInferencer, inference_clip, init_model
+from mmavs.cli import main
 from mmavs.registry import INFERENCERS
 from mmavs.video import AudioTrack, read_frames, sample_frames
 
@@ -404,15 +405,15 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
 # ---- docs/user_guides/inference.md ----
 
 
-def test_the_lines_of_the_page_run(run_tool, small_model, usual, tmp_path, monkeypatch):
+def test_the_lines_of_the_page_run(small_model, usual, tmp_path, monkeypatch):
     page = (TINY.parents[2] / 'docs/user_guides/inference.md').read_text()
     section = page.partition('## Segment a video\n')[2].partition('\n## ')[0].replace('vct_swin-b_avss', str(TINY))
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'video.mp4').symlink_to(usual)
     torch.save(dict(state_dict=small_model.state_dict()), tmp_path / 'CHECKPOINT')
-    command, = re.findall(r'```bash\npython tools/segment_video\.py (.*)\n```', section)
-    run_tool('segment_video', *command.split())
-    assert len(list((tmp_path / 'results/video/masks').iterdir())) == 6
+    command, = re.findall(r'```bash\nmmavs (.*)\n```', section)
+    main(command.split())
+    assert len(list((tmp_path / 'mmavs_results/video/masks').iterdir())) == 6
     lines, = re.findall(r'```python\n(.*?)```', section, re.DOTALL)
     namespace = {}
     exec(compile(lines, 'inference.md', 'exec'), namespace)

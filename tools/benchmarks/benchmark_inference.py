@@ -190,7 +190,7 @@ def measure_memory(inferencer: AVSInferencer, video: Path, args: argparse.Namesp
             status = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
             peak, current = (int(status[key].split()[0]) * 1024 / MIB for key in ('VmHWM', 'VmRSS'))
             peaks.append(peak)
-            table.add_row(str(minutes.pop(0)), f'{peak:.1f}', f'{current:.1f}')
+            table.add_row(f'{minutes.pop(0):.3g}', f'{peak:.1f}', f'{current:.1f}')
 
     with tempfile.TemporaryDirectory() as directory:
         begin = time.process_time()
