@@ -6,7 +6,8 @@ and normalize frames, read audio), model, postprocess (scores to masks at the si
 stages run one after the other, so that the time of FFmpeg's own threads is counted with the right one; then all run at
 once, as ``mmavs infer`` does.
 
-``--memory`` prints the peak resident memory at minute 2 and at minute 20 of a video of 21 minutes.
+``--memory`` prints the peak resident memory at minute 2 and at minute 20 of a video of 21 minutes, beyond that of the
+process with the model.
 
 The video is generated: H.264 with AAC audio. The weights are random, so the masks are noisier than those of a trained
 model, which outputs take longer for. One thread on the CPU.
@@ -33,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmavs.analysis.complexity import drop_pretrained
-from mmavs.analysis.timing import MIB, hardware_name
+from mmavs.analysis.timing import Meter, hardware_name
 from mmavs.apis import AVSInferencer
 from mmavs.apis.chunk_prediction import predict_chunks
 from mmavs.apis.outputs import OUTPUTS
@@ -46,7 +47,7 @@ from mmavs.utils.terminal import quiet_libraries
 from mmavs.version import __version__
 from mmavs.visualization import write_video
 
-RATE = 48000
+RATE = 16000
 MINUTES = (2, 20)
 
 
@@ -179,19 +180,17 @@ def model_seconds(model: torch.nn.Module) -> Iterable[tuple[list[float], list[fl
 
 
 def measure_memory(inferencer: AVSInferencer, video: Path, args: argparse.Namespace, title: str) -> Table:
-    """Peak and current resident memory of the process at some minutes of the video."""
+    """Peak resident memory of the process at some minutes of the video, beyond that before the video."""
     table = Table('minute', title=title)
-    for heading in ('peak MiB', 'current MiB'):
-        table.add_column(heading, justify='right')
-    minutes, peaks = list(MINUTES), []
+    table.add_column('peak MiB', justify='right')
+    meter, minutes, peaks = Meter(torch.device('cpu')), list(MINUTES), []
 
     def note(seconds: float, duration: float | None) -> None:
         while minutes and seconds >= 60 * minutes[0]:
-            status = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
-            peak, current = (int(status[key].split()[0]) * 1024 / MIB for key in ('VmHWM', 'VmRSS'))
-            peaks.append(peak)
-            table.add_row(f'{minutes.pop(0):.3g}', f'{peak:.1f}', f'{current:.1f}')
+            peaks.append(meter.peak())
+            table.add_row(f'{minutes.pop(0):.3g}', f'{peaks[-1]:.1f}')
 
+    meter.start()
     with tempfile.TemporaryDirectory() as directory:
         begin = time.process_time()
         inferencer.write(video, directory, args.outputs, args.fps, on_progress=note)
