@@ -55,6 +55,27 @@ def test_memory_and_time_of_a_prediction_are_measured(run_tool, capsys):
     assert measured['seconds'] > 0 and measured['peak_mib'] >= 0
 
 
+def test_the_stages_of_a_video_are_timed(run_tool, capsys):
+    run_tool('benchmarks/benchmark_inference', TINY, '--frame-size', 64, 96, '--seconds', 2, '--runs', 1, '--outputs',
+             'png', 'overlay')
+    cells = [line.split('│')[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith('│')]
+    seconds = {stage.strip(): float(value) for stage, value in cells}
+    stages = ('decode', 'preprocess', 'model', 'postprocess', 'write png', 'write overlay')
+    assert tuple(seconds) == (*stages, 'sum', 'all at once', 'all at once, wall')
+    assert seconds['sum'] == pytest.approx(sum(seconds[stage] for stage in stages), abs=0.05)
+    assert seconds['model'] > 0
+
+
+def test_the_memory_of_a_video_is_measured_at_two_times(load, monkeypatch, capsys):
+    tool = load('benchmark_inference')
+    monkeypatch.setattr(tool, 'MINUTES', (1 / 60, 2 / 60))
+    monkeypatch.setattr(sys, 'argv', ['x', str(TINY), '--memory', '--frame-size', '64', '64', '--seconds', '6'])
+    tool.main()
+    cells = [line.split('│')[1:3] for line in capsys.readouterr().out.splitlines() if line.startswith('│')]
+    first, second, difference = (float(value) for _, value in cells)
+    assert 0 < first <= second and difference == pytest.approx(second - first, abs=0.11)
+
+
 def test_precisions_of_deformable_attention_agree(run_tool, capsys):
     run_tool('benchmarks/compare_deformable_attention', '--device', 'cpu', '--size', 96, '--frames', 1)
     assert 'gradient of locations' in capsys.readouterr().out

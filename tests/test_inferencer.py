@@ -1,68 +1,36 @@
 """AVSInferencer and tools/segment_video.py on generated videos.
 
-The model of most tests predicts, from what it gets, the second that a frame was taken in (left half of the mask) and
-the amplitude of the audio at the frame's place (right half). The videos say what is right: in second s, frames are of
-the gray value 40 s, and the audio has the amplitude (s % 6 + 1) / 10.
+The model of most tests is that of time_probe.py.
 """
 import re
+import signal
+import threading
 import weakref
 from fractions import Fraction
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.model import BaseModel
+from mmengine.registry import INFERENCERS as ROOT_INFERENCERS
 from PIL import Image
 from small_models import audio_sensitive_model
-from video_files import RATE, rotate, write_test_video
+from time_probe import CLASSES, time_probe
+from video_files import rotate, write_test_video
 
 from mmavs.apis import AVSInferencer, inference_clip
+from mmavs.cli import main
 from mmavs.registry import INFERENCERS
-from mmavs.video import AudioTrack, read_frames
+from mmavs.video import AudioTrack, read_frames, sample_frames
 
 TINY = Path(__file__).parents[1] / 'configs/avsegformer/avsegformer_tiny_synthetic.py'
-CLASSES = ('background', *(f'class {k}' for k in range(1, 8)))
-
-
-class TimeProbe(BaseModel):
-    """Model that reads the second of each frame, and the amplitude at 15/16 of its second of audio."""
-
-    def __init__(self, clip_length=5, independent_frames=False):
-        super().__init__()
-        self.cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=[dict(type='PackClipInputs')]))))
-        self.dataset_meta = dict(clip_length=clip_length, classes=CLASSES)
-        self.independent_frames = independent_frames
-        self.audio_backbone = SimpleNamespace(stereo=False, examples_per_frame=1)
-        self.lengths = []
-
-    def forward(self, inputs, data_samples, mode, outputs, prob_dtype):
-        for sample, frames, waveform in zip(data_samples, inputs['frames'], inputs['waveform']):
-            self.lengths.append(len(frames))
-            height, width = frames.shape[-2:]
-            masks = torch.zeros(len(frames), height, width, dtype=torch.uint8)
-            for t, frame in enumerate(frames):
-                gray = frame[:, height // 2:, width // 2:].float().mean()
-                place = waveform[int((t + 0.9) * RATE):int((t + 15 / 16) * RATE)]
-                masks[t, :, :width // 2] = int((gray / 40).round())
-                masks[t, :, width // 2:] = int((10 * 2**0.5 * place.square().mean().sqrt()).round())
-            sample.pred_sem_seg = masks
-            sample.foreground_prob = masks.to(prob_dtype) / 10
-        return data_samples
 
 
 @pytest.fixture
 def probe():
-    model = TimeProbe()
-    model.data_preprocessor = torch.nn.Module()
-    model.data_preprocessor.forward = lambda data: dict(
-        inputs={key: [clip[key] for clip in data['inputs']] for key in data['inputs'][0]},
-        data_samples=data['data_samples'])
-    return model
+    return time_probe()
 
 
 @pytest.fixture(scope='module')
@@ -154,7 +122,7 @@ def test_the_stream_equals_the_whole(probe, usual, clip_length, fps):
     assert whole['foreground_prob'].dtype == np.float16
 
 
-@pytest.mark.parametrize(('fps', 'independent_frames', 'most'), [(1, False, 20), (1, True, 15), (4, False, 80)])
+@pytest.mark.parametrize(('fps', 'independent_frames', 'most'), [(1, False, 50), (1, True, 50), (8, False, 12)])
 def test_the_stream_keeps_a_bounded_number_of_frames(probe, usual, monkeypatch, fps, independent_frames, most):
     alive = weakref.WeakSet()
 
@@ -163,17 +131,66 @@ def test_the_stream_keeps_a_bounded_number_of_frames(probe, usual, monkeypatch, 
 
     def endless(*options):
         for k in count():
-            frame = np.zeros((8, 8, 3), np.uint8).view(Frame)
+            frame = np.full((8, 8, 3), k % 256, np.uint8).view(Frame)
             alive.add(frame)
             yield k / fps, frame
 
     monkeypatch.setattr('mmavs.apis.video_source.sample_frames', endless)
     probe.independent_frames = independent_frames
-    stream = AVSInferencer(probe).stream(usual, fps)
-    for _ in range(20):
-        assert len(next(stream).masks) == 5 * fps
-        # Two windows make a batch; models that relate frames may take those of one window again.
+    stream, start = AVSInferencer(probe).stream(usual, fps), 0
+    for _ in range(40):
+        chunk = next(stream)
+        assert chunk.start == start and 1 <= len(chunk.masks) <= 5
+        expected = [k % 256 for k in range(start, start + len(chunk.masks))]
+        assert [int(frame[0, 0, 0]) for frame in chunk.frames] == expected
+        # At 1 fps: those that are read ahead, and two windows, which make a batch. At 8 fps the frames are read again.
         assert len(alive) <= most
+        start += len(chunk.masks)
+    stream.close()
+
+
+def test_frames_that_are_read_again_equal_those_that_are_kept(probe, usual, monkeypatch):
+    kept = list(AVSInferencer(probe).stream(usual, fps=4))
+    monkeypatch.setattr('mmavs.apis.chunk_prediction.MAX_WAITING_FRAMES', 0)
+    again = list(AVSInferencer(probe).stream(usual, fps=4))
+    assert sum(len(chunk.frames) for chunk in again) == 24
+    for x, y in zip(kept, again, strict=True):
+        assert np.array_equal(x.frames, y.frames) and np.array_equal(x.times, y.times)
+
+
+@pytest.mark.parametrize(('outputs', 'fps', 'times'), [
+    (['png', 'npz'], 10, 1), (['png'], 1, 1), (['overlay'], 1, 1), (['overlay', 'png'], 10, 2)])
+def test_the_video_is_read_twice_only_for_many_waiting_frames(probe, usual, tmp_path, monkeypatch, outputs, fps, times):
+    calls = []
+
+    def counted(*options):
+        calls.append(1)
+        return sample_frames(*options)
+
+    monkeypatch.setattr('mmavs.apis.video_source.sample_frames', counted)
+    AVSInferencer(probe).write(usual, tmp_path, outputs, fps=fps)
+    assert len(calls) == times
+
+
+def test_chunks_of_interleaved_windows_are_small(probe, usual):
+    chunks = list(AVSInferencer(probe).stream(usual, fps='native'))
+    assert max(len(chunk.masks) for chunk in chunks) == 5 and len(chunks) >= 12
+
+
+def test_a_stream_that_is_closed_early_leaves_no_thread(probe, usual, monkeypatch):
+    endless = lambda *options: ((k / 10, np.zeros((8, 8, 3), np.uint8)) for k in count())  # noqa: E731
+    monkeypatch.setattr('mmavs.apis.video_source.sample_frames', endless)
+    for fps, threads in ((1, 1), (10, 2)):
+        stream = AVSInferencer(probe).stream(usual, fps=fps)
+        next(stream)
+        assert sum(thread.name.startswith('mmavs') for thread in threading.enumerate()) == threads
+        stream.close()
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith('mmavs')]
+
+
+def test_a_pipeline_that_mutes_the_audio_does(probe, usual):
+    probe.cfg.test_dataloader.dataset.pipeline.insert(0, dict(type='MuteAudio'))
+    assert labels(predict(probe, usual)['masks']) == ([0, 1, 2, 3, 4, 5], [0] * 6)
 
 
 # ---- A real model ----
@@ -307,8 +324,44 @@ def test_unusable_inputs_are_named(probe, tmp_path):
         predict(probe, tmp_path / 'audio.m4a')
 
 
-def test_the_inferencer_is_registered():
+@pytest.mark.parametrize('fps', [1, 10])
+def test_ctrl_c_leaves_nothing_of_the_video_and_no_thread(probe, usual, tmp_path, fps):
+    forward, calls = probe.forward, []
+
+    def interrupted(*inputs, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return forward(*inputs, **options)
+
+    probe.forward = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        AVSInferencer(probe).write(usual, tmp_path / 'out', ['overlay', 'png', 'npz'], fps, batch_size=1)
+    assert [path for path in tmp_path.rglob('*') if path.is_file()] == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith('mmavs')]
+
+
+def test_progress_is_reported_in_seconds_of_the_video(probe, usual, tmp_path):
+    reports = []
+    AVSInferencer(probe).write(usual, tmp_path, ['npz'], fps=2, on_progress=lambda *report: reports.append(report))
+    seconds, durations = zip(*reports)
+    assert list(seconds) == sorted(seconds) and seconds[-1] == pytest.approx(5.5 + 15 / 32)
+    assert len(set(durations)) == 1 and durations[0] == pytest.approx(6, abs=0.1)
+
+
+def test_mmengine_builds_the_inferencer_by_its_name(probe, usual):
     assert INFERENCERS.get('AVSInferencer') is AVSInferencer
+    inferencer = ROOT_INFERENCERS.build(dict(type='mmavs.AVSInferencer', model=probe))
+    assert len(inferencer(usual)['predictions'][0]['masks']) == 6
+
+
+def test_the_groups_of_keyword_arguments_are_disjoint_and_complete(probe, usual):
+    steps = ('preprocess', 'forward', 'visualize', 'postprocess')
+    groups = [getattr(AVSInferencer, f'{step}_kwargs') for step in steps]
+    assert sorted(set().union(*groups)) == sorted(name for group in groups for name in group)
+    assert set().union(*groups) == {'fps', 'return_prob', 'vis_out_dir', 'pred_out_dir'}
+    with pytest.raises(TypeError, match='unexpected keyword argument'):
+        AVSInferencer(probe)(usual, rate=1)
 
 
 # ---- tools/segment_video.py ----
@@ -327,7 +380,7 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
     with pytest.warns(UserWarning, match='no audio track'), pytest.raises(SystemExit) as error:
         run_tool('segment_video', videos, *options)
     assert error.value.code == 1
-    messages = capsys.readouterr().err.splitlines()
+    messages = [line for line in capsys.readouterr().err.splitlines() if not line.startswith('segment: ')]
     assert len(messages) == 2 and f'error: {videos}/broken.mp4: FFmpeg cannot read' in messages[0]
     assert messages[1] == f"2 of 3 video(s) segmented, results in {tmp_path / 'out'}"
     files = {str(path.relative_to(tmp_path / 'out')) for path in (tmp_path / 'out').rglob('*') if path.is_file()}
@@ -340,23 +393,18 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
     assert {file: (tmp_path / 'out' / file).stat().st_mtime_ns for file in files} == before
 
 
-def test_the_tool_refuses_two_videos_of_one_name(run_tool, tmp_path):
-    with pytest.raises(SystemExit, match=r'a/x\.mp4 and b/x\.mkv have the same name'):
-        run_tool('segment_video', 'a/x.mp4', 'b/x.mkv', '--model', TINY, '--weights', 'x', '--out', '.')
-
-
 # ---- docs/user_guides/inference.md ----
 
 
-def test_the_lines_of_the_page_run(run_tool, small_model, usual, tmp_path, monkeypatch):
+def test_the_lines_of_the_page_run(small_model, usual, tmp_path, monkeypatch):
     page = (TINY.parents[2] / 'docs/user_guides/inference.md').read_text()
     section = page.partition('## Segment a video\n')[2].partition('\n## ')[0].replace('vct_swin-b_avss', str(TINY))
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'video.mp4').symlink_to(usual)
     torch.save(dict(state_dict=small_model.state_dict()), tmp_path / 'CHECKPOINT')
-    command, = re.findall(r'```bash\npython tools/segment_video\.py (.*)\n```', section)
-    run_tool('segment_video', *command.split())
-    assert len(list((tmp_path / 'results/video/masks').iterdir())) == 6
+    command, = re.findall(r'```bash\nmmavs (.*)\n```', section)
+    main(command.split())
+    assert len(list((tmp_path / 'mmavs_results/video/masks').iterdir())) == 6
     lines, = re.findall(r'```python\n(.*?)```', section, re.DOTALL)
     namespace = {}
     exec(compile(lines, 'inference.md', 'exec'), namespace)

@@ -188,6 +188,21 @@ def test_frame_by_frame_predictions_are_those_of_the_whole_clip(num_classes, img
         torch.testing.assert_close(sample.foreground_prob, prob, rtol=0, atol=2e-7)  # the sigmoid of a vector or a rest
 
 
+@pytest.mark.parametrize('foreground', [0, 1, 4])
+def test_classes_below_the_background_everywhere_do_not_change_the_mask(foreground, monkeypatch):
+    monkeypatch.setattr(clip_prediction, 'MAX_RESIZED_SCORES', 0)
+    scores, resized = torch.randn(9, 16, 16), []
+    scores[1 + foreground:] = torch.minimum(scores[1 + foreground:], scores[0])
+    sample = AVSDataSample(metainfo=dict(img_shape=(64, 64), out_shape=(90, 120)))
+    prediction = ClipPrediction(sample, 1, 9, (64, 64), ('pred_sem_seg', ), torch.float32, torch.device('cpu'))
+    resize = prediction._resize
+    monkeypatch.setattr(prediction, '_resize', lambda *inputs: resized.append(1) or resize(*inputs))
+    prediction.add_frame(0, scores)
+    masks, _, _ = whole_clip_predictions(scores[None], (64, 64), (64, 64), (90, 120))
+    assert torch.equal(sample.pred_sem_seg, masks) and masks.any() == bool(foreground)
+    assert len(resized) == 1 + max(1, foreground)
+
+
 def test_scores_at_frame_size_exist_for_a_single_class_and_frame():
     """Bound of the memory: no tensor is larger than a field of the data sample, or one class of one frame in float."""
     sizes = []

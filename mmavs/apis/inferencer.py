@@ -1,7 +1,8 @@
 """Segment the sounding objects of video files."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -11,16 +12,17 @@ import torch
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from mmengine.model import BaseModel
-from torch import Tensor
 
 from mmavs.registry import INFERENCERS
 from mmavs.structures import AVSDataSample
 from mmavs.visualization import AVSVisualizer
 
+from .chunk_prediction import predict_chunks
 from .inference import check_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline
 from .outputs import OUTPUTS, OutputContext, check_output_paths, output_paths
+from .result_names import result_names
 from .video_chunk import VideoChunk
 from .video_source import VideoSource, list_inputs, open_source
 from .window_prediction import WindowPredictor
@@ -107,10 +109,11 @@ class AVSInferencer(BaseInferencer):
                batch_size: int | None = None) -> Iterator[VideoChunk]:
         """Segment a video chunk by chunk, with memory that does not depend on its duration.
 
-        The chunks put together are the result of the whole video. A chunk is a number of complete windows, for example
-        5 frames of an S4 model with ``fps=1``, or 125 with ``fps=25``. The last windows of the video, which are moved
-        back until they are complete (:func:`mmavs.apis.clip_windows.cut_into_windows`), take frames that were yielded
-        before as context; those are kept until then. Memory holds the frames of about two such chunks.
+        The chunks put together are the result of the whole video. A chunk has at most as many frames as a window, for
+        example 5 for an S4 model. At more than one frame per second the windows interleave: the first chunks come after
+        ``clip_length`` seconds of video, whose masks wait in memory. If more than 32 frames would wait as well, the
+        video is read twice instead. A thread reads ahead while the model predicts; it ends with the generator, which
+        is to be closed if it is not used up.
 
         Args:
             video: A video file or URL, or a clip in memory.
@@ -121,15 +124,19 @@ class AVSInferencer(BaseInferencer):
         Yields:
             The chunks, in order.
         """
-        yield from self._predict(self._open(video, fps), return_prob, batch_size)
+        yield from predict_chunks(self.pipeline, self._open(video, fps), return_prob, batch_size)
 
     def write(self,
               video: str | Path | dict,
               out_dir: str | Path,
               outputs: Sequence[str] = ('overlay', 'png'),
               fps: Real | str = 1,
-              batch_size: int | None = None) -> list[Path]:
+              batch_size: int | None = None,
+              on_progress: Callable[[float, float | None], None] | None = None) -> list[Path]:
         """Segment a video chunk by chunk and write the results, with memory that does not depend on its duration.
+
+        Reading, prediction and each output run at the same time, in threads, which have ended when this returns or
+        raises.
 
         Args:
             video: As for :meth:`stream`.
@@ -141,6 +148,8 @@ class AVSInferencer(BaseInferencer):
                 'class-masks', 'csv' and 'timeline'. Each appears under its name when it is complete.
             fps: As for calling the inferencer.
             batch_size: As for calling the inferencer.
+            on_progress: Called after each chunk with the seconds of the video that are predicted, and its duration, or
+                None if the file does not state it.
 
         Returns:
             Paths of the results, as :func:`output_paths`.
@@ -152,9 +161,13 @@ class AVSInferencer(BaseInferencer):
         source = self._open(video, fps)
         check_output_paths(paths, source.name)
         context = self._output_context(source)
-        consumers = [partial(OUTPUTS[output].write, path, context=context) for output, path in paths.items()]
-        needs_prob = any(OUTPUTS[output].needs_prob for output in paths)
-        run_pipeline(self._predict(source, needs_prob, batch_size), consumers)
+        kinds = [OUTPUTS[output] for output in paths]
+        consumers = [partial(kind.write, path, context=context) for kind, path in zip(kinds, paths.values())]
+        chunks = predict_chunks(
+            self.pipeline, source, any(kind.needs_prob for kind in kinds), batch_size,
+            with_frames=any(kind.needs_frames for kind in kinds))
+        with closing(chunks):
+            run_pipeline(_reported(chunks, source.duration, on_progress) if on_progress else chunks, consumers)
         return list(paths.values())
 
     def preprocess(self,
@@ -171,7 +184,7 @@ class AVSInferencer(BaseInferencer):
         """Predict a video as a whole."""
         source, batch_size = inputs
         parts = [(chunk.masks, chunk.times, chunk.foreground_prob)
-                 for chunk in self._predict(source, return_prob, batch_size)]
+                 for chunk in predict_chunks(self.pipeline, source, return_prob, batch_size, with_frames=False)]
         masks, times, probs = zip(*parts)
         result = dict(
             video=source.name, fps=float(source.fps), times=np.concatenate(times), masks=np.concatenate(masks))
@@ -231,56 +244,12 @@ class AVSInferencer(BaseInferencer):
             check_mask_prior(self.model, 0, None)
         return open_source(item, fps, self.pipeline)
 
-    def _predict(self, source: VideoSource, return_prob: bool, batch_size: int | None) -> Iterator[VideoChunk]:
-        """Predict the windows of a video and put their frames in order."""
-        kept: dict[int, tuple[float, np.ndarray]] = {}
-        predicted: dict[int, tuple[Tensor, ...]] = {}
 
-        def keep(timed_frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[np.ndarray]:
-            for k, (time, frame) in enumerate(timed_frames):
-                kept[k] = time, frame
-                yield frame
-
-        def take(start: int, stop: int) -> VideoChunk:
-            fields = zip(*(predicted.pop(k) for k in range(start, stop)))
-            masks, *prob = (torch.stack(field).cpu().numpy() for field in fields)
-            times, frames = zip(*(kept.pop(k) for k in range(start, stop)))
-            return VideoChunk(start, np.array(times), list(frames), masks, *prob)
-
-        outputs = ('pred_sem_seg', 'foreground_prob') if return_prob else ('pred_sem_seg', )
-        windows = self.pipeline.predict(
-            keep(source.open_frames()), source.audio, source.fps, source.lead, outputs=outputs,
-            prob_dtype=torch.float16, batch_size=batch_size)
-        start = stop = 0
-        for window, sample in windows:
-            for t in np.flatnonzero(window.new):
-                predicted[int(window.frames[t])] = tuple(sample.get(name)[t] for name in outputs)
-            while stop in predicted:
-                stop += 1
-            # Interleaved windows fill each other's gaps: wait for all of them. Some fractional rates always leave gaps.
-            if stop - start == len(predicted) or stop - start >= self.pipeline.clip_length * source.fps:
-                yield take(start, stop)
-                start = stop
-        if stop == 0:
-            raise ValueError(f'{source.name}: the video holds no frame')
-        if start < stop:
-            yield take(start, stop)
-
-
-def result_names(videos: Sequence[str | Path]) -> list[str]:
-    """Names of the result directories of videos: their file names without suffix.
-
-    Raises:
-        ValueError: Two videos have one name.
-    """
-    first, names = {}, []
-    for video in map(str, videos):
-        name = Path(video.partition('?')[0]).stem
-        if first.setdefault(name, video) != video:
-            raise ValueError(f'{first[name]} and {video} have the same name, the name of their results: rename '
-                             'one')
-        names.append(name)
-    return names
+def _reported(chunks: Iterator[VideoChunk], duration: float | None,
+              on_progress: Callable[[float, float | None], None]) -> Iterator[VideoChunk]:
+    for chunk in chunks:
+        yield chunk
+        on_progress(float(chunk.times[-1]), duration)
 
 
 def _to_sample(result: dict) -> AVSDataSample:

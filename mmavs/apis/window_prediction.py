@@ -1,7 +1,8 @@
 """Predict a video window by window, each as a clip of the training."""
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from fractions import Fraction
-from itertools import groupby, islice
+from itertools import groupby, islice, repeat
 from numbers import Real
 from typing import Protocol
 
@@ -17,10 +18,13 @@ from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
 
 from .clip_windows import ClipWindow, WindowCutter
+from .read_ahead import read_ahead
 
 # Transforms of a test pipeline that inference skips because they generate targets. It also skips those that read files,
 # which have a ``path_key``.
 TARGET_TRANSFORMS = ('GenerateEventLabels', )
+# Transforms of the audio of a window; all others transform frames, one at a time.
+AUDIO_TRANSFORMS = ('FlipAudio', 'MuteAudio')
 # Frames of a clip in training if neither checkpoint nor dataset state it: those of the longest published clips.
 DEFAULT_CLIP_LENGTH = 10
 # Windows of a long video are predicted in batches of this many frames, the length of the longest published clips.
@@ -40,6 +44,9 @@ class AudioSections(Protocol):
 class WindowPredictor:
     """Predict a video window by window, with the test pipeline of the model's config.
 
+    The pipeline gets one frame at a time, so its transforms must not relate the frames of a clip. From then on only
+    the network's input is kept, which is small: later windows of a video may take frames of many seconds ago.
+
     Args:
         model: A model of :func:`mmavs.apis.init_model`.
 
@@ -55,7 +62,9 @@ class WindowPredictor:
         self.model = model
         transforms = _test_transforms(model)
         self._mark_end = any(getattr(transform, 'mark_end', False) for transform in transforms)
-        self._pipeline = Compose([transform for transform in transforms if _works_in_memory(transform)])
+        in_memory = [transform for transform in transforms if _works_in_memory(transform)]
+        self._transform_frame = Compose([transform for transform in in_memory if not _is_of_audio(transform)])
+        self._transform_audio = Compose([transform for transform in in_memory if _is_of_audio(transform)])
         self.clip_length = (getattr(model, 'dataset_meta', None) or {}).get('clip_length', DEFAULT_CLIP_LENGTH)
         self.stereo = model.audio_backbone.stereo
         self._seconds_per_frame = model.audio_backbone.examples_per_frame
@@ -79,39 +88,59 @@ class WindowPredictor:
                 audio: AudioSections,
                 fps: Real,
                 lead: Real = 0,
-                mask_prior: Sequence[np.ndarray] | None = None,
+                mask_prior: Iterable[np.ndarray] | None = None,
                 outputs: Sequence[str] | None = None,
                 prob_dtype: torch.dtype = torch.float32,
-                batch_size: int | None = None) -> Iterator[tuple[ClipWindow, AVSDataSample]]:
+                batch_size: int | None = None,
+                frames_ahead: int = 0) -> Iterator[tuple[ClipWindow, AVSDataSample]]:
         """Predict the windows of a video, as soon as their frames are there.
 
         Args:
-            frames: Frames (H, W, 3) uint8 RGB of one size, taken one after the other; those that no later window takes
-                are not kept.
+            frames: Frames (H, W, 3) uint8 RGB of one size, taken one after the other; of these, only the network's
+                input is kept, until no later window takes it.
             audio: The audio.
             fps: Frames per second.
             lead: As for :meth:`audio_span`.
-            mask_prior: A rendered segmentation of each frame.
+            mask_prior: A rendered segmentation of each frame, taken after the frame.
             outputs: Predictions to return, as for :func:`mmavs.apis.inference_clip`.
             prob_dtype: As for :func:`mmavs.apis.inference_clip`.
             batch_size: Windows that are predicted at once; None: as many as have 10 frames.
+            frames_ahead: Frames that a thread takes and transforms while the model predicts; 0: no thread.
 
         Yields:
-            The windows and their predictions.
+            The windows and their predictions. Close the generator if it is not used up: that ends the thread.
         """
-        packed = self._pack_windows(frames, audio, fps, lead, mask_prior)
-        for batch in _batches(packed, batch_size):
-            windows, clips = zip(*batch)
-            yield from zip(windows, self._predict_batch(clips, outputs, prob_dtype))
+        priors = repeat(None) if mask_prior is None else mask_prior
+        packed = (self._pack_frame(frame, prior) for frame, prior in zip(frames, priors))
+        with ExitStack() as stack:
+            if frames_ahead:
+                packed = stack.enter_context(closing(read_ahead(packed, frames_ahead)))
+            for batch in _batches(self._pack_windows(packed, audio, fps, lead), batch_size):
+                windows, clips = zip(*batch)
+                yield from zip(windows, self._predict_batch(clips, outputs, prob_dtype))
 
-    def _pack_windows(self, frames: Iterable[np.ndarray], audio: AudioSections, fps: Real, lead: Real,
-                      mask_prior: Sequence[np.ndarray] | None) -> Iterator[tuple[ClipWindow, dict]]:
-        """Cut the video into windows and run the pipeline on each."""
+    def _pack_frame(self, frame: np.ndarray, prior: np.ndarray | None) -> dict:
+        """Run the pipeline on a frame: a clip of length 1 without audio."""
+        results = dict(
+            frames=[frame],
+            ori_shape=frame.shape[:2],
+            clip_id='clip',
+            subset=None,
+            category=None,
+            frame_paths=[None],
+            valid=[True],
+            labelled=[False])
+        if prior is not None:
+            results['mask_prior'] = [prior]
+        return self._transform_frame(results)
+
+    def _pack_windows(self, frames: Iterable[dict], audio: AudioSections, fps: Real,
+                      lead: Real) -> Iterator[tuple[ClipWindow, dict]]:
+        """Cut the video into windows, and join their frames and their audio as clips."""
         cutter, kept, num_frames = self.cutter(fps), {}, 0
 
         def pack(window: ClipWindow) -> tuple[ClipWindow, dict]:
-            priors = None if mask_prior is None else [mask_prior[k] for k in window.frames]
-            return window, self._pack([kept[k] for k in window.frames], self._read_audio(audio, window, lead), priors)
+            return window, _join_clip([kept[k] for k in window.frames], self._read_audio(audio, window, lead))
 
         for num_frames, frame in enumerate(frames, 1):
             kept[num_frames - 1] = frame
@@ -129,22 +158,8 @@ class WindowPredictor:
         recorded = audio.section(start, stop)
         missing = stop - start - recorded.shape[-1]
         results = dict(waveform=np.pad(recorded, [*[(0, 0)] * (recorded.ndim - 1), (0, missing)]))
+        results = self._transform_audio(results)
         return dict(results, num_samples=recorded.shape[-1]) if self._mark_end else results
-
-    def _pack(self, frames: list[np.ndarray], audio: dict, priors: list[np.ndarray] | None) -> dict:
-        results = dict(
-            audio,
-            frames=frames,
-            ori_shape=frames[0].shape[:2],
-            clip_id='clip',
-            subset=None,
-            category=None,
-            frame_paths=[None] * len(frames),
-            valid=[True] * len(frames),
-            labelled=[False] * len(frames))
-        if priors is not None:
-            results['mask_prior'] = priors
-        return self._pipeline(results)
 
     def _predict_batch(self, clips: Sequence[dict], outputs: Sequence[str] | None,
                        prob_dtype: torch.dtype) -> list[AVSDataSample]:
@@ -156,6 +171,16 @@ class WindowPredictor:
                 return self.model(**inputs, mode='predict', outputs=outputs, prob_dtype=prob_dtype)
         finally:
             self.model.train(training)
+
+
+def _join_clip(frames: Sequence[dict], audio: dict) -> dict:
+    """Join packed frames, clips of length 1, and their audio as one clip."""
+    inputs = {key: torch.cat([frame['inputs'][key] for frame in frames]) for key in frames[0]['inputs']}
+    audio = {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in audio.items()}
+    sample = AVSDataSample(metainfo=frames[0]['data_samples'].metainfo)
+    for key in ('valid', 'labelled'):
+        sample.set_data({key: torch.cat([frame['data_samples'].get(key) for frame in frames])})
+    return dict(inputs=dict(inputs, **audio), data_samples=sample)
 
 
 def _batches(packed: Iterator[tuple[ClipWindow, dict]],
@@ -179,3 +204,7 @@ def _test_transforms(model: BaseModel) -> list[BaseTransform]:
 
 def _works_in_memory(transform: BaseTransform) -> bool:
     return not hasattr(transform, 'path_key') and type(transform).__name__ not in TARGET_TRANSFORMS
+
+
+def _is_of_audio(transform: BaseTransform) -> bool:
+    return type(transform).__name__ in AUDIO_TRANSFORMS

@@ -1,27 +1,43 @@
 """``mmavs infer``: segment videos."""
+from __future__ import annotations
+
 import argparse
 import sys
+import time
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .arguments import add_json, positive_int
+
+if TYPE_CHECKING:
+    from mmavs.apis import AVSInferencer
 
 DESCRIPTION = 'Segment the sounding objects of videos'
+DEFAULT_OUT = 'mmavs_results'
+#: Names of ``mmavs.apis.outputs.OUTPUTS``, which the help prints without importing PyTorch.
 OUTPUTS = ('overlay', 'png', 'npz', 'coco', 'cutout', 'cutout-prores', 'class-masks', 'csv', 'timeline')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument('videos', nargs='+', metavar='VIDEO', help='video files, or directories of video files')
+    parser.add_argument('videos', nargs='+', metavar='VIDEO',
+                        help='video files, URLs, directories of videos, or patterns such as "videos/*.mp4"')
     parser.add_argument('--model', required=True, help='name of a model of the zoo, or config file')
     parser.add_argument('--weights', required=True, metavar='FILE',
                         help="checkpoint, or 'published' for the weights of the authors")
-    parser.add_argument('--out', required=True, metavar='DIR',
-                        help='directory of the results: DIR/NAME for the video NAME')
+    parser.add_argument('--out', default=DEFAULT_OUT, metavar='DIR',
+                        help=f'directory of the results: DIR/NAME for the video NAME (default: {DEFAULT_OUT})')
+    parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'], metavar='KIND',
+                        help=f"{', '.join(OUTPUTS)} (default: overlay png)")
     parser.add_argument('--fps', type=frame_rate, default=1, metavar='N',
                         help="frames per second to segment, or 'native' for all frames (default: 1, as trained)")
-    parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'],
-                        help='overlay.mp4, masks/00000.png, masks.npz (default: overlay png)')
+    parser.add_argument('--batch-size', type=positive_int, metavar='N',
+                        help='clips that the model gets at once (default: as many as have 10 frames)')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument('--skip-existing', action='store_true', help='leave videos out whose results are complete')
+    add_json(parser, 'status and files of each video')
 
 
 def frame_rate(text: str) -> Fraction | str:
@@ -38,27 +54,93 @@ def frame_rate(text: str) -> Fraction | str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the results of each video, and one line for each that cannot be used."""
-    from mmavs.apis import AVSInferencer
-    from mmavs.apis.inferencer import result_names
-    from mmavs.apis.outputs import output_paths
-    from mmavs.utils.errors import USER_ERRORS, user_message
-    from mmavs.utils.progress import track_progress
-    from mmavs.video import list_videos
+    """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
+    from mmavs.utils.json_files import to_json
+    from mmavs.utils.terminal import messages_to_stderr
 
-    videos = [video for path in args.videos for video in ([path] if '://' in path else list_videos(path))]
-    targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer, failed = AVSInferencer(args.model, args.weights, args.device), 0
-    for video, target in track_progress(targets.items(), 'videos', len(targets)):
-        if args.skip_existing and all(path.exists() for path in output_paths(target, args.outputs).values()):
-            continue
-        try:
-            inferencer.write(video, target, args.outputs, args.fps)
-        except USER_ERRORS as error:
-            message = user_message(error)
-            if message is None:
-                raise
-            failed += 1
-            print(f'error: {message}', file=sys.stderr)
-    print(f'{len(targets) - failed} of {len(targets)} video(s) segmented, results in {args.out}', file=sys.stderr)
+    records: list[dict] = []
+    try:
+        with messages_to_stderr(args.json):
+            _segment_videos(args, records)
+    finally:
+        # After Ctrl-C too: what is finished is reported.
+        if args.json and records:
+            print(to_json(dict(model=args.model, weights=args.weights, out=args.out, videos=records)))
+    failed = sum(record['status'] == 'failed' for record in records)
+    skipped = sum(record['status'] == 'skipped' for record in records)
+    print(f'{len(records) - failed - skipped} of {len(records)} video(s) segmented'
+          f"{f', {skipped} skipped' if skipped else ''}, results in {args.out}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
+    """Segment the videos, and append a record of each: video, status, files, error and seconds."""
+    from mmavs.apis import AVSInferencer
+    from mmavs.apis.outputs import output_paths
+    from mmavs.apis.result_names import result_names
+    from mmavs.apis.video_source import list_inputs
+    from mmavs.utils.progress import ProgressReport
+
+    videos = _without_results(list(dict.fromkeys(map(str, list_inputs(args.videos)))), args.out)
+    targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
+    inferencer = AVSInferencer(args.model, args.weights, args.device)
+    todo = []
+    for video, target in targets.items():
+        record = dict(video=video, status='pending', files=[], error=None, seconds=0.0)
+        records.append(record)
+        paths = list(output_paths(target, args.outputs).values())
+        if args.skip_existing and all(path.exists() for path in paths):
+            record.update(status='skipped', files=list(map(str, paths)))
+        else:
+            todo.append((record, target))
+    with ProgressReport('segment', len(todo)) as report:
+        for number, (record, target) in enumerate(todo):
+
+            def show(seconds: float, duration: float | None, number: int = number) -> None:
+                report.update(number + (min(1.0, seconds / duration) if duration else 0.0))
+
+            report.update(number, f"{Path(record['video']).name} ({number + 1} of {len(todo)})")
+            _segment_video(inferencer, record, target, args, show)
+            report.update(number + 1)
+
+
+def _segment_video(inferencer: AVSInferencer, record: dict, target: Path, args: argparse.Namespace,
+                   on_progress: Callable[[float, float | None], None]) -> None:
+    """Segment one video, and fill in its record."""
+    from mmavs.utils.errors import USER_ERRORS, user_message
+
+    begin = time.monotonic()
+    record['status'] = 'interrupted'
+    try:
+        paths = inferencer.write(record['video'], target, args.outputs, args.fps, args.batch_size, on_progress)
+        record.update(status='segmented', files=list(map(str, paths)))
+    except USER_ERRORS as error:
+        message = user_message(error)
+        if message is None:
+            raise
+        record.update(status='failed', error=message)
+        print(f'error: {message}', file=sys.stderr)
+    finally:
+        record['seconds'] = round(time.monotonic() - begin, 3)
+
+
+def _without_results(videos: Sequence[str], out: str) -> list[str]:
+    """Leave out the videos that an earlier run wrote into its directory, which may lie in that of the inputs.
+
+    Raises:
+        ValueError: No other is left.
+    """
+    from mmavs.apis.outputs import OUTPUTS
+
+    out, files, kept = Path(out).resolve(), {output.file for output in OUTPUTS.values()}, []
+    for video in videos:
+        path = Path(video).resolve()
+        is_result = '://' not in video and path.is_relative_to(out) and files & {*path.relative_to(out).parts[1:]}
+        if not is_result:
+            kept.append(video)
+    if not kept:
+        raise ValueError(f'{out}: all videos are results of an earlier run, expected at least one other: name another '
+                         'input, or another directory with --out')
+    if len(kept) < len(videos):
+        print(f'{len(videos) - len(kept)} video(s) of {out} left out: results of an earlier run', file=sys.stderr)
+    return kept

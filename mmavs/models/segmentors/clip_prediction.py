@@ -55,7 +55,7 @@ class ClipPrediction:
         fields = self.fields
         if fields.keys() & {'pred_sem_seg', 'foreground_prob', 'seg_logits'}:
             logits = fields['seg_logits'][index] if 'seg_logits' in fields else None
-            labels, margin = self._reduce(scores, self.out_shape, logits)
+            labels, margin = self._reduce(scores, self.out_shape, logits, 'foreground_prob' in fields)
             if 'pred_sem_seg' in fields:
                 fields['pred_sem_seg'][index] = labels
             if 'foreground_prob' in fields:
@@ -68,16 +68,21 @@ class ClipPrediction:
                 labels, _ = self._reduce(scores, self.frame_shape)
             fields['pred_frame_seg'][index] = labels
 
-    def _reduce(self, scores: Tensor, size: tuple[int, int], logits: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def _reduce(self,
+                scores: Tensor,
+                size: tuple[int, int],
+                logits: Tensor | None = None,
+                needs_margin: bool = False) -> tuple[Tensor, Tensor]:
         """Predict class (H, W) uint8 and margin of the foreground (H, W) of a frame from its scores (K, h, w).
 
         Args:
             scores: The scores.
             size: (H, W).
             logits: (K, H, W), filled with the resized scores; None if they are not needed.
+            needs_margin: Whether the margin is needed where it is not above 0.
         """
         if logits is None and len(scores) * size[0] * size[1] > MAX_RESIZED_SCORES:
-            background, best, labels = self._best_class(scores, size)
+            background, best, labels = self._best_class(scores, size, needs_margin)
         else:
             resized = self._resize(scores[None], size)[0]
             if logits is not None:
@@ -92,18 +97,24 @@ class ClipPrediction:
         margin = best - background
         return labels.mul_(margin > 0), margin
 
-    def _best_class(self, scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _best_class(self, scores: Tensor, size: tuple[int, int],
+                    needs_margin: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Resize the scores (K, h, w) of one class after the other, and keep the best of the foreground.
 
         Returns:
             Scores of the background, best scores of the foreground and their classes, each (H, W). Of equal scores the
             first is the best.
         """
+        classes = range(1, len(scores))
+        if not needs_margin and len(classes) > 1:
+            # Interpolated scores are averages: a class that nowhere exceeds the background is not predicted.
+            exceeds = (scores[1:] > scores[0]).flatten(1).any(1)
+            classes = (1 + exceeds.nonzero()[:, 0]).tolist() or [1]
         background, best, labels = self._resize(scores[None, :1], size)[0, 0], None, None
-        for label in range(1, len(scores)):
+        for label in classes:
             resized = self._resize(scores[None, label:label + 1], size)[0, 0]
             if best is None:
-                best, labels = resized, torch.ones_like(resized, dtype=torch.uint8)
+                best, labels = resized, torch.full_like(resized, label, dtype=torch.uint8)
                 continue
             # Of the labels the last that was better is the largest.
             better = (resized > best).view(torch.uint8)
