@@ -17,7 +17,7 @@ from mmavs.registry import INFERENCERS
 from mmavs.structures import AVSDataSample
 from mmavs.visualization import AVSVisualizer
 
-from .inference import check_mask_prior
+from .mask_priors import MaskPriorOption, open_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline
 from .outputs import OUTPUTS, OutputContext, output_paths
@@ -40,10 +40,14 @@ class AVSInferencer(BaseInferencer):
         model: Name of a model of the zoo, config file, config, or a model of :func:`mmavs.apis.init_model`.
         weights: Checkpoint of the whole model; None leaves the weights random, with a warning.
         device: Device of the model; None: the GPU if there is one, else the CPU, or where a given model is.
+        mask_prior: For models with a mask-prior branch, what makes the mask prior of each frame: 'none' (constant
+            gray), 'sam', 'sam2', another SAM of the Hugging Face Hub, its local directory, the directory of mask priors
+            that ``make_mask_priors.py`` wrote, or a :class:`MaskPriorGenerator`.
 
     Raises:
         ConfigError, FileNotFoundError, ValueError: As for :func:`mmavs.apis.init_model`; ValueError: weights are given
             for a model that is built.
+        ImportError, OSError, ValueError: As for :func:`mmavs.apis.mask_priors.open_mask_prior`.
     """
     preprocess_kwargs = {'fps'}
     forward_kwargs = {'return_prob'}
@@ -53,13 +57,15 @@ class AVSInferencer(BaseInferencer):
     def __init__(self,
                  model: str | Path | Config | BaseModel,
                  weights: str | Path | None = None,
-                 device: str | torch.device | None = None) -> None:
+                 device: str | torch.device | None = None,
+                 mask_prior: MaskPriorOption | None = None) -> None:
         if isinstance(model, BaseModel):
             if weights is not None:
                 raise ValueError(f'weights are {weights}, but the model is built: load them with init_model')
             self.model = model if device is None else model.to(device)
         else:
             self.model = init_model(model, weights, device)
+        self.mask_prior = open_mask_prior(mask_prior, self.model, device)
         self.cfg = self.model.cfg
         self.pipeline = self._init_pipeline(self.cfg)
         self.visualizer = AVSVisualizer()
@@ -223,9 +229,6 @@ class AVSInferencer(BaseInferencer):
         Raises:
             FileNotFoundError, TypeError, ValueError: As for :func:`mmavs.apis.video_source.open_source`.
         """
-        if getattr(self.model, 'mask_prior', None) is not None:
-            # Raises the error of a missing mask prior.
-            check_mask_prior(self.model, 0, None)
         return open_source(item, fps, self.pipeline)
 
     def _predict(self, source: VideoSource, return_prob: bool, batch_size: int | None) -> Iterator[VideoChunk]:
@@ -245,8 +248,9 @@ class AVSInferencer(BaseInferencer):
             return VideoChunk(start, np.array(times), list(frames), masks, *prob)
 
         outputs = ('pred_sem_seg', 'foreground_prob') if return_prob else ('pred_sem_seg', )
+        mask_prior = self.mask_prior and self.mask_prior.of_video(source.name, source.fps)
         windows = self.pipeline.predict(
-            keep(source.open_frames()), source.audio, source.fps, source.lead, outputs=outputs,
+            keep(source.open_frames()), source.audio, source.fps, source.lead, mask_prior, outputs,
             prob_dtype=torch.float16, batch_size=batch_size)
         start = stop = 0
         for window, sample in windows:

@@ -1,5 +1,5 @@
 """Predict a video window by window, each as a clip of the training."""
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import groupby, islice
 from numbers import Real
@@ -79,7 +79,7 @@ class WindowPredictor:
                 audio: AudioSections,
                 fps: Real,
                 lead: Real = 0,
-                mask_prior: Sequence[np.ndarray] | None = None,
+                mask_prior: Callable[[int, np.ndarray], np.ndarray] | None = None,
                 outputs: Sequence[str] | None = None,
                 prob_dtype: torch.dtype = torch.float32,
                 batch_size: int | None = None) -> Iterator[tuple[ClipWindow, AVSDataSample]]:
@@ -91,7 +91,8 @@ class WindowPredictor:
             audio: The audio.
             fps: Frames per second.
             lead: As for :meth:`audio_span`.
-            mask_prior: A rendered segmentation of each frame.
+            mask_prior: Function that returns the mask prior of a frame, (h, w, 3) uint8 RGB, from its index and the
+                frame. It is called once for each frame, in order; mask priors are kept as long as their frames.
             outputs: Predictions to return, as for :func:`mmavs.apis.inference_clip`.
             prob_dtype: As for :func:`mmavs.apis.inference_clip`.
             batch_size: Windows that are predicted at once; None: as many as have 10 frames.
@@ -105,21 +106,26 @@ class WindowPredictor:
             yield from zip(windows, self._predict_batch(clips, outputs, prob_dtype))
 
     def _pack_windows(self, frames: Iterable[np.ndarray], audio: AudioSections, fps: Real, lead: Real,
-                      mask_prior: Sequence[np.ndarray] | None) -> Iterator[tuple[ClipWindow, dict]]:
+                      mask_prior: Callable[[int, np.ndarray], np.ndarray] | None) -> Iterator[tuple[ClipWindow, dict]]:
         """Cut the video into windows and run the pipeline on each."""
-        cutter, kept, num_frames = self.cutter(fps), {}, 0
+        cutter, kept, priors, num_frames = self.cutter(fps), {}, {}, 0
 
         def pack(window: ClipWindow) -> tuple[ClipWindow, dict]:
-            priors = None if mask_prior is None else [mask_prior[k] for k in window.frames]
-            return window, self._pack([kept[k] for k in window.frames], self._read_audio(audio, window, lead), priors)
+            images = dict(frames=[kept[k] for k in window.frames])
+            if mask_prior is not None:
+                images['mask_prior'] = [priors[k] for k in window.frames]
+            return window, self._pack(images, self._read_audio(audio, window, lead))
 
         for num_frames, frame in enumerate(frames, 1):
             kept[num_frames - 1] = frame
+            if mask_prior is not None:
+                priors[num_frames - 1] = mask_prior(num_frames - 1, frame)
             oldest = cutter.oldest
             yield from map(pack, cutter.cut(num_frames, ended=False))
             if cutter.oldest > oldest:
                 for k in range(oldest, cutter.oldest):
                     kept.pop(k, None)
+                    priors.pop(k, None)
                 audio.forget(max(0, round((cutter.oldest / cutter.step - Fraction(lead)) * SAMPLE_RATE)))
         yield from map(pack, cutter.cut(num_frames, ended=True))
 
@@ -131,20 +137,18 @@ class WindowPredictor:
         results = dict(waveform=np.pad(recorded, [*[(0, 0)] * (recorded.ndim - 1), (0, missing)]))
         return dict(results, num_samples=recorded.shape[-1]) if self._mark_end else results
 
-    def _pack(self, frames: list[np.ndarray], audio: dict, priors: list[np.ndarray] | None) -> dict:
-        results = dict(
+    def _pack(self, images: dict[str, list[np.ndarray]], audio: dict) -> dict:
+        num_frames = len(images['frames'])
+        return self._pipeline(dict(
             audio,
-            frames=frames,
-            ori_shape=frames[0].shape[:2],
+            **images,
+            ori_shape=images['frames'][0].shape[:2],
             clip_id='clip',
             subset=None,
             category=None,
-            frame_paths=[None] * len(frames),
-            valid=[True] * len(frames),
-            labelled=[False] * len(frames))
-        if priors is not None:
-            results['mask_prior'] = priors
-        return self._pipeline(results)
+            frame_paths=[None] * num_frames,
+            valid=[True] * num_frames,
+            labelled=[False] * num_frames))
 
     def _predict_batch(self, clips: Sequence[dict], outputs: Sequence[str] | None,
                        prob_dtype: torch.dtype) -> list[AVSDataSample]:

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="frames per second to segment, or 'native' for all frames (default: 1, as trained)")
     parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'],
                         help='overlay.mp4, masks/00000.png, masks.npz (default: overlay png)')
+    parser.add_argument('--mask-prior', metavar='NAME',
+                        help='for models with a mask-prior branch: none, sam, sam2, a SAM of the Hub or its directory, '
+                        'or the directory that make_mask_priors.py wrote')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument('--skip-existing', action='store_true', help='leave videos out whose results are complete')
 
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     videos = [video for path in args.videos for video in ([path] if '://' in path else list_videos(path))]
     targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer, failed = AVSInferencer(args.model, args.weights, args.device), 0
+    inferencer, failed = AVSInferencer(args.model, args.weights, args.device, args.mask_prior), 0
     for video, target in track_progress(targets.items(), 'videos', len(targets)):
         if args.skip_existing and all(path.exists() for path in output_paths(target, args.outputs).values()):
             continue
