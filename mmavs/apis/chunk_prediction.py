@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import torch
 
+from .mask_priors import PriorOfFrame
 from .read_ahead import read_ahead
 from .video_chunk import VideoChunk
 from .video_source import VideoSource
@@ -24,7 +25,8 @@ def predict_chunks(predictor: WindowPredictor,
                    source: VideoSource,
                    return_prob: bool = False,
                    batch_size: int | None = None,
-                   with_frames: bool = True) -> Iterator[VideoChunk]:
+                   with_frames: bool = True,
+                   mask_prior: PriorOfFrame | None = None) -> Iterator[VideoChunk]:
     """Predict the windows of a video and put their frames in order.
 
     A thread reads the video, another one reads it again if that is needed for the frames of the chunks. When the
@@ -36,6 +38,7 @@ def predict_chunks(predictor: WindowPredictor,
         return_prob: Whether the chunks have ``foreground_prob``.
         batch_size: Windows that the model gets at once; None: as many as have 10 frames.
         with_frames: Whether the chunks have ``frames``.
+        mask_prior: As for :meth:`WindowPredictor.predict`.
 
     Yields:
         Chunks of at most as many frames as a window. Interleaved windows fill each other's gaps: many frames are
@@ -55,7 +58,7 @@ def predict_chunks(predictor: WindowPredictor,
         return VideoChunk(start, *frames.take(stop - start), masks, *prob)
 
     windows = predictor.predict(
-        frames.read(), source.audio, source.fps, source.lead, outputs=outputs, prob_dtype=torch.float16,
+        frames.read(), source.audio, source.fps, source.lead, mask_prior, outputs, prob_dtype=torch.float16,
         batch_size=batch_size, frames_ahead=FRAMES_AHEAD)
     start = stop = 0
     with closing(source), closing(frames), closing(windows):

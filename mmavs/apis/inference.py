@@ -15,6 +15,7 @@ from mmavs.audio.resampling import resample, resampled_section
 from mmavs.structures import AVSDataSample
 
 from .clip_windows import ClipWindow
+from .mask_priors import MaskPriorOption, PriorOfFrame, open_mask_prior
 from .window_prediction import WindowPredictor
 
 
@@ -22,7 +23,7 @@ def inference_clip(model: BaseModel,
                    frames: np.ndarray | Tensor | Sequence[np.ndarray],
                    waveform: np.ndarray | Tensor,
                    rate: int,
-                   mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | None = None,
+                   mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | MaskPriorOption | None = None,
                    fps: Real = 1,
                    outputs: Sequence[str] | None = None,
                    prob_dtype: torch.dtype = torch.float32) -> AVSDataSample:
@@ -41,7 +42,8 @@ def inference_clip(model: BaseModel,
             a window, one of VPO three (``audio_backbone.examples_per_frame``). The rest is not used. Missing audio is
             silence, or marked as missing if the test pipeline does so (``LoadAudio(mark_end=True)``).
         rate: Samples per second of ``waveform``.
-        mask_prior: A rendered segmentation of each frame, like ``frames``, for models that have such a branch.
+        mask_prior: For models with a mask-prior branch, the mask prior of each frame, like ``frames`` but of any size;
+            or a :class:`MaskPriorGenerator` or its name, such as 'none', which makes them.
         fps: Frames per second of ``frames``; an int, a float or a Fraction.
         outputs: Predictions to return, fields of :class:`AVSDataSample`; None for those of the model's config, by
             default ``('pred_sem_seg', 'foreground_prob')``. For 60 frames of 1920x1080, ``pred_sem_seg`` takes 0.12 GB,
@@ -60,8 +62,7 @@ def inference_clip(model: BaseModel,
     """
     predictor = WindowPredictor(model)
     frames = check_images(frames, 'frames')
-    priors = None if mask_prior is None else check_images(mask_prior, 'mask_prior')
-    check_mask_prior(model, len(frames), priors)
+    priors = _priors_of_frames(model, len(frames), mask_prior, fps)
     audio = whole_audio(predictor, len(frames), waveform, rate, fps)
     return _join(predictor.predict(frames, audio, fps, 0, priors, outputs, prob_dtype), len(frames))
 
@@ -174,13 +175,16 @@ def _resample(samples: np.ndarray, rate: int, length: int, stereo: bool) -> np.n
     return resample(mono, rate, SAMPLE_RATE)[:length]
 
 
-def check_mask_prior(model: BaseModel, num_frames: int, priors: list[np.ndarray] | None) -> None:
-    """Raise a ValueError if the mask prior is missing, is not supported, or does not have an image for each frame."""
-    required = getattr(model, 'mask_prior', None) is not None
-    if required and priors is None:
-        raise ValueError('mask_prior is missing: the model has a mask-prior branch; pass one image for each frame, '
-                         'or use the config of the same name without mask-prior')
-    if priors is not None and not required:
+def _priors_of_frames(model: BaseModel, num_frames: int,
+                      mask_prior: np.ndarray | Tensor | Sequence[np.ndarray] | MaskPriorOption | None,
+                      fps: Real) -> PriorOfFrame | None:
+    """Return the function of the mask prior of a frame; a ValueError if it is missing, or does not fit the model."""
+    if mask_prior is None or isinstance(mask_prior, MaskPriorOption):
+        source = open_mask_prior(mask_prior, model)
+        return source and source.of_video('clip', fps)
+    images = check_images(mask_prior, 'mask_prior')
+    if getattr(model, 'mask_prior', None) is None:
         raise ValueError('mask_prior is given, but the model has no mask-prior branch')
-    if required and len(priors) != num_frames:
-        raise ValueError(f'mask_prior has {len(priors)} images, expected one for each of the {num_frames} frames')
+    if len(images) != num_frames:
+        raise ValueError(f'mask_prior has {len(images)} images, expected one for each of the {num_frames} frames')
+    return lambda index, frame: images[index]

@@ -18,7 +18,7 @@ from mmavs.structures import AVSDataSample
 from mmavs.visualization import AVSVisualizer
 
 from .chunk_prediction import predict_chunks
-from .inference import check_mask_prior
+from .mask_priors import MaskPriorOption, open_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline
 from .outputs import OUTPUTS, OutputContext, check_output_paths, output_paths
@@ -42,10 +42,14 @@ class AVSInferencer(BaseInferencer):
         model: Name of a model of the zoo, config file, config, or a model of :func:`mmavs.apis.init_model`.
         weights: Checkpoint of the whole model; None leaves the weights random, with a warning.
         device: Device of the model; None: the GPU if there is one, else the CPU, or where a given model is.
+        mask_prior: For models with a mask-prior branch, what makes the mask prior of each frame: 'none' (constant
+            gray), 'sam', 'sam2', another SAM of the Hugging Face Hub, its local directory, the directory of mask priors
+            that ``make_mask_priors.py`` wrote, or a :class:`MaskPriorGenerator`.
 
     Raises:
         ConfigError, FileNotFoundError, ValueError: As for :func:`mmavs.apis.init_model`; ValueError: weights are given
             for a model that is built.
+        ImportError, OSError, ValueError: As for :func:`mmavs.apis.mask_priors.open_mask_prior`.
     """
     preprocess_kwargs = {'fps'}
     forward_kwargs = {'return_prob'}
@@ -55,13 +59,15 @@ class AVSInferencer(BaseInferencer):
     def __init__(self,
                  model: str | Path | Config | BaseModel,
                  weights: str | Path | None = None,
-                 device: str | torch.device | None = None) -> None:
+                 device: str | torch.device | None = None,
+                 mask_prior: MaskPriorOption | None = None) -> None:
         if isinstance(model, BaseModel):
             if weights is not None:
                 raise ValueError(f'weights are {weights}, but the model is built: load them with init_model')
             self.model = model if device is None else model.to(device)
         else:
             self.model = init_model(model, weights, device)
+        self.mask_prior = open_mask_prior(mask_prior, self.model, device)
         self.cfg = self.model.cfg
         self.pipeline = self._init_pipeline(self.cfg)
         self.visualizer = AVSVisualizer()
@@ -124,7 +130,7 @@ class AVSInferencer(BaseInferencer):
         Yields:
             The chunks, in order.
         """
-        yield from predict_chunks(self.pipeline, self._open(video, fps), return_prob, batch_size)
+        yield from self._predict(self._open(video, fps), return_prob, batch_size)
 
     def write(self,
               video: str | Path | dict,
@@ -163,9 +169,8 @@ class AVSInferencer(BaseInferencer):
         context = self._output_context(source)
         kinds = [OUTPUTS[output] for output in paths]
         consumers = [partial(kind.write, path, context=context) for kind, path in zip(kinds, paths.values())]
-        chunks = predict_chunks(
-            self.pipeline, source, any(kind.needs_prob for kind in kinds), batch_size,
-            with_frames=any(kind.needs_frames for kind in kinds))
+        chunks = self._predict(source, any(kind.needs_prob for kind in kinds), batch_size,
+                               any(kind.needs_frames for kind in kinds))
         with closing(chunks):
             run_pipeline(_reported(chunks, source.duration, on_progress) if on_progress else chunks, consumers)
         return list(paths.values())
@@ -184,7 +189,7 @@ class AVSInferencer(BaseInferencer):
         """Predict a video as a whole."""
         source, batch_size = inputs
         parts = [(chunk.masks, chunk.times, chunk.foreground_prob)
-                 for chunk in predict_chunks(self.pipeline, source, return_prob, batch_size, with_frames=False)]
+                 for chunk in self._predict(source, return_prob, batch_size, with_frames=False)]
         masks, times, probs = zip(*parts)
         result = dict(
             video=source.name, fps=float(source.fps), times=np.concatenate(times), masks=np.concatenate(masks))
@@ -239,10 +244,15 @@ class AVSInferencer(BaseInferencer):
         Raises:
             FileNotFoundError, TypeError, ValueError: As for :func:`mmavs.apis.video_source.open_source`.
         """
-        if getattr(self.model, 'mask_prior', None) is not None:
-            # Raises the error of a missing mask prior.
-            check_mask_prior(self.model, 0, None)
         return open_source(item, fps, self.pipeline)
+
+    def _predict(self,
+                 source: VideoSource,
+                 return_prob: bool,
+                 batch_size: int | None,
+                 with_frames: bool = True) -> Iterator[VideoChunk]:
+        mask_prior = self.mask_prior and self.mask_prior.of_video(source.name, source.fps)
+        return predict_chunks(self.pipeline, source, return_prob, batch_size, with_frames, mask_prior)
 
 
 def _reported(chunks: Iterator[VideoChunk], duration: float | None,

@@ -1,8 +1,8 @@
 """Predict a video window by window, each as a clip of the training."""
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from fractions import Fraction
-from itertools import groupby, islice, repeat
+from itertools import groupby, islice
 from numbers import Real
 from typing import Protocol
 
@@ -88,7 +88,7 @@ class WindowPredictor:
                 audio: AudioSections,
                 fps: Real,
                 lead: Real = 0,
-                mask_prior: Iterable[np.ndarray] | None = None,
+                mask_prior: Callable[[int, np.ndarray], np.ndarray] | None = None,
                 outputs: Sequence[str] | None = None,
                 prob_dtype: torch.dtype = torch.float32,
                 batch_size: int | None = None,
@@ -101,7 +101,8 @@ class WindowPredictor:
             audio: The audio.
             fps: Frames per second.
             lead: As for :meth:`audio_span`.
-            mask_prior: A rendered segmentation of each frame, taken after the frame.
+            mask_prior: Function that returns the mask prior of a frame, (h, w, 3) uint8 RGB, from its index and the
+                frame. It is called once for each frame, in order; mask priors are kept as long as their frames.
             outputs: Predictions to return, as for :func:`mmavs.apis.inference_clip`.
             prob_dtype: As for :func:`mmavs.apis.inference_clip`.
             batch_size: Windows that are predicted at once; None: as many as have 10 frames.
@@ -110,8 +111,7 @@ class WindowPredictor:
         Yields:
             The windows and their predictions. Close the generator if it is not used up: that ends the thread.
         """
-        priors = repeat(None) if mask_prior is None else mask_prior
-        packed = (self._pack_frame(frame, prior) for frame, prior in zip(frames, priors))
+        packed = (self._pack_frame(frame, mask_prior and mask_prior(k, frame)) for k, frame in enumerate(frames))
         with ExitStack() as stack:
             if frames_ahead:
                 packed = stack.enter_context(closing(read_ahead(packed, frames_ahead)))

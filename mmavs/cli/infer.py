@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="frames per second to segment, or 'native' for all frames (default: 1, as trained)")
     parser.add_argument('--batch-size', type=positive_int, metavar='N',
                         help='clips that the model gets at once (default: as many as have 10 frames)')
+    parser.add_argument('--mask-prior', metavar='NAME',
+                        help='for models with a mask-prior branch: none, sam, sam2, a SAM of the Hub or its directory, '
+                        'or the directory that make_mask_priors.py wrote')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument('--skip-existing', action='store_true', help='leave videos out whose results are complete')
     add_json(parser, 'status and files of each video')
@@ -83,7 +86,7 @@ def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
 
     videos = _without_results(list(dict.fromkeys(map(str, list_inputs(args.videos)))), args.out)
     targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer = AVSInferencer(args.model, args.weights, args.device)
+    inferencer = AVSInferencer(args.model, args.weights, args.device, args.mask_prior)
     todo = []
     for video, target in targets.items():
         record = dict(video=video, status='pending', files=[], error=None, seconds=0.0)

@@ -110,8 +110,9 @@ class AVSSDataset(ClipDataset):
         mask_prior_paths = None
         if 'mask_prior' in self.data_prefix:
             priors = os.path.join(self.data_prefix['mask_prior'], part, uid, 'frames')
-            if not os.path.isdir(priors):
-                priors = os.path.join(os.path.dirname(priors), 'processed_frames_384')
+            processed = os.path.join(os.path.dirname(priors), 'processed_frames_384')
+            if not os.path.isdir(priors) and os.path.isdir(processed):
+                priors = processed
             mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
         return dict(
             clip_id=f'{part}/{uid}',

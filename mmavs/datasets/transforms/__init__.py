@@ -3,10 +3,10 @@ from .audio import FlipAudio, LoadAudio, LoadMixedAudio, MuteAudio
 from .caching import CachedTransforms
 from .formatting import GenerateEventLabels, PackClipInputs
 from .geometry import ClipBroadcaster, ResizeShortSide, ResizeToSquare
-from .loading import LoadClipFrames, LoadClipMasks, LoadMaskPrior
+from .loading import FillMaskPrior, LoadClipFrames, LoadClipMasks, LoadMaskPrior
 
 __all__ = [
-    'CachedTransforms', 'ClipBroadcaster', 'FlipAudio', 'GenerateEventLabels', 'LoadAudio', 'LoadClipFrames',
-    'LoadClipMasks', 'LoadMaskPrior', 'LoadMixedAudio', 'MuteAudio', 'PackClipInputs', 'ResizeShortSide',
-    'ResizeToSquare'
+    'CachedTransforms', 'ClipBroadcaster', 'FillMaskPrior', 'FlipAudio', 'GenerateEventLabels', 'LoadAudio',
+    'LoadClipFrames', 'LoadClipMasks', 'LoadMaskPrior', 'LoadMixedAudio', 'MuteAudio', 'PackClipInputs',
+    'ResizeShortSide', 'ResizeToSquare'
 ]

@@ -10,6 +10,8 @@ from mmavs.structures import UNLABELLED
 from mmavs.utils.images import image_shape, read_image
 from mmavs.utils.palette import voc_palette
 
+from ..mask_priors import UNCOVERED_COLOR
+
 # The mean that all methods normalize with.
 PADDING_COLOR = (124, 116, 104)
 # VOC's color of unlabelled pixels, that of class 255.
@@ -78,6 +80,19 @@ class LoadMaskPrior(BaseTransform):
     def check_files(self, clip: dict) -> None:
         """Raise an error if a mask prior of a clip is damaged or differs in size from the others."""
         check_images(clip.get('mask_prior_paths') or (), 'mask prior')
+
+
+@TRANSFORMS.register_module()
+class FillMaskPrior(BaseTransform):
+    """Make mask priors without regions, of the constant gray (120, 120, 120), in place of :class:`LoadMaskPrior`.
+
+    Required keys: ``frames``. Added keys: ``mask_prior``, a list of T arrays of the size of the frames.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Make the mask priors."""
+        results['mask_prior'] = [np.full_like(frame, UNCOVERED_COLOR) for frame in results['frames']]
+        return results
 
 
 @TRANSFORMS.register_module()
