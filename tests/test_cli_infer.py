@@ -23,7 +23,7 @@ from mmavs.utils.progress import ProgressReport, track_progress
 def probe(monkeypatch):
     """The model of all names, without a checkpoint."""
     model, inferencer = time_probe(), apis.AVSInferencer
-    monkeypatch.setattr(apis, 'AVSInferencer', lambda name, weights, device: inferencer(model))
+    monkeypatch.setattr(apis, 'AVSInferencer', lambda *_: inferencer(model))
     return model
 
 
