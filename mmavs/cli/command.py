@@ -11,6 +11,7 @@ from types import ModuleType
 
 #: Sub-command -> its module in this package.
 COMMANDS = {
+    'export': 'export',
     'infer': 'infer',
     'models': 'models',
 }

@@ -1,6 +1,4 @@
 """Swin Transformer with fused window attention."""
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,6 +7,7 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from torch import Tensor
 
 from mmavs.registry import MODELS
+from mmavs.utils.exporting import cache_unless_exporting, is_exporting
 
 
 @MODELS.register_module()
@@ -67,7 +66,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
             mask = mask.to(q.dtype)
             # Treat the windows of an image as heads: masks differ between windows, but not between images.
             q, k, v = (x.unflatten(0, (-1, len(mask))).flatten(1, 2) for x in (q, k, v))
-        if bias.is_cuda:
+        if bias.is_cuda or is_exporting():
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=_logit_bias(bias, mask), scale=msa.scale)
         else:
             out = _RecomputedAttention.apply(q, k, v, bias, mask, msa.scale)
@@ -75,7 +74,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         return msa.proj_drop(msa.proj(out))
 
 
-@lru_cache(maxsize=64)
+@cache_unless_exporting(maxsize=64)
 def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
     """Mask that is added to the attention logits of shifted windows: -100 between pixels that are not neighbors.
 
