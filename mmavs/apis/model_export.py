@@ -107,8 +107,8 @@ def export_model(config: str | Path | Config,
             if not report.difference <= tolerance * report.largest_score:
                 raise ValueError(
                     f'{path}: the scores of the exported model differ from those of PyTorch by up to '
-                    f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is {tolerance}: '
-                    'nothing was written; raise the tolerance if this is good enough')
+                    f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is '
+                    f'{tolerance}: nothing was written; raise the tolerance if this is good enough')
             partial_model.replace(partial)
         finally:
             partial_model.unlink(missing_ok=True)

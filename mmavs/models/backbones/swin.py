@@ -50,9 +50,11 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
             mask = shift_mask(padded_size, self.window_size, shift, x.device)
-        windows = self.window_partition(x).flatten(1, 2)
-        windows = self._attend(windows, mask).unflatten(1, (self.window_size, self.window_size))
-        x = self.window_reverse(windows, *padded_size)
+        window = self.window_size
+        x = x.unflatten(2, (-1, window)).unflatten(1, (-1, window)).transpose(2, 3)  # (B, rows, columns, w, w, C)
+        grid = x.shape[1:3]
+        windows = self._attend(x.flatten(3, 4).flatten(0, 2), mask)
+        x = windows.unflatten(1, (window, window)).unflatten(0, (-1, *grid)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return self.drop(x[:, :height, :width].flatten(1, 2))

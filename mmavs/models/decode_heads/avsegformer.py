@@ -366,7 +366,7 @@ class AVSegFormerHead(BaseModule):
         # Visual tokens (N, S, C), in float32 also under autocast, because the sampling of the encoder needs it
         with disable_autocast(audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
-            shapes = [tuple(x.shape[2:]) for x in maps]
+            shapes = [tuple(map(int, x.shape[2:])) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
 
         # Audio queries (N, Q, C)

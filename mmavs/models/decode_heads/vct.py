@@ -245,7 +245,7 @@ class VisionCentricDecoder(nn.Module):
             maps: Visual maps (N, C, h_l, w_l), coarsest first.
             mask_features: (N, C, h, w).
         """
-        sizes = [tuple(x.shape[-2:]) for x in maps]
+        sizes = [tuple(map(int, x.shape[-2:])) for x in maps]
         tokens = [x.flatten(2).transpose(1, 2) for x in maps]  # (N, h_l * w_l, C)
         if audio is not None:
             sizes, tokens = [audio_grid, *sizes], [audio, *tokens]
