@@ -41,7 +41,7 @@ RECORDED_FRAMES, CHECKED_FRAMES = 2, (3, 1)
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What :func:`export_model` made.
+    """Result of :func:`export_model`.
 
     Attributes:
         path: The file.
@@ -169,9 +169,13 @@ def _quiet_recording() -> Iterator[None]:
         logger = logging.getLogger('torch.onnx')
         level = logger.level
         logger.setLevel(logging.ERROR)
+        # The fused operator of nn.MultiheadAttention has no counterpart in ONNX.
+        fused = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)
         try:
             yield
         finally:
+            torch.backends.mha.set_fastpath_enabled(fused)
             logger.setLevel(level)
 
 
