@@ -18,6 +18,7 @@ from mmavs.structures import AVSDataSample
 from mmavs.visualization import AVSVisualizer
 
 from .chunk_prediction import predict_chunks
+from .exported_model import is_exported_model, load_exported_model
 from .mask_priors import MaskPriorOption, open_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline
@@ -39,7 +40,8 @@ class AVSInferencer(BaseInferencer):
     begins 15/16 s before their first frame, or with the video.
 
     Args:
-        model: Name of a model of the zoo, config file, config, or a model of :func:`mmavs.apis.init_model`.
+        model: Name of a model of the zoo, config file, config, a model of :func:`mmavs.apis.init_model`, or a file of
+            :func:`mmavs.apis.export_model` (``.onnx``, ``.pt``).
         weights: Checkpoint of the whole model; None leaves the weights random, with a warning.
         device: Device of the model; None: the GPU if there is one, else the CPU, or where a given model is.
         mask_prior: For models with a mask-prior branch, what makes the mask prior of each frame: 'none' (constant
@@ -65,6 +67,10 @@ class AVSInferencer(BaseInferencer):
             if weights is not None:
                 raise ValueError(f'weights are {weights}, but the model is built: load them with init_model')
             self.model = model if device is None else model.to(device)
+        elif is_exported_model(model):
+            if weights is not None:
+                raise ValueError(f'weights are {weights}, but {model} is an exported model, which holds its own')
+            self.model = load_exported_model(model, device)
         else:
             self.model = init_model(model, weights, device)
         self.mask_prior = open_mask_prior(mask_prior, self.model, device)

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from mmavs.utils.precision import disable_autocast
 
+from .spectrum import magnitude_spectrum, sliding_windows
+
 SAMPLE_RATE = 16000
 # Spectrogram frames: windows of 25 ms every 10 ms.
 WINDOW, HOP, FFT_SIZE = 400, 160, 512
@@ -72,7 +74,7 @@ def log_mel_spectrogram(waveform: Tensor, window: Tensor | None = None, filters:
     filters = mel_filters().to(waveform.device) if filters is None else filters
     # Mixed precision would lose the digits that the logarithm of quiet bands needs.
     with disable_autocast(waveform):
-        magnitude = torch.fft.rfft(waveform.float().unfold(-1, WINDOW, HOP) * window, FFT_SIZE).abs()
+        magnitude = magnitude_spectrum(sliding_windows(waveform.float(), WINDOW, HOP) * window, FFT_SIZE)
         return (magnitude @ filters).add_(LOG_OFFSET).log_()
 
 

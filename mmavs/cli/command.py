@@ -25,6 +25,7 @@ COMMANDS = {
     'score': 'score',
     'check-data': 'check_data',
     'convert': 'convert',
+    'export': 'export',
 }
 EXIT_STATUSES = ('exit status: 0 success, 1 an error or some of the inputs failed, 2 wrong arguments, 130 interrupted '
                  '(Ctrl-C)')

@@ -71,8 +71,11 @@ def track_progress(items: Iterable[T], description: str, total: int | None = Non
     Args:
         items: The items to iterate over.
         description: Text before the bar.
-        total: Number of items; None: the length of ``items``.
+        total: Number of items; None: the length of ``items``, or no progress if they have none.
     """
+    if total is None and not hasattr(items, '__len__'):
+        yield from items
+        return
     with ProgressReport(description, len(items) if total is None else total, QUIET_SECONDS) as report:
         for count, item in enumerate(items, 1):
             yield item

@@ -90,7 +90,7 @@ class AudioMAE(AudioBackbone):
     def encode_filter_bank(self, rows: Tensor) -> Tensor:
         """Tokens (N, rows // 16 * 8, C) of a filter bank (N, rows, 128) of up to 1024 rows, frequency fastest."""
         x = self.patch_embed(rows.unsqueeze(1)).flatten(2).transpose(1, 2)
-        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), 1)
         x = x + self.pos_embed[:, :x.shape[1]]
         for layer in self.layers:
             x = layer(x)

@@ -109,7 +109,8 @@ class BEATs(AudioBackbone):
         if num_samples is not None:
             begins = torch.arange(num_frames * FRAMES_PER_EXAMPLE // PATCH, device=rows.device) * PATCH * HOP
             recorded = begins < num_samples[:, None]  # (B, 6 T)
-            recorded = recorded.repeat_interleave(NUM_MELS // PATCH, 1).view(len(rows), -1)  # (B * T, 48)
+            bands = NUM_MELS // PATCH
+            recorded = recorded.unsqueeze(2).expand(-1, -1, bands).reshape(-1, FRAMES_PER_EXAMPLE // PATCH * bands)
         return self.encode_filter_bank(rows, recorded).unflatten(0, (-1, num_frames))
 
     def filter_bank(self, waveform: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmavs.audio.log_mel import HOP, SAMPLE_RATE, WINDOW
+from mmavs.audio.spectrum import power_spectrum, sliding_windows
 from mmavs.utils.precision import disable_autocast
 
 FFT_SIZE = 512
@@ -36,11 +37,10 @@ class KaldiFilterBank(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, rows, 128) from waveforms (B, L) at 16 kHz; rows = 1 + (L - 400) // 160."""
         with disable_autocast(waveform):
-            windows = waveform.float().unfold(1, WINDOW, HOP)
+            windows = sliding_windows(waveform.float(), WINDOW, HOP)
             windows = windows - windows.mean(2, keepdim=True)
             previous = torch.cat((windows[..., :1], windows[..., :-1]), 2)
-            spectrum = torch.fft.rfft((windows - PREEMPHASIS * previous) * self.window, FFT_SIZE)
-            power = spectrum.real.square() + spectrum.imag.square()
+            power = power_spectrum((windows - PREEMPHASIS * previous) * self.window, FFT_SIZE)
             return (power @ self.mel_filters).clamp(min=torch.finfo(torch.float32).eps).log()
 
 

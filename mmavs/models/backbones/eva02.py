@@ -1,12 +1,11 @@
 """EVA-02 (Image and Vision Computing 2024) for frames of any size."""
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from mmpretrain.models import ViTEVA02 as MMPretrainViTEVA02
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
+from mmavs.utils.exporting import cache_unless_exporting
 
 # Patches in a row of a 224x224 image, for which the published weights learned their positions.
 PRETRAINED_GRID = 16
@@ -53,7 +52,7 @@ class RotaryAttention(nn.Module):
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
-@lru_cache(maxsize=16)
+@cache_unless_exporting(maxsize=16)
 def rotary_positions(grid: tuple[int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotation of each pair of channels, each (1 + h * w, channels / 2) float32.
 

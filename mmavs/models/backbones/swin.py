@@ -1,6 +1,4 @@
 """Swin Transformer with fused window attention."""
-from functools import lru_cache
-
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,6 +7,7 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from torch import Tensor
 
 from mmavs.registry import MODELS
+from mmavs.utils.exporting import cache_unless_exporting, is_exporting
 
 
 @MODELS.register_module()
@@ -51,9 +50,11 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         if shift:
             x = x.roll((-shift, -shift), (1, 2))
             mask = shift_mask(padded_size, self.window_size, shift, x.device)
-        windows = self.window_partition(x).flatten(1, 2)
-        windows = self._attend(windows, mask).unflatten(1, (self.window_size, self.window_size))
-        x = self.window_reverse(windows, *padded_size)
+        window = self.window_size
+        x = x.unflatten(2, (-1, window)).unflatten(1, (-1, window)).transpose(2, 3)  # (B, rows, columns, w, w, C)
+        grid = x.shape[1:3]
+        windows = self._attend(x.flatten(3, 4).flatten(0, 2), mask)
+        x = windows.unflatten(1, (window, window)).unflatten(0, (-1, *grid)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         if shift:
             x = x.roll((shift, shift), (1, 2))
         return self.drop(x[:, :height, :width].flatten(1, 2))
@@ -67,7 +68,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
             mask = mask.to(q.dtype)
             # Treat the windows of an image as heads: masks differ between windows, but not between images.
             q, k, v = (x.unflatten(0, (-1, len(mask))).flatten(1, 2) for x in (q, k, v))
-        if bias.is_cuda:
+        if bias.is_cuda or is_exporting():
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=_logit_bias(bias, mask), scale=msa.scale)
         else:
             out = _RecomputedAttention.apply(q, k, v, bias, mask, msa.scale)
@@ -75,7 +76,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         return msa.proj_drop(msa.proj(out))
 
 
-@lru_cache(maxsize=64)
+@cache_unless_exporting(maxsize=64)
 def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
     """Mask that is added to the attention logits of shifted windows: -100 between pixels that are not neighbors.
 

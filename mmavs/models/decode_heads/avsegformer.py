@@ -19,6 +19,7 @@ from mmavs.models.layers import (
 )
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.exporting import is_exporting
 from mmavs.utils.precision import at_least_float32, disable_autocast
 
 # Bound on the values of a hidden map of the mask perceptron in inference (256 MiB, two frames at 512x512).
@@ -66,7 +67,9 @@ class QueryGenerator(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Queries (N, Q, C) from audio tokens (N, tokens, C)."""
-        x = self.query.weight.expand(len(audio), -1, -1)
+        x = self.query.weight.unsqueeze(0)
+        if not is_exporting():
+            x = x.expand(len(audio), -1, -1)
         for layer in self.layers:
             x, _ = layer(x, audio)
         return x
@@ -348,6 +351,8 @@ class AVSegFormerHead(BaseModule):
     def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
         """Logits (N, K, h, w), float32, at the size ``input_shape`` of the network input; 0 for padding frames."""
+        if is_exporting():
+            return _resize(self._segment(features, audio)['logits'], input_shape).float()
         frames = valid.flatten().nonzero().squeeze(1).to(audio.device)
         height, width = features[0].shape[2:]
         logits = audio.new_zeros(len(audio), self.num_classes, *input_shape, dtype=torch.float32)
@@ -361,7 +366,7 @@ class AVSegFormerHead(BaseModule):
         # Visual tokens (N, S, C), in float32 also under autocast, because the sampling of the encoder needs it
         with disable_autocast(audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
-            shapes = [tuple(x.shape[2:]) for x in maps]
+            shapes = [tuple(map(int, x.shape[2:])) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
 
         # Audio queries (N, Q, C)

@@ -17,6 +17,7 @@ from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encodin
 from mmavs.models.losses import FrameCrossEntropyLoss, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
+from mmavs.utils.exporting import is_exporting
 from mmavs.utils.precision import at_least_float32, disable_autocast
 
 # Bound on the reference v of a frame, beyond which no object of the frame counts as certain. Chosen on validation
@@ -70,7 +71,7 @@ class TemporalAttention(nn.Module):
         """Tokens (N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
         (num_clips, num_frames), length = valid.shape, x.shape[1]
         attend = None
-        if not valid.all():
+        if not is_exporting() and not valid.all():
             # Padding frames attend to themselves, otherwise their attention would be empty (NaN).
             attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool)  # (B, T, T)
             attend = attend.to(x.device, non_blocking=True).repeat_interleave(length, dim=0).unsqueeze(1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.exporting import is_exporting
 
 # Frames that exchange information: a clip of 10 frames is two independent groups, as in the released code.
 GROUP_SIZE = 5
@@ -52,18 +53,15 @@ class FrameGroups:
 
     def __init__(self, valid: Tensor, size: int, device: torch.device) -> None:
         num_clips, num_frames = valid.shape
-        missing = -num_frames % size
-
-        def split(x: Tensor) -> Tensor:
-            return F.pad(x, (0, missing)).unflatten(1, (-1, size))
-
-        def repeat(groups: Tensor) -> Tensor:
-            return groups.repeat_interleave(size, dim=1)[:, :num_frames].flatten(0, 1).to(device, non_blocking=True)
-
-        counted = split(valid)
-        counted = torch.where(counted.any(2, keepdim=True), counted, split(torch.ones_like(valid)))
-        self.members = repeat(split(torch.arange(valid.numel()).view(num_clips, num_frames)))
-        self.weights = repeat(counted / counted.sum(2, keepdim=True))
+        frames = torch.arange(num_frames)
+        members = (frames // size * size)[:, None] + torch.arange(size)  # (T, size)
+        in_clip = members < num_frames
+        members = members.clamp(max=num_frames - 1)
+        counted = valid[:, members] & in_clip  # (B, T, size)
+        counted = counted | in_clip & ~counted.any(2, keepdim=True)
+        weights = counted / counted.sum(2, keepdim=True)
+        members = members + num_frames * torch.arange(num_clips)[:, None, None]
+        self.members, self.weights = (x.flatten(0, 1).to(device, non_blocking=True) for x in (members, weights))
 
 
 class TPAVI(nn.Module):
@@ -217,7 +215,9 @@ class TPAVIHead(BaseModule):
     def _interact(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Rectified maps of the four stages, and the projected audio of those with a TPAVI block."""
         groups = FrameGroups(valid, GROUP_SIZE, audio.device)
-        exists = None if valid.all() else valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
+        exists = None
+        if not is_exporting() and not valid.all():
+            exists = valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
         audio = audio.mean(1)  # (N, C_a)
         if exists is not None:
             audio = audio * exists[:, None]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.exporting import is_exporting
 
 # Bound on the values of the upsampled masks that give class scores (64 MiB of float32, a frame at 384x384).
 MAX_SCORES_PER_CHUNK = 2**24
@@ -244,7 +245,7 @@ class VisionCentricDecoder(nn.Module):
             maps: Visual maps (N, C, h_l, w_l), coarsest first.
             mask_features: (N, C, h, w).
         """
-        sizes = [tuple(x.shape[-2:]) for x in maps]
+        sizes = [tuple(map(int, x.shape[-2:])) for x in maps]
         tokens = [x.flatten(2).transpose(1, 2) for x in maps]  # (N, h_l * w_l, C)
         if audio is not None:
             sizes, tokens = [audio_grid, *sizes], [audio, *tokens]
@@ -279,7 +280,7 @@ class VisionCentricDecoder(nn.Module):
 def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels that each query may attend to: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
     inside = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False).flatten(2) >= 0
-    inside |= ~inside.any(2, keepdim=True)
+    inside = inside | ~inside.any(2, keepdim=True)
     return inside.unsqueeze(1)
 
 
@@ -490,6 +491,9 @@ class VCTHead(BaseModule):
         outputs = self(features, audio, valid)
         classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
         masks = outputs['mask_logits']
+        if is_exporting():
+            upsampled = F.interpolate(masks, input_shape, mode='bilinear', align_corners=False).flatten(2)
+            return (classes @ upsampled.sigmoid()).unflatten(2, input_shape)
         chunk = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
         scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
         for score, weights, mask in zip(*(x.split(chunk) for x in (scores, classes, masks))):

@@ -2,6 +2,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.utils.exporting import is_exporting
+
 
 class MultiheadAttention(nn.MultiheadAttention):
     """``nn.MultiheadAttention`` (same parameters, batch first) that stores the attention matrix only on request.
@@ -30,12 +32,11 @@ class MultiheadAttention(nn.MultiheadAttention):
             attend: Bool (N, 1, Q, L), True where a query may attend; None to attend everywhere.
         """
         q, k, v = self._project(query, key, value)
+        # The kernels need equal sizes; an export broadcasts.
+        if k.shape[0] == 1 and not is_exporting():
+            k, v = (x.expand(q.shape[0], -1, -1, -1) for x in (k, v))
         out = F.scaled_dot_product_attention(
-            q,
-            k.expand(len(q), -1, -1, -1),
-            v.expand(len(q), -1, -1, -1),
-            attn_mask=attend,
-            dropout_p=self.dropout if self.training else 0.)
+            q, k, v, attn_mask=attend, dropout_p=self.dropout if self.training else 0.)
         return self._merge_heads(out)
 
     def with_weights(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.utils.exporting import is_exporting
+
 
 class MultiScaleDeformableAttention(nn.Module):
     """Attention of every query to a few sampled points of each level of a pyramid, with learned positions and weights.
@@ -69,7 +71,8 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
                         weights: Tensor) -> Tensor:
     """Weighted sums of bilinear samples (zero outside of a level, pixel centers at .5).
 
-    Runs mmcv's compiled op on CUDA if mmcv was built with its CUDA ops, otherwise plain PyTorch.
+    Runs mmcv's compiled op on CUDA if mmcv was built with its CUDA ops, otherwise plain PyTorch. An export gets
+    :func:`sample_by_grid`.
 
     Args:
         value: (N, S, heads, d), the tokens of all levels, one level after the other.
@@ -80,6 +83,8 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
     Returns:
         (N, Q, heads * d).
     """
+    if is_exporting():
+        return sample_by_grid(value, spatial_shapes, locations, weights)
     # The op has no bfloat16.
     op = mmcv_cuda_op() if value.is_cuda and value.dtype != torch.bfloat16 else None
     if op is None:
@@ -89,6 +94,20 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
     # The step of the op has to divide the batch size.
     step = next(step for step in range(min(len(value), 64), 0, -1) if len(value) % step == 0)
     return op.apply(value.contiguous(), shapes, start, locations.contiguous(), weights.contiguous(), step)
+
+
+def sample_by_grid(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
+                   weights: Tensor) -> Tensor:
+    """:func:`deformable_sampling` by ``F.grid_sample``, which other runtimes have."""
+    num_heads = value.shape[2]
+    grids = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # (N * heads, Q, levels, points, 2)
+    weights = weights.transpose(1, 2).flatten(0, 1).unsqueeze(1)  # (N * heads, 1, Q, levels, points)
+    levels = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in spatial_shapes], 2)
+    out = 0
+    for i, (level, shape) in enumerate(zip(levels, spatial_shapes)):
+        sampled = F.grid_sample(level.unflatten(2, shape), grids[:, :, i], align_corners=False)
+        out = out + (sampled * weights[:, :, :, i]).sum(3)  # (N * heads, d, Q)
+    return out.unflatten(0, (-1, num_heads)).flatten(1, 2).transpose(1, 2)
 
 
 @lru_cache(maxsize=1)

@@ -69,7 +69,8 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
     Returns:
         Encoded tokens (N, S, C), one level after the other; :func:`split_levels` turns them into maps.
     """
-    shapes = [tuple(x.shape[-2:]) for x in maps]
+    # Plain numbers also while a model is recorded for export: sizes of maps are fixed.
+    shapes = [tuple(map(int, x.shape[-2:])) for x in maps]
     channels, device = maps[0].shape[1], maps[0].device
     pos = torch.cat([
         sine_positional_encoding(h, w, channels, normalize_positions, device) + embed
@@ -90,6 +91,6 @@ def split_levels(tokens: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
 
 def _pixel_centers(height: int, width: int, device: torch.device) -> Tensor:
     """Position (x, y) in [0, 1] of every pixel center of a map, row-major: (height * width, 2)."""
-    y = (torch.arange(height, device=device) + 0.5) / height
-    x = (torch.arange(width, device=device) + 0.5) / width
+    # Recorded for export, a whole number plus a fraction would become float64.
+    y, x = ((torch.arange(length, dtype=torch.float32, device=device) + 0.5) / length for length in (height, width))
     return torch.stack((x.expand(height, -1), y[:, None].expand(-1, width)), dim=-1).flatten(0, 1)

@@ -1,12 +1,13 @@
 """Sine positional encoding of a grid."""
 import math
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from mmavs.utils.exporting import cache_unless_exporting
 
-@lru_cache(maxsize=64)
+
+@cache_unless_exporting(maxsize=64)
 def sine_positional_encoding(height: int,
                              width: int,
                              channels: int,

@@ -2,6 +2,7 @@
 import torch
 from torch import Tensor
 
+from mmavs.utils.exporting import is_exporting, is_for_onnx
 from mmavs.utils.precision import disable_autocast
 
 # Bound on the distances in memory (64 MiB of float32); all of them would be 1 GiB for a frame of 512x512 at stride 4.
@@ -41,42 +42,51 @@ def group_by_density_peaks(tokens: Tensor,
         frame have the lowest numbers; with ``min_prominence`` of 0 no group is empty.
     """
     num, length, channels = tokens.shape
-    rows = max(1, max_chunk // (num * length))
+    rows = length if is_exporting() else max(1, max_chunk // (num * length))
     # Only differences matter; centered at 0 they lose the least to rounding.
     x = tokens.float() * channels**-0.5
     x = x - x.mean(1, keepdim=True)
 
     with disable_autocast(x):
         # Density rho
-        density = x.new_empty(num, length)
-        largest = x.new_zeros(num)
+        indices = torch.arange(length, device=x.device)
+        densities, largest = [], []
         for start in range(0, length, rows):
             distances = _squared_distances(x[:, start:start + rows], x)
-            distances.diagonal(start, 1, 2).zero_()
+            distances.masked_fill_(indices[start:start + rows, None] == indices, 0)
             nearest = distances.topk(min(num_neighbors, length), largest=False, sorted=False).values
-            density[:, start:start + rows] = nearest.mean(2).neg_().exp_()
-            torch.maximum(largest, distances.amax((1, 2)), out=largest)
+            densities.append(nearest.mean(2).neg_().exp_())
+            largest.append(distances.amax((1, 2)))
+        density = torch.cat(densities, 1)
 
         # Distance delta to a denser token, one that precedes in the order of density
-        density, order = density.sort(dim=1, descending=True, stable=True)
-        x = x.gather(1, order.unsqueeze(2).expand_as(x))
-        gap = x.new_empty(num, length)
+        density, order = _sort_descending(density)
+        x = x.gather(1, order.unsqueeze(2).expand(-1, -1, channels))
+        gaps = []
         for start in range(0, length, rows):
             stop = min(start + rows, length)
             distances = _squared_distances(x[:, start:stop], x[:, :stop])
-            after = torch.ones(stop - start, stop, dtype=torch.bool, device=x.device).triu_(start)
-            gap[:, start:stop] = distances.masked_fill_(after, torch.inf).amin(2)
-        gap[:, 0] = largest
+            not_denser = indices[start:stop, None] <= indices[:stop]
+            gaps.append(distances.masked_fill_(not_denser, torch.inf).amin(2))
+        gap = torch.cat((torch.stack(largest).amax(0)[:, None], torch.cat(gaps, 1)[:, 1:]), 1)
 
         # Centers, and the nearest one of each token
-        prominence, centers = (density * gap.sqrt_()).sort(dim=1, descending=True, stable=True)
+        prominence, centers = _sort_descending(density * gap.sqrt_())
         prominence, centers = prominence[:, :num_groups], centers[:, :num_groups]
         rejected = prominence < min_prominence * prominence[:, :1]
         distances = _squared_distances(x, x.gather(1, centers.unsqueeze(2).expand(-1, -1, channels)))
         groups = distances.masked_fill_(rejected.unsqueeze(1), torch.inf).argmin(2)
-        own = torch.arange(centers.shape[1], device=x.device).expand_as(centers)
-        groups.scatter_(1, centers, own.where(~rejected, groups.gather(1, centers)))
-    return torch.empty_like(groups).scatter_(1, order, groups)
+        own = torch.arange(centers.shape[1], device=x.device)
+        groups.scatter_(1, centers, torch.where(rejected, groups.gather(1, centers), own))
+    return order.scatter(1, order, groups)
+
+
+def _sort_descending(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Sorted rows and their order, of equal values the first one first."""
+    if is_for_onnx():
+        # ONNX has no stable sort, but its TopK is stable.
+        return x.topk(x.shape[1], dim=1)
+    return x.sort(dim=1, descending=True, stable=True)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
@@ -87,8 +97,14 @@ def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 def softmax_within_groups(logits: Tensor, groups: Tensor, num_groups: int) -> Tensor:
     """Softmax over the members of each group, (N, L, H) from logits (N, L, H) and groups (N, L) below P."""
+    if is_for_onnx():
+        members = _members(groups, num_groups)
+        peak = logits.unsqueeze(2).masked_fill(~members.unsqueeze(3), -torch.inf).amax(1)  # (N, P, H)
+        peak = peak.masked_fill(~members.any(1).unsqueeze(2), 0)
+        weights = (logits - spread_groups(peak, groups)).exp()
+        return weights / spread_groups(sum_groups(weights, groups, num_groups), groups)
     index = groups.unsqueeze(2).expand_as(logits)
-    shape = (len(logits), num_groups, logits.shape[2])
+    shape = (logits.shape[0], num_groups, logits.shape[2])
     peak = logits.new_full(shape, -torch.inf).scatter_reduce(1, index, logits.detach(), 'amax')
     weights = (logits - peak.gather(1, index)).exp()
     return weights / weights.new_zeros(shape).scatter_add(1, index, weights).gather(1, index)
@@ -96,20 +112,31 @@ def softmax_within_groups(logits: Tensor, groups: Tensor, num_groups: int) -> Te
 
 def sum_groups(x: Tensor, groups: Tensor, num_groups: int) -> Tensor:
     """Sum of the members of each group, (N, P, C) from tokens (N, L, C) and groups (N, L) below P."""
-    total = x.new_zeros(len(x) * num_groups, x.shape[2])
-    return total.index_add(0, _flat(groups, num_groups), x.flatten(0, 1)).unflatten(0, (len(x), num_groups))
+    if is_for_onnx():
+        return _members(groups, num_groups).to(x.dtype).transpose(1, 2) @ x
+    total = x.new_zeros(x.shape[0] * num_groups, x.shape[2])
+    return total.index_add(0, _flat(groups, num_groups), x.flatten(0, 1)).unflatten(0, (-1, num_groups))
 
 
 def spread_groups(x: Tensor, groups: Tensor) -> Tensor:
     """Value of each token's group, (N, L, C) from x (N, P, C) and groups (N, L) below P."""
+    if is_for_onnx():
+        return _members(groups, x.shape[1]).to(x.dtype) @ x
     return x.flatten(0, 1).index_select(0, _flat(groups, x.shape[1])).unflatten(0, groups.shape)
 
 
 def empty_groups(groups: Tensor, num_groups: int) -> Tensor:
     """Groups without members, (N, P) bool from groups (N, L) below P."""
+    if is_for_onnx():
+        return ~_members(groups, num_groups).any(1)
     return torch.ones(len(groups), num_groups, dtype=torch.bool, device=groups.device).scatter_(1, groups, False)
+
+
+def _members(groups: Tensor, num_groups: int) -> Tensor:
+    """Whether a token is a member of a group, (N, L, P) bool: ONNX has matrix products instead of indexed sums."""
+    return groups.unsqueeze(2) == torch.arange(num_groups, device=groups.device)
 
 
 def _flat(groups: Tensor, num_groups: int) -> Tensor:
     """Group indices of all tokens among the groups of all N frames, (N * L,)."""
-    return (groups + num_groups * torch.arange(len(groups), device=groups.device).unsqueeze(1)).flatten()
+    return (groups + num_groups * torch.arange(groups.shape[0], device=groups.device).unsqueeze(1)).flatten()

@@ -74,7 +74,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
             finest, *others = (x.float() for x in features)
             maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
             tokens = encode_pyramid(self.layers, maps, self.level_embed)
-            maps = split_levels(tokens, [tuple(x.shape[-2:]) for x in maps])
+            maps = split_levels(tokens, [tuple(map(int, x.shape[-2:])) for x in maps])
             upsampled = F.interpolate(maps[-1], finest.shape[-2:], mode='bilinear', align_corners=False)
             mask_features = self.output_conv(self.lateral_conv(finest) + upsampled).relu_()
             return self.mask_features(mask_features), maps

@@ -148,16 +148,22 @@ class AudioVisualSegmentor(BaseModel):
             return x if frames is None else select_frames(x, frames)
 
         audio = choose(audio)
-        # Backbones of other libraries do not declare uses_audio.
-        audio_guidance = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
-        features = self.backbone(choose(inputs['frames']), *audio_guidance)
-        if self.mask_prior is not None:
-            if 'mask_prior' not in inputs:
-                raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load mask '
-                                 'priors in the pipeline, or use the config of the same name without mask-prior')
-            features = self.mask_prior(choose(inputs['mask_prior']), features)
+        mask_prior = choose(inputs['mask_prior']) if 'mask_prior' in inputs else None
+        features = self.extract_pyramid(choose(inputs['frames']), audio, mask_prior)
         valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
         return features, audio, valid
+
+    def extract_pyramid(self, frames: Tensor, audio: Tensor, mask_prior: Tensor | None) -> tuple[Tensor, ...]:
+        """The visual pyramid, from frames (N, 3, H, W), audio tokens (N, tokens, C), and mask priors (N, 3, H, W)."""
+        # Backbones of other libraries do not declare uses_audio.
+        audio_guidance = (audio, ) if getattr(self.backbone, 'uses_audio', False) else ()
+        features = self.backbone(frames, *audio_guidance)
+        if self.mask_prior is None:
+            return features
+        if mask_prior is None:
+            raise ValueError('this model has a mask-prior branch, but the inputs hold no mask_prior: load mask '
+                             'priors in the pipeline, or use the config of the same name without mask-prior')
+        return self.mask_prior(mask_prior, features)
 
     def _frame_chunks(self, frames: Tensor | None, num_frames: int) -> Sequence[Tensor | None]:
         """Split the frames to compute, of ``num_frames`` in the batch, if they are independent."""

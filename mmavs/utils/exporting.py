@@ -1,0 +1,48 @@
+"""Whether a model is being exported."""
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache, wraps
+
+import torch
+
+_FOR_ONNX = ContextVar('for_onnx', default=False)
+
+
+@contextmanager
+def for_onnx() -> Iterator[None]:
+    """Context in which a model is recorded with operators that ONNX has."""
+    token = _FOR_ONNX.set(True)
+    try:
+        yield
+    finally:
+        _FOR_ONNX.reset(token)
+
+
+def is_for_onnx() -> bool:
+    """Whether the model is recorded with operators that ONNX has."""
+    return _FOR_ONNX.get()
+
+
+def is_exporting() -> bool:
+    """Whether ``torch.export`` or ``torch.jit.trace`` records the model.
+
+    What is recorded cannot branch on the values of tensors, and a loop over frames would record their number. Code that
+    does so to save time or memory takes one path instead, with the same result. All frames of the clip exist.
+    """
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def cache_unless_exporting(maxsize: int) -> Callable[[Callable], Callable]:
+    """Decorate a function with ``lru_cache``, which is bypassed in an export, whose tensors hold no values."""
+
+    def decorate(function: Callable) -> Callable:
+        cached = lru_cache(maxsize)(function)
+
+        @wraps(function)
+        def call(*args, **kwargs):
+            return (function if is_exporting() else cached)(*args, **kwargs)
+
+        return call
+
+    return decorate
