@@ -169,6 +169,55 @@ def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path):
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_4.pth')
 
 
+def resume_with(hook, work_dir, **stated):
+    """Begin a run in a directory with the bookkeeping that a checkpoint states."""
+    runner = Saver(work_dir)
+    for key, value in stated.items():
+        runner.message_hub.update_info(key, value)
+    hook.before_train(runner)
+    return runner
+
+
+BEST_HOOK = dict(interval=1, by_epoch=False, max_keep_ckpts=1, save_best='score', rule='greater')
+
+
+@pytest.mark.parametrize('victim', ['victim.txt', 'other/best_score_iter_4.pth', 'run/notes_score_iter_4.pth'])
+def test_a_resumed_checkpoint_names_no_file_that_the_hook_removes(tmp_path, victim):
+    victim = tmp_path / victim
+    victim.parent.mkdir(exist_ok=True)
+    victim.write_text('precious')
+    (tmp_path / 'run/iter_').mkdir(parents=True)  # makes iter_/../../victim.pth a path
+    other = tmp_path / 'victim.pth'
+    other.write_text('precious')
+    hook = AtomicCheckpointHook(**BEST_HOOK)
+    runner = resume_with(hook, tmp_path / 'run', best_ckpt=str(victim), best_score=-1.0,
+                         keep_ckpt_ids=['/../../victim', 3, None])
+    # The score of a best checkpoint that is elsewhere does not count.
+    runner.iter = 1
+    hook.after_val_epoch(runner, dict(score=-2.0))
+    for runner.iter in (2, 3):
+        hook._save_checkpoint(runner)
+        hook.after_val_epoch(runner, dict(score=float(runner.iter)))
+    assert victim.read_text() == other.read_text() == 'precious'
+    assert [path.name for path in (tmp_path / 'run').glob('best_*')] == ['best_score_iter_3.pth']
+
+
+def test_best_checkpoint_is_continued_in_a_directory_that_was_moved(tmp_path):
+    for name in ('best_score_iter_2.pth', 'best_score_iter_4.pth', 'best_score_iter_9.pth', 'best_other_iter_2.pth'):
+        (tmp_path / name).write_text(name)
+    hook = AtomicCheckpointHook(**BEST_HOOK)
+    runner = resume_with(hook, tmp_path, best_ckpt='/old/place/best_score_iter_4.pth', best_score=0.5)
+    # Iteration 2 is what a killed process did not remove; iteration 9 is yet to come.
+    left = {'best_score_iter_4.pth', 'best_score_iter_9.pth', 'best_other_iter_2.pth'}
+    assert {path.name for path in tmp_path.glob('best_*')} == left
+    runner.iter = 6
+    hook.after_val_epoch(runner, dict(score=0.4))
+    assert {path.name for path in tmp_path.glob('best_*')} == left
+    hook.after_val_epoch(runner, dict(score=0.6))
+    assert {path.name for path in tmp_path.glob('best_*')} == left - {'best_score_iter_4.pth'} | {
+        'best_score_iter_6.pth'}
+
+
 def draws(seed, iteration, rank, monkeypatch, **options):
     monkeypatch.setattr('mmavs.engine.hooks.iteration_seed.get_rank', lambda: rank)
     hook = IterationSeedHook(**options)

@@ -1,5 +1,9 @@
 """Hook that writes checkpoints atomically."""
+import math
 import os
+import re
+from collections import deque
+from numbers import Real
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -37,6 +41,10 @@ class AtomicCheckpointHook(CheckpointHook):
     checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` is updated, and only
     then the predecessor is removed. The meta information holds the input size and the classes of the training. Takes
     the arguments of CheckpointHook except ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
+
+    A resumed checkpoint states which files are the best and the former ones. Only their names count, and only if they
+    follow the pattern of this hook and the files are in its own directory: other files are never removed. If the best
+    checkpoint is not there, for example because another run is resumed, its score does not count either.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -47,11 +55,61 @@ class AtomicCheckpointHook(CheckpointHook):
             raise ValueError(f'save_best of {type(self).__name__} takes one metric, found {self.save_best}')
 
     def before_train(self, runner) -> None:
-        """Remove incomplete files of a killed process."""
+        """Take over the files of a resumed run, and remove incomplete ones of a killed process."""
+        # MMEngine would remove files by these numbers, whatever they are.
+        kept = runner.message_hub.pop_info('keep_ckpt_ids', None)
         super().before_train(runner)
+        if self.max_keep_ckpts > 0:
+            self._take_over_kept(runner, kept if isinstance(kept, list | tuple) else [])
+        if self.save_best:
+            self._take_over_best(runner)
         if is_main_process():
             for path in Path(self.out_dir).glob(f'*{PARTIAL}'):
                 path.unlink()
+
+    def _take_over_kept(self, runner, kept: list | tuple) -> None:
+        """Count those former checkpoints that are in the directory; remove the oldest if there are too many."""
+        steps = [step for step in kept if type(step) is int and Path(self.out_dir, self._name(step)).is_file()]
+        self.keep_ckpt_ids = deque(steps[-self.max_keep_ckpts:], self.max_keep_ckpts)
+        if is_main_process():
+            for step in steps[:-self.max_keep_ckpts]:
+                Path(self.out_dir, self._name(step)).unlink(missing_ok=True)
+        if self.keep_ckpt_ids:
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
+    def _take_over_best(self, runner) -> None:
+        """Continue with the best checkpoint of a resumed run and its score if the file is in the directory."""
+        stated = runner.message_hub.pop_info('best_ckpt', None)
+        score = runner.message_hub.pop_info('best_score', None)
+        self.best_ckpt_path = None
+        if stated is None:
+            return
+        path = Path(self.out_dir, os.path.basename(str(stated)))
+        step = self._best_step(path)
+        if step is None or not path.is_file() or not isinstance(score, Real) or not math.isfinite(score):
+            runner.logger.info(f'the best checkpoint of the resumed training, {stated}, is not one of '
+                               f'{self.out_dir}: the best of this run is chosen anew')
+            return
+        self.best_ckpt_path = self.file_backend.join_path(self.out_dir, path.name)
+        runner.message_hub.update_info('best_ckpt', self.best_ckpt_path)
+        runner.message_hub.update_info('best_score', score)
+        # A process that is killed after it has written the best checkpoint leaves the former one.
+        prefix = path.name.removesuffix(self._name(step))
+        if is_main_process():
+            for other in Path(self.out_dir).glob('best_*'):
+                former = self._best_step(other)
+                if former is not None and former < step and other.name == f'{prefix}{self._name(former)}':
+                    other.unlink(missing_ok=True)
+
+    def _name(self, step: int) -> str:
+        return self.filename_tmpl.format(step)
+
+    def _best_step(self, path: Path) -> int | None:
+        """Step of a best checkpoint of this hook, None for any other name."""
+        key = '.+' if self.key_indicators == ['auto'] else re.escape(self.key_indicators[0].replace('/', '_'))
+        number = re.escape(self.filename_tmpl).replace(r'\{\}', r'(\d+)')
+        match = re.fullmatch(f'best_{key}_{number}', path.name)
+        return int(match[1]) if match else None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Record input size and classes, which :class:`StrictLoadHook` and the tools compare."""
@@ -65,7 +123,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
-        filename = self.filename_tmpl.format(step)
+        filename = self._name(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
@@ -79,7 +137,7 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             self.file_backend.put_text(self.last_ckpt, os.path.join(runner.work_dir, 'last_checkpoint'))
             for old in outdated:
-                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(missing_ok=True)
+                Path(self.out_dir, self._name(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         if not self.save_best:
