@@ -139,9 +139,10 @@ def test_killed_save_leaves_the_previous_checkpoint_and_pointer(tmp_path, monkey
     hook = AtomicCheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=1, save_best='score', rule='greater')
     hook.before_train(runner)
     hook._save_checkpoint(runner)
+    runner.iter = 1
     hook.after_val_epoch(runner, dict(score=0.5))
     before = sorted(os.listdir(tmp_path))
-    assert before == ['best_score_iter_0.pth', 'iter_0.pth', 'last_checkpoint']
+    assert before == ['best_score_iter_1.pth', 'iter_1.pth', 'last_checkpoint']
 
     def killed(self, obj, filepath):
         raise KeyboardInterrupt
@@ -154,7 +155,7 @@ def test_killed_save_leaves_the_previous_checkpoint_and_pointer(tmp_path, monkey
         patch.setattr(atomic_checkpoint.AtomicLocalBackend, 'put', killed)
         hook.after_val_epoch(runner, dict(score=0.9))
     assert sorted(os.listdir(tmp_path)) == before
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_0.pth')
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_1.pth')
 
 
 def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path):
@@ -162,9 +163,12 @@ def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path):
     hook = AtomicCheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=2, save_best='score', rule='greater')
     hook.before_train(runner)
     for runner.iter, score in enumerate([0.1, 0.9, 0.5, 0.3]):
-        hook._save_checkpoint(runner)
+        hook.after_train_iter(runner, 0)
         runner.iter += 1
         hook.after_val_epoch(runner, dict(score=score))
+        # The weights of the newest checkpoint are not yet known to be usable.
+        assert len(list(tmp_path.glob('iter_*.pth'))) == min(runner.iter, 3)
+    hook.after_train(runner)
     assert sorted(os.listdir(tmp_path)) == ['best_score_iter_2.pth', 'iter_3.pth', 'iter_4.pth', 'last_checkpoint']
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_4.pth')
 

@@ -7,6 +7,7 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.reading import DownloadError
+from mmavs.utils.errors import DivergedError
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels
@@ -25,6 +26,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         The runner of the finished training.
 
     Raises:
+        DivergedError: A loss, a gradient or a prediction is NaN or infinite.
         DownloadError: Pretrained weights cannot be downloaded.
         ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ. Each
             message names the key of the config.
@@ -34,7 +36,12 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         runner.logger.warning(problem)
     check_channels(unwrap_model(runner.model), config.model)
     check_initial_weights(runner)
-    runner.train()
+    try:
+        runner.train()
+    except DivergedError as error:
+        # Losses that match predictions find NaN before there is a loss.
+        place = f'iteration {runner.iter + 1}: '
+        raise DivergedError(f'{error}' if f'{error}'.startswith(place) else f'{place}{error}') from error
     return runner
 
 

@@ -38,9 +38,10 @@ class AtomicCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook for local disks, safe against a process that is killed while it writes.
 
     MMEngine removes the oldest and the best checkpoint before it writes their successors, and writes in place. Here a
-    checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` is updated, and only
-    then the predecessor is removed. The meta information holds the input size and the classes of the training. Takes
-    the arguments of CheckpointHook except ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
+    checkpoint appears under its name when it is complete, then the pointer ``last_checkpoint`` is updated. The oldest
+    is removed after the next iteration, whose loss shows that the weights of the newest are usable. The meta
+    information holds the input size and the classes of the training. Takes the arguments of CheckpointHook except
+    ``file_client_args`` and ``backend_args``; ``save_best`` names one metric.
 
     A resumed checkpoint states which files are the best and the former ones. Only their names count, and only if they
     follow the pattern of this hook and the files are in its own directory: other files are never removed. If the best
@@ -49,6 +50,8 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, backend_args=dict(backend='atomic_local'), **kwargs)
+        # Steps whose checkpoints are removed after the next iteration.
+        self._outdated: list[int] = []
         if self.args:
             raise ValueError(f"{type(self).__name__} takes no argument {', '.join(self.args)}")
         if self.save_best is not None and len(self.key_indicators) != 1:
@@ -68,14 +71,12 @@ class AtomicCheckpointHook(CheckpointHook):
                 path.unlink()
 
     def _take_over_kept(self, runner, kept: list | tuple) -> None:
-        """Count those former checkpoints that are in the directory; remove the oldest if there are too many."""
+        """Count those former checkpoints that are in the directory."""
         steps = [step for step in kept if type(step) is int and Path(self.out_dir, self._name(step)).is_file()]
         self.keep_ckpt_ids = deque(steps[-self.max_keep_ckpts:], self.max_keep_ckpts)
-        if is_main_process():
-            for step in steps[:-self.max_keep_ckpts]:
-                Path(self.out_dir, self._name(step)).unlink(missing_ok=True)
-        if self.keep_ckpt_ids:
-            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self._outdated = steps[:-self.max_keep_ckpts]
+        if steps:
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
 
     def _take_over_best(self, runner) -> None:
         """Continue with the best checkpoint of a resumed run and its score if the file is in the directory."""
@@ -111,17 +112,32 @@ class AtomicCheckpointHook(CheckpointHook):
         match = re.fullmatch(f'best_{key}_{number}', path.name)
         return int(match[1]) if match else None
 
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        """Remove the checkpoints that the last one replaces; save the next one if it is due."""
+        self._remove_outdated()
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_train(self, runner) -> None:
+        """Remove the checkpoints that the last one replaces."""
+        self._remove_outdated()
+        super().after_train(runner)
+
+    def _remove_outdated(self) -> None:
+        if is_main_process():
+            for step in self._outdated:
+                Path(self.out_dir, self._name(step)).unlink(missing_ok=True)
+        self._outdated = []
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Record input size and classes, which :class:`StrictLoadHook` and the tools compare."""
         checkpoint['meta'][TRAINED_FOR] = training_settings(runner.cfg)
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        outdated = []
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                outdated.append(self.keep_ckpt_ids.popleft())
+                self._outdated.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
-            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+            runner.message_hub.update_info('keep_ckpt_ids', [*self._outdated, *self.keep_ckpt_ids])
 
         filename = self._name(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, filename)
@@ -136,8 +152,6 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args)
         if is_main_process():
             self.file_backend.put_text(self.last_ckpt, os.path.join(runner.work_dir, 'last_checkpoint'))
-            for old in outdated:
-                Path(self.out_dir, self._name(old)).unlink(missing_ok=True)
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         if not self.save_best:
