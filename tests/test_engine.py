@@ -129,6 +129,7 @@ class Saver:
         self.message_hub = MessageHub.get_instance(str(work_dir))
         self.logger = MMLogger.get_instance('saver')
         self.epoch = self.iter = 0
+        self.train_loop = self.val_loop = None
 
     def save_checkpoint(self, out_dir, filename, backend_args, **kwargs):
         AtomicLocalBackend().put(filename.encode(), os.path.join(out_dir, filename))

@@ -9,10 +9,14 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
 from mmavs.registry import HOOKS
 from mmavs.utils.files import PARTIAL, atomic_write
+
+# Runtime information of the message hub, which checkpoints hold: the iteration of the last validation.
+VALIDATED = 'validated_iter'
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -46,6 +50,10 @@ class AtomicCheckpointHook(CheckpointHook):
     A resumed checkpoint states which files are the best and the former ones. Only their names count, and only if they
     follow the pattern of this hook and the files are in its own directory: other files are never removed. If the best
     checkpoint is not there, for example because another run is resumed, its score does not count either.
+
+    A checkpoint is written before its validation, and again if it is the best. If the process ends in between, or the
+    score was not the best, the checkpoint does not state that it has been validated: a training that is resumed from it
+    begins with that validation, if it is due.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -69,6 +77,17 @@ class AtomicCheckpointHook(CheckpointHook):
         if is_main_process():
             for path in Path(self.out_dir).glob(f'*{PARTIAL}'):
                 path.unlink()
+        if runner.iter and validation_is_due(runner) and runner.message_hub.runtime_info.get(VALIDATED) != runner.iter:
+            runner.logger.info(f'validation of the resumed checkpoint, of iteration {runner.iter}')
+            path = Path(self.out_dir, self._name(runner.epoch if self.by_epoch else runner.iter))
+            if path.is_file():  # MMEngine writes its score into it
+                self.last_ckpt = self.file_backend.join_path(self.out_dir, path.name)
+            runner.val_loop.run()
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        """Save the best checkpoint, which states that it has been validated."""
+        runner.message_hub.update_info(VALIDATED, runner.iter)
+        super().after_val_epoch(runner, metrics)
 
     def _take_over_kept(self, runner, kept: list | tuple) -> None:
         """Count those former checkpoints that are in the directory."""
@@ -88,6 +107,7 @@ class AtomicCheckpointHook(CheckpointHook):
         path = Path(self.out_dir, os.path.basename(str(stated)))
         step = self._best_step(path)
         if step is None or not path.is_file() or not isinstance(score, Real) or not math.isfinite(score):
+            runner.message_hub.pop_info(VALIDATED, None)
             runner.logger.info(f'the best checkpoint of the resumed training, {stated}, is not one of '
                                f'{self.out_dir}: the best of this run is chosen anew')
             return
@@ -163,3 +183,14 @@ class AtomicCheckpointHook(CheckpointHook):
             self.best_ckpt_path = previous
         elif previous and previous != self.best_ckpt_path and is_main_process():
             Path(previous).unlink(missing_ok=True)
+
+
+def validation_is_due(runner: Runner) -> bool:
+    """Return whether the loop of a training validates after the iteration or epoch that it has reached."""
+    loop = runner.train_loop
+    if runner.val_loop is None:
+        return False
+    loop._decide_current_val_interval()
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    done, end = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+    return done >= loop.val_begin and (done % loop.val_interval == 0 or done == end)
