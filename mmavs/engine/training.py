@@ -14,6 +14,7 @@ from .channels import check_channels
 from .launch import build_runner
 from .resume import choose_checkpoint
 from .schedule import check_length, schedule_problems
+from .stop_signals import StopSignalHook
 from .work_dir_lock import locked_work_dir
 
 
@@ -31,6 +32,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         DivergedError: A loss, a gradient or a prediction is NaN or infinite.
         DownloadError: Pretrained weights cannot be downloaded.
         FileNotFoundError: No checkpoint can be resumed.
+        TrainingStopped: SIGTERM or SIGINT has ended the training; a ``SystemExit``.
         ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ; the
             messages name the key of the config. The checkpoint to resume cannot be used, or another process trains into
             the work directory.
@@ -45,7 +47,10 @@ def train(config: Config, launcher: str = 'none') -> Runner:
             runner.logger.warning(problem)
         check_channels(unwrap_model(runner.model), config.model)
         check_initial_weights(runner)
-        _run(runner)
+        stop = StopSignalHook()
+        runner.register_hook(stop)
+        with stop.taking_signals():
+            _run(runner)
     return runner
 
 
