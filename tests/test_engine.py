@@ -200,8 +200,9 @@ def test_a_resumed_checkpoint_names_no_file_that_the_hook_removes(tmp_path, vict
     # The score of a best checkpoint that is elsewhere does not count.
     runner.iter = 1
     hook.after_val_epoch(runner, dict(score=-2.0))
+    assert (tmp_path / 'run/best_score_iter_1.pth').exists()
     for runner.iter in (2, 3):
-        hook._save_checkpoint(runner)
+        hook.after_train_iter(runner, 0)
         hook.after_val_epoch(runner, dict(score=float(runner.iter)))
     assert victim.read_text() == other.read_text() == 'precious'
     assert [path.name for path in (tmp_path / 'run').glob('best_*')] == ['best_score_iter_3.pth']
