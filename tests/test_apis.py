@@ -1,4 +1,5 @@
 """Tests of init_model and inference_clip."""
+import copy
 import warnings
 from fractions import Fraction
 from pathlib import Path
@@ -123,6 +124,14 @@ def test_other_rates_are_resampled(model):
 def test_silence_and_a_single_frame_are_legal(model):
     sample = inference_clip(model, clip(1), np.zeros(16000), 16000)
     assert sample.pred_sem_seg.shape == (1, 40, 72) and sample.seg_logits.isfinite().all()
+
+
+def test_nan_scores_are_an_error_and_not_an_empty_mask(model):
+    damaged = copy.deepcopy(model)
+    with torch.no_grad():
+        next(damaged.backbone.parameters()).fill_(float('nan'))
+    with pytest.raises(ValueError, match='the scores of frame 0 of clip .* are NaN'):
+        inference_clip(damaged, clip(), audio(), 16000)
 
 
 def test_a_model_in_training_stays_in_training(model):

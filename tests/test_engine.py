@@ -129,6 +129,7 @@ class Saver:
         self.message_hub = MessageHub.get_instance(str(work_dir))
         self.logger = MMLogger.get_instance('saver')
         self.epoch = self.iter = 0
+        self.train_loop = self.val_loop = None
 
     def save_checkpoint(self, out_dir, filename, backend_args, **kwargs):
         AtomicLocalBackend().put(filename.encode(), os.path.join(out_dir, filename))
@@ -139,9 +140,10 @@ def test_killed_save_leaves_the_previous_checkpoint_and_pointer(tmp_path, monkey
     hook = AtomicCheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=1, save_best='score', rule='greater')
     hook.before_train(runner)
     hook._save_checkpoint(runner)
+    runner.iter = 1
     hook.after_val_epoch(runner, dict(score=0.5))
     before = sorted(os.listdir(tmp_path))
-    assert before == ['best_score_iter_0.pth', 'iter_0.pth', 'last_checkpoint']
+    assert before == ['best_score_iter_1.pth', 'iter_1.pth', 'last_checkpoint']
 
     def killed(self, obj, filepath):
         raise KeyboardInterrupt
@@ -154,7 +156,7 @@ def test_killed_save_leaves_the_previous_checkpoint_and_pointer(tmp_path, monkey
         patch.setattr(atomic_checkpoint.AtomicLocalBackend, 'put', killed)
         hook.after_val_epoch(runner, dict(score=0.9))
     assert sorted(os.listdir(tmp_path)) == before
-    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_0.pth')
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_1.pth')
 
 
 def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path):
@@ -162,11 +164,64 @@ def test_checkpoints_are_rotated_and_the_best_is_kept(tmp_path):
     hook = AtomicCheckpointHook(interval=1, by_epoch=False, max_keep_ckpts=2, save_best='score', rule='greater')
     hook.before_train(runner)
     for runner.iter, score in enumerate([0.1, 0.9, 0.5, 0.3]):
-        hook._save_checkpoint(runner)
+        hook.after_train_iter(runner, 0)
         runner.iter += 1
         hook.after_val_epoch(runner, dict(score=score))
+        # The weights of the newest checkpoint are not yet known to be usable.
+        assert len(list(tmp_path.glob('iter_*.pth'))) == min(runner.iter, 3)
+    hook.after_train(runner)
     assert sorted(os.listdir(tmp_path)) == ['best_score_iter_2.pth', 'iter_3.pth', 'iter_4.pth', 'last_checkpoint']
     assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_4.pth')
+
+
+def resume_with(hook, work_dir, **stated):
+    """Begin a run in a directory with the bookkeeping that a checkpoint states."""
+    runner = Saver(work_dir)
+    for key, value in stated.items():
+        runner.message_hub.update_info(key, value)
+    hook.before_train(runner)
+    return runner
+
+
+BEST_HOOK = dict(interval=1, by_epoch=False, max_keep_ckpts=1, save_best='score', rule='greater')
+
+
+@pytest.mark.parametrize('victim', ['victim.txt', 'other/best_score_iter_4.pth', 'run/notes_score_iter_4.pth'])
+def test_a_resumed_checkpoint_names_no_file_that_the_hook_removes(tmp_path, victim):
+    victim = tmp_path / victim
+    victim.parent.mkdir(exist_ok=True)
+    victim.write_text('precious')
+    (tmp_path / 'run/iter_').mkdir(parents=True)  # makes iter_/../../victim.pth a path
+    other = tmp_path / 'victim.pth'
+    other.write_text('precious')
+    hook = AtomicCheckpointHook(**BEST_HOOK)
+    runner = resume_with(hook, tmp_path / 'run', best_ckpt=str(victim), best_score=-1.0,
+                         keep_ckpt_ids=['/../../victim', 3, None])
+    # The score of a best checkpoint that is elsewhere does not count.
+    runner.iter = 1
+    hook.after_val_epoch(runner, dict(score=-2.0))
+    assert (tmp_path / 'run/best_score_iter_1.pth').exists()
+    for runner.iter in (2, 3):
+        hook.after_train_iter(runner, 0)
+        hook.after_val_epoch(runner, dict(score=float(runner.iter)))
+    assert victim.read_text() == other.read_text() == 'precious'
+    assert [path.name for path in (tmp_path / 'run').glob('best_*')] == ['best_score_iter_3.pth']
+
+
+def test_best_checkpoint_is_continued_in_a_directory_that_was_moved(tmp_path):
+    for name in ('best_score_iter_2.pth', 'best_score_iter_4.pth', 'best_score_iter_9.pth', 'best_other_iter_2.pth'):
+        (tmp_path / name).write_text(name)
+    hook = AtomicCheckpointHook(**BEST_HOOK)
+    runner = resume_with(hook, tmp_path, best_ckpt='/old/place/best_score_iter_4.pth', best_score=0.5)
+    # Iteration 2 is what a killed process did not remove; iteration 9 is yet to come.
+    left = {'best_score_iter_4.pth', 'best_score_iter_9.pth', 'best_other_iter_2.pth'}
+    assert {path.name for path in tmp_path.glob('best_*')} == left
+    runner.iter = 6
+    hook.after_val_epoch(runner, dict(score=0.4))
+    assert {path.name for path in tmp_path.glob('best_*')} == left
+    hook.after_val_epoch(runner, dict(score=0.6))
+    assert {path.name for path in tmp_path.glob('best_*')} == left - {'best_score_iter_4.pth'} | {
+        'best_score_iter_6.pth'}
 
 
 def draws(seed, iteration, rank, monkeypatch, **options):

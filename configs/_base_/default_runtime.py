@@ -11,6 +11,7 @@ custom_hooks = [
     dict(type='MeanLossHook'),
     dict(type='StrictLoadHook'),
     dict(type='CheckDataHook'),
+    dict(type='FiniteTrainingHook'),
 ]
 
 vis_backends = [dict(type='LocalVisBackend')]

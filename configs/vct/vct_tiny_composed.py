@@ -10,6 +10,7 @@ custom_hooks = [
     dict(type='MeanLossHook'),
     dict(type='StrictLoadHook', allow_other_settings=True),
     dict(type='CheckDataHook'),
+    dict(type='FiniteTrainingHook'),
 ]
 
 max_iters = 4000

@@ -4,6 +4,15 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 
+def check_length(config: Config) -> None:
+    """Raise a ValueError unless a training takes at least one iteration or epoch."""
+    loop = config.get('train_cfg') or {}
+    for key in ('max_iters', 'max_epochs', 'val_interval'):
+        value = loop.get(key, 1)
+        if not isinstance(value, int | float) or isinstance(value, bool) or value != value // 1 or value < 1:
+            raise ValueError(f'train_cfg.{key} is {value!r}, expected a whole number of at least 1')
+
+
 def schedule_problems(config: Config) -> Iterator[str]:
     """Yield a message for each part of the schedule that the training does not reach, with the keys to change.
 

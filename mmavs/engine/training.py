@@ -7,11 +7,15 @@ from mmengine.runner import CheckpointLoader, Runner
 
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.fetching import DownloadError
+from mmavs.utils.errors import DivergedError
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels
 from .launch import build_runner
-from .schedule import schedule_problems
+from .resume import choose_checkpoint
+from .schedule import check_length, schedule_problems
+from .stop_signals import StopSignalHook
+from .work_dir_lock import locked_work_dir
 
 
 def train(config: Config, launcher: str = 'none') -> Runner:
@@ -25,17 +29,39 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         The runner of the finished training.
 
     Raises:
+        DivergedError: A loss, a gradient or a prediction is NaN or infinite.
         DownloadError: Pretrained weights cannot be downloaded.
-        ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ. Each
-            message names the key of the config.
+        FileNotFoundError: No checkpoint can be resumed.
+        TrainingStopped: SIGTERM or SIGINT has ended the training; a ``SystemExit``.
+        ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ; the
+            messages name the key of the config. The checkpoint to resume cannot be used, or another process trains into
+            the work directory.
     """
+    check_length(config)
     runner = build_runner(config, launcher)
-    for problem in schedule_problems(config):
-        runner.logger.warning(problem)
-    check_channels(unwrap_model(runner.model), config.model)
-    check_initial_weights(runner)
-    runner.train()
+    with locked_work_dir(runner.work_dir):
+        if config.get('resume'):
+            choose_checkpoint(runner.cfg)
+            runner._load_from = runner.cfg.load_from
+        for problem in schedule_problems(config):
+            runner.logger.warning(problem)
+        check_channels(unwrap_model(runner.model), config.model)
+        check_initial_weights(runner)
+        stop = StopSignalHook()
+        runner.register_hook(stop)
+        with stop.taking_signals():
+            _run(runner)
     return runner
+
+
+def _run(runner: Runner) -> None:
+    """Train; an error of a diverged training names the iteration."""
+    try:
+        runner.train()
+    except DivergedError as error:
+        # Losses that match predictions find NaN before there is a loss.
+        place = f'iteration {runner.iter + 1}: '
+        raise DivergedError(f'{error}' if f'{error}'.startswith(place) else f'{place}{error}') from error
 
 
 def check_initial_weights(runner: Runner) -> None:
@@ -55,7 +81,8 @@ def check_initial_weights(runner: Runner) -> None:
             if isinstance(item, dict) and item.get('type') == 'Pretrained':
                 with naming_key('.'.join(filter(None, ('model', name, 'init_cfg.checkpoint')))):
                     check_pretrained(module, item['checkpoint'], item.get('prefix') or 'backbone', name or 'the model')
-    if runner._load_from:
+    # A file to resume has been read by choose_checkpoint.
+    if runner._load_from and not (runner._resume and '://' not in str(runner._load_from)):
         with naming_key('load_from'):
             CheckpointLoader.load_checkpoint(runner._load_from, map_location='cpu')
 

@@ -14,6 +14,10 @@ USER_ERRORS = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingErr
 INTERRUPTED = 130
 
 
+class DivergedError(ValueError):
+    """Losses, gradients or predictions of a training are NaN or infinite; the message says where."""
+
+
 class DataError(ValueError):
     """User error in a worker of a data loader, for example a damaged file; carries the message of the original error.
 

@@ -2,6 +2,7 @@
 from .atomic_checkpoint import AtomicCheckpointHook
 from .check_data import CheckDataHook
 from .clip_visualization import ClipVisualizationHook
+from .finite_training import FiniteTrainingHook
 from .freeze_backbone import FreezeBackboneHook
 from .iteration_seed import IterationSeedHook
 from .mean_loss import MeanLossHook
@@ -9,6 +10,6 @@ from .progress_bar import ProgressBarHook
 from .strict_load import StrictLoadHook
 
 __all__ = [
-    'AtomicCheckpointHook', 'ClipVisualizationHook', 'FreezeBackboneHook', 'CheckDataHook', 'IterationSeedHook',
-    'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook'
+    'AtomicCheckpointHook', 'ClipVisualizationHook', 'FiniteTrainingHook', 'FreezeBackboneHook', 'CheckDataHook',
+    'IterationSeedHook', 'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook'
 ]

@@ -19,8 +19,8 @@ def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False)
         Two tensors (t, H, W), t <= T.
 
     Raises:
-        ValueError: A field is missing, the sizes differ, or a labelled frame holds unlabelled pixels that are not
-            allowed.
+        ValueError: A field is missing, the sizes differ, a score is NaN, or a labelled frame holds unlabelled pixels
+            that are not allowed.
     """
     clip = clip_name(sample)
     if sample.get('gt_sem_seg') is None:
@@ -33,6 +33,11 @@ def scored_frames(sample: dict, prediction: str, allow_unlabelled: bool = False)
     if pred.shape != gt.shape or gt.ndim != 3:
         raise ValueError(f'{clip}: {prediction} has shape {tuple(pred.shape)}, gt_sem_seg {tuple(gt.shape)}, expected '
                          'the same (T, H, W): out_shape of the data sample must be the size of its masks')
+    for field in ('foreground_prob', 'seg_logits'):
+        scores = sample.get(field)
+        if scores is not None and scores.is_floating_point() and scores.isnan().any():
+            raise ValueError(f'{clip}: {field} holds NaN, which is not scored: the weights are damaged, or '
+                             'their training has diverged')
     scored = _flags(sample, 'valid', len(gt)) & _flags(sample, 'labelled', len(gt))
     if not scored.all():
         pred, gt = pred[scored.to(pred.device)], gt[scored.to(gt.device)]

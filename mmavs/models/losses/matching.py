@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmavs.structures import UNLABELLED
+from mmavs.utils.errors import DivergedError
 
 from .point_sampling import chunk_size, sample_points
 
@@ -133,7 +134,7 @@ def assign_queries(costs: Tensor, counts: Tensor) -> Tensor:
         (L, M) int64 on the CPU, query of each segment; -1 for segments in excess of the number of queries.
 
     Raises:
-        ValueError: A cost is not finite.
+        DivergedError: A cost is not finite.
     """
     costs, counts = costs.cpu().numpy(), counts.tolist()
     queries = np.full((len(costs), sum(counts)), -1)
@@ -142,8 +143,8 @@ def assign_queries(costs: Tensor, counts: Tensor) -> Tensor:
         for frame, count in enumerate(counts):
             cost = layer_costs[frame, :, :count]
             if not np.isfinite(cost).all():
-                raise ValueError(f'prediction {layer} of frame {frame} holds NaN or infinity: the training has '
-                                 'diverged; lower the learning rate, or train without mixed precision')
+                raise DivergedError(f'prediction {layer} of frame {frame} holds NaN or infinity: the training has '
+                                    'diverged; lower the learning rate, or train without mixed precision')
             rows, columns = linear_sum_assignment(cost)
             queries[layer, starts[frame] + columns] = rows
     return torch.from_numpy(queries)

@@ -97,6 +97,9 @@ class AudioVisualSegmentor(BaseModel):
             data_samples: The clips; None makes data samples of the size of the network input.
             outputs: Names of the fields to fill in, see :class:`AVSDataSample`; None for those of the constructor.
             prob_dtype: Type of ``foreground_prob``, see :class:`ClipPrediction`.
+
+        Raises:
+            ValueError: A score is NaN.
         """
         num_clips, num_frames, _, height, width = inputs['frames'].shape
         if data_samples is None:
@@ -114,9 +117,16 @@ class AudioVisualSegmentor(BaseModel):
         audio = self._encode_audio(inputs)
         for frames in self._frame_chunks(self._frames_to_compute(existing), existing.numel()):
             logits = self.decode_head.predict(*self._encode_frames(inputs, audio, frames), (height, width))
-            for index, scores in zip(range(existing.numel()) if frames is None else frames.tolist(), logits):
+            indices = range(existing.numel()) if frames is None else frames.tolist()
+            # The labels of NaN are the background, and would be scored as such.
+            for index, scores, bad in zip(indices, logits, logits.flatten(1).isnan().any(1).tolist()):
                 clip, frame = divmod(index, num_frames)
                 if existing[clip, frame] and frame < lengths[clip]:
+                    if bad:
+                        name = data_samples[clip].get('clip_id', clip)
+                        raise ValueError(f'the scores of frame {frame} of clip {name!r} are NaN: '
+                                         'the weights are damaged or their training has diverged, or the '
+                                         'scores exceed the range of the type that the model computes in')
                     predictions[clip].add_frame(frame, scores)
         return data_samples
 
