@@ -9,7 +9,7 @@ from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
 
 from .clip_dataset import ClipDataset
-from .file_listing import read_csv
+from .file_listing import check_names, read_csv
 
 # Frames of a clip, by part.
 NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)
@@ -72,6 +72,7 @@ class AVSSDataset(ClipDataset):
         if unknown:
             raise ValueError(f"{self.ann_file}: found {', '.join(unknown)} in the column 'label', expected v1s, v1m or "
                              'v2')
+        check_names(rows, ('uid', 'split'), self.ann_file)
         self._check_label_file(Path(self.data_root, 'label2idx.json'))
         return rows
 
@@ -97,6 +98,10 @@ class AVSSDataset(ClipDataset):
                                  'would get wrong names: state the classes in the order of this file in the config: '
                                  'metainfo=dict(classes=[...])')
 
+    def clip_id(self, row: dict) -> str:
+        """See :class:`ClipDataset`."""
+        return f"{row['label']}/{row['uid']}"
+
     def describe_clip(self, row: dict) -> dict:
         """Make the dict of one clip."""
         part, uid = row['label'], row['uid']
@@ -114,7 +119,7 @@ class AVSSDataset(ClipDataset):
                 priors = os.path.join(os.path.dirname(priors), 'processed_frames_384')
             mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
         return dict(
-            clip_id=f'{part}/{uid}',
+            clip_id=self.clip_id(row),
             subset=self.SUBSET,
             split=self.split,
             category=None,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmavs.audio.io import AUDIO_SUFFIXES
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, stays_below
 from mmavs.utils.images import IMAGE_SUFFIXES
 
 # Keys of a clip that name audio files; a loading transform names the one that it reads.
@@ -55,6 +55,23 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
                     raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
             rows.append(row)
     return rows
+
+
+def check_names(rows: Iterable[Mapping[str, str]], columns: Iterable[str], path: str | Path) -> None:
+    """Raise a ValueError if a value, of which paths are made, is not a plain relative path; empty ones are left out.
+
+    Args:
+        rows: Rows of a list of clips.
+        columns: Columns whose values become parts of paths: of files that are read, and of results that are written.
+        path: The list, for the message.
+    """
+    columns = tuple(columns)
+    for row in rows:
+        for column in columns:
+            value = row.get(column)
+            if value and not stays_below(value):
+                raise ValueError(f'{path}: {column} is {value!r}, expected a name that stays in its directory: a '
+                                 "relative path without '..', '.', '//', backslashes and control characters")
 
 
 def write_csv(path: str | Path, rows: Iterable[dict], columns: Iterable[str]) -> None:

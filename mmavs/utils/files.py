@@ -1,4 +1,4 @@
-"""Write files atomically, and digest them."""
+"""Write files atomically, digest them, and tell names that stay in their directory."""
 import hashlib
 import os
 import tempfile
@@ -33,6 +33,15 @@ def check_writable(path: str | Path) -> None:
             file.write(b' ')
     except OSError as error:
         raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
+
+
+def stays_below(name: str) -> bool:
+    """Whether a name from a list is a plain relative path, which stays below the directory that it is joined to.
+
+    Parts are separated by '/'. Absolute paths, empty parts, '.' and '..', backslashes (separators on Windows) and
+    control characters are refused: one path would have several names, or lead elsewhere.
+    """
+    return not (set(name.split('/')) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name))
 
 
 @contextmanager
