@@ -1,11 +1,11 @@
 """AVSBench-semantic (AVSS): class maps of the sounding objects."""
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from mmavs.registry import DATASETS
+from mmavs.utils.json_files import read_json
 from mmavs.utils.palette import voc_palette
 
 from .clip_dataset import ClipDataset
@@ -81,10 +81,10 @@ class AVSSDataset(ClipDataset):
         if not path.is_file():
             return
         try:
-            indices = json.loads(path.read_text(encoding='utf-8-sig'))
+            indices = read_json(path, 'the classes of the dataset')
         except ValueError as error:
-            raise ValueError(f'{path}: not a JSON file in UTF-8 ({error}); write it again or remove it, it is only '
-                             'compared with the classes of the dataset') from error
+            raise ValueError(f'{error}; write it again or remove it, it is only compared with the classes of the '
+                             'dataset') from error
         if not isinstance(indices, dict) or sorted(map(str, indices.values())) != sorted(map(str, range(len(indices)))):
             raise ValueError(f'{path}: expected a JSON object that maps the names of the classes to the indices 0 '
                              '(background), 1, 2, ..., each once')

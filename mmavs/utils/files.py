@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = '.partial'
+# Lists, logs and reports of the largest datasets have some 10 MB.
+MAX_TEXT = 2**30
 
 
 def stream_sha256(file: BinaryIO) -> str:
@@ -44,6 +46,41 @@ def stays_below(name: str) -> bool:
     return not (set(name.split('/')) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name))
 
 
+def read_text(path: str | Path, kind: str = 'a text file') -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        kind: What the file is, with its article, for messages.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a regular file, larger than ``MAX_TEXT``, or not UTF-8.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such file, expected {kind}')
+    if not path.is_file():  # Opening a pipe would wait forever.
+        raise ValueError(f'{path}: not a regular file, expected {kind}')
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f'{path}: {path.stat().st_size} bytes, expected {kind} of at most {MAX_TEXT}')
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not {kind} in UTF-8 ({error})') from error
+
+
+@contextmanager
+def errors_with_name(path: str | Path) -> Iterator[None]:
+    """Add the name of the file that is written to the system's errors without one, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file atomically: readers see either the old or the new content.
@@ -56,7 +93,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     try:
-        yield partial
-        os.replace(partial, path)
+        with errors_with_name(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

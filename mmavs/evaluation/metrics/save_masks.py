@@ -13,7 +13,7 @@ from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 
 from mmavs.registry import METRICS
-from mmavs.utils.files import PARTIAL, stays_below
+from mmavs.utils.files import PARTIAL, errors_with_name, stays_below
 from mmavs.utils.mask_images import mask_image, mask_palette
 
 from .scored_frames import clip_name
@@ -71,10 +71,11 @@ class SaveMasks(BaseMetric):
                 masks = masks[sample['valid'].cpu().numpy()]
             self._saved.add(clip_id)
             self.results.append(clip_id)
-            if self.path.suffix == '.npz':
-                self._write_array(clip_id, masks)
-            else:
-                self._write_images(clip_id, masks)
+            with errors_with_name(self.path):
+                if self.path.suffix == '.npz':
+                    self._write_array(clip_id, masks)
+                else:
+                    self._write_images(clip_id, masks)
 
     def evaluate(self, size: int) -> dict:
         """Complete the file of the ``size`` clips of the dataset."""
