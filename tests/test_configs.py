@@ -3,14 +3,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import mmengine
 import pytest
 from mmengine.config import Config
 from torch import nn
+from yaml import YAMLError
 
 from mmavs.checkpoint.training_settings import training_settings
 from mmavs.engine import ParamRulesOptimWrapperConstructor
 from mmavs.registry import MODELS
-from mmavs.utils.config import load_config
+from mmavs.utils.config import ConfigError, load_config
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -174,3 +176,25 @@ def test_printed_config_is_the_config(run_tool, capsys):
     printed = Config.fromstring(capsys.readouterr().out, '.py').to_dict()
     assert printed == load_config(str(path), {'train_cfg.max_iters': 7}).to_dict()
     assert printed['train_cfg']['max_iters'] == 7
+
+
+@pytest.mark.parametrize('suffix', ['.yaml', '.yml', '.json'])
+def test_configs_of_other_languages_are_refused_before_they_are_read(tmp_path, suffix):
+    (tmp_path / 'base.py').write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    path = tmp_path / f'evil{suffix}'
+    path.write_text('{"_base_": "base.py"}')
+    with pytest.raises(ConfigError, match=rf'evil{suffix}: expected a Python config \(\.py\)'):
+        load_config(str(path))
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_yaml_files_run_no_code(tmp_path):
+    (tmp_path / 'evil.yaml').write_text(f'model: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
+    (tmp_path / 'x.py').write_text("_base_ = 'evil.yaml'")
+    with pytest.raises(ConfigError, match=r"x\.py: ConstructorError: could not determine a constructor.*os\.mkdir"):
+        load_config(str(tmp_path / 'x.py'))
+    with pytest.raises(YAMLError):
+        mmengine.load(tmp_path / 'evil.yaml')
+    assert not (tmp_path / 'ran').exists()
+    (tmp_path / 'evil.yaml').write_text('work_dir: there')
+    assert load_config(str(tmp_path / 'x.py')).work_dir == 'there'

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmavs.utils.images import IMAGE_SUFFIXES, MAX_PIXELS, image_shape, read_image
+from mmavs.datasets.transforms.loading import read_mask
+from mmavs.utils.images import IMAGE_SUFFIXES, image_shape, read_image
 
 # Orientation -> the stored array of an image that is displayed as ``image``.
 STORED = {1: lambda image: image, 2: lambda image: image[:, ::-1], 3: lambda image: image[::-1, ::-1],
@@ -29,6 +30,15 @@ def save(path, image, orientation=None, **options):
         options['exif'][0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(image)).save(path, **options)
     return path
+
+
+def write_png(path, size, bits, rows):
+    """Write a gray PNG file of ``size`` (width, height) with the given packed rows, which may be too few."""
+    header = struct.pack('>IIBBBBB', *size, bits, 0, 0, 0, 0)
+    chunks = (b'IHDR', header), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')
+    path.write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks))
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.webp', '.tif'])
@@ -72,11 +82,7 @@ def test_gray_of_few_bits_keeps_the_stored_values(tmp_path, bits):
     stored = np.arange(largest + 1, dtype=np.uint8)[None].repeat(2, 0)
     packed = np.packbits(np.unpackbits(stored[..., None], axis=-1)[..., -bits:].reshape(2, -1), axis=-1)
     rows = b''.join(b'\0' + row.tobytes() for row in packed)
-    chunks = [(b'IHDR', struct.pack('>IIBBBBB', largest + 1, 2, bits, 0, 0, 0, 0)), (b'IDAT', zlib.compress(rows)),
-              (b'IEND', b'')]
-    (tmp_path / 'x.png').write_bytes(b'\x89PNG\r\n\x1a\n' + b''.join(
-        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
-        for name, data in chunks))
+    write_png(tmp_path / 'x.png', (largest + 1, 2), bits, rows)
     np.testing.assert_array_equal(read_image(tmp_path / 'x.png'), stored)
     # As a frame, the largest value is white.
     assert read_image(tmp_path / 'x.png', mode='L').max() == 255
@@ -137,10 +143,26 @@ def test_files_that_would_block_or_fill_the_memory_are_refused(tmp_path, monkeyp
     os.mkfifo(tmp_path / 'x.png')
     with pytest.raises(ValueError, match=r'x\.png: the image is not a regular file'):
         read(tmp_path / 'x.png')
-    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
-    monkeypatch.setattr('mmavs.utils.images.MAX_PIXELS', 100)
-    monkeypatch.setattr('PIL.Image.MAX_IMAGE_PIXELS', 100)
-    for side in (11, 20):  # Pillow only warns of the first.
-        Image.new('1', (side, side)).save(tmp_path / 'y.png')
-        with pytest.raises(ValueError, match=r'y\.png: the image is too large.*expected at most 100'):
+    for side in (8193, 13000, 14000):  # Pillow accepts the first, warns of the second, and refuses the third.
+        write_png(tmp_path / 'y.png', (side, side), 1, b'')
+        with pytest.raises(ValueError, match=r'y\.png: the image is too large.*expected at most 67108864 pixels'):
             read(tmp_path / 'y.png')
+    monkeypatch.setattr('mmavs.utils.images.MAX_PIXELS', 100)
+    Image.new('1', (10, 10)).save(tmp_path / 'z.png')
+    assert read_image(tmp_path / 'z.png').shape == (10, 10)
+
+
+def test_damage_of_every_kind_in_a_decoder_is_one_error_with_the_name(tmp_path, monkeypatch):
+    Image.fromarray(blocks()).save(tmp_path / 'x.png')
+    for error in (IndexError, MemoryError, SyntaxError, Image.DecompressionBombError):
+        for where in ('PIL.ImageFile.ImageFile.load', 'mmavs.utils.images.Image.open'):
+            with monkeypatch.context() as context, pytest.raises(ValueError, match=r'x\.png: the image '):
+                context.setattr(where, lambda *args, error=error, **kwargs: (_ for _ in ()).throw(error('of Pillow')))
+                read_image(tmp_path / 'x.png')
+
+
+def test_a_bilevel_mask_of_categories_is_read_or_refused_by_its_values(tmp_path):
+    Image.new('1', (4, 4), 1).save(tmp_path / 'x.png')
+    np.testing.assert_array_equal(read_mask(str(tmp_path / 'x.png'), 'category', 2, category_ids=(0, 1)), 1)
+    with pytest.raises(ValueError, match=r'x\.png: mask value 1 is not the id of a class'):
+        read_mask(str(tmp_path / 'x.png'), 'category', 2, category_ids=(0, 5))

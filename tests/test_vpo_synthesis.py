@@ -172,8 +172,9 @@ def test_photos_and_recordings_give_a_complete_dataset(tmp_path):
     with open(source / 'pairs.csv') as file:
         rows = list(csv.DictReader(file))
     rows = [row for row in rows if row['split'] == 'test'][::9] + [row for row in rows if row['audio_b']][:3]
+    (tmp_path / 'source').symlink_to(source)
     for row in rows:
-        row.update({key: str(source / row[key]) for key in ('image', 'mask', 'audio_a', 'audio_b') if row[key]})
+        row.update({key: f'source/{row[key]}' for key in ('image', 'mask', 'audio_a', 'audio_b') if row[key]})
     write_csv(tmp_path / 'pairs.csv', rows)
     directory = compose_clips(tmp_path, 'vpo-ms', tmp_path / 'pairs.csv', source / 'classes.csv', size=96)
     with open(source / 'classes.csv') as file:

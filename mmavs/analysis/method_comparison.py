@@ -1,5 +1,4 @@
 """Compare methods: train and score each on the same data, for the same number of steps, with several seeds."""
-import json
 import statistics
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmavs.engine.training import train
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
-from mmavs.utils.json_files import nan_for_null, write_json
+from mmavs.utils.json_files import nan_for_null, read_json, write_json
 
 from .audio_ablation import ORIGINAL, audio_ablation, rename_original
 from .complexity import count_flops, count_parameters, drop_pretrained, frame_size
@@ -60,7 +59,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     recipe = config.pretty_text
     file = work_dir / 'scores.json'
     if file.exists():
-        stored = json.loads(file.read_text())
+        stored = read_json(file, 'the result of a comparison', ('recipe', 'scores'))
         if stored['recipe'] == recipe:
             return rename_original(nan_for_null(stored['scores']))
     config.work_dir = str(work_dir)

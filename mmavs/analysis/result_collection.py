@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from mmavs.engine.test_report import FORMAT
 from mmavs.evaluation.functional.avsbench import BETA2
-from mmavs.utils.json_files import nan_for_null
+from mmavs.utils.json_files import nan_for_null, read_json
 
 # Scores of a table if none are named; those that some report lacks are left out.
 HEADLINES = ('avsbench/M_J', 'avsbench/M_F', 'dataset/mIoU', 'dataset/F', 'dataset/J&F')
@@ -48,14 +47,14 @@ def read_report(path: str | Path) -> Report:
         FileNotFoundError: There is no such file.
         ValueError: It is not a report of this format.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path}: not a JSON file ({error})') from error
+    content = read_json(path, 'a metrics.json')
     found = content.get('format') if isinstance(content, dict) else None
     if found != FORMAT:
         raise ValueError(f'{path}: the format is {found!r}, expected {FORMAT!r}: write it with mmavs test --out '
                          'metrics.json')
+    for key in ('scores', 'details', 'stamp'):
+        if not isinstance(content.get(key), dict):
+            raise ValueError(f'{path}: {key} is missing or no object, expected a metrics.json of mmavs test')
     return Report(str(path), nan_for_null(content['scores']), nan_for_null(content['details']), content['stamp'])
 
 

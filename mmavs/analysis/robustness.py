@@ -1,5 +1,4 @@
 """Robustness test: score a model under several audio conditions and summarize the scores."""
-import json
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import run_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 from mmavs.utils.config import metric_configs
-from mmavs.utils.json_files import nan_for_null
+from mmavs.utils.json_files import nan_for_null, read_json
 
 from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
@@ -127,7 +126,7 @@ def read_results(path: str | Path) -> list[RobustnessResult]:
         ValueError: It is not a ``robustness.json``.
     """
     try:
-        results = [RobustnessResult(**run) for run in json.loads(Path(path).read_text())]
+        results = [RobustnessResult(**run) for run in read_json(path, 'a robustness.json')]
         for result in results:
             result.g_scores = nan_for_null(result.g_scores)
             for field in ('clips', 'scores', 'other_scores'):

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmavs.audio.io import check_samples, float_samples
+from mmavs.audio.io import check_channels, check_rate, check_samples, float_samples
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.audio.resampling import resample, resampled_section
 from mmavs.structures import AVSDataSample
@@ -41,7 +41,7 @@ def inference_clip(model: BaseModel,
             [-1, 1]; channels are mixed unless the model takes stereo. A model takes one second of it for each frame of
             a window, one of VPO three (``audio_backbone.examples_per_frame``). The rest is not used. Missing audio is
             silence, or marked as missing if the test pipeline does so (``LoadAudio(mark_end=True)``).
-        rate: Samples per second of ``waveform``.
+        rate: Samples per second of ``waveform``, 1000 to 384000.
         mask_prior: For models with a mask-prior branch, the mask prior of each frame, like ``frames`` but of any size;
             or a :class:`MaskPriorGenerator` or its name, such as 'none', which makes them.
         fps: Frames per second of ``frames``; an int, a float or a Fraction.
@@ -145,6 +145,8 @@ def _check_waveform(waveform: np.ndarray | Tensor, rate: int, stereo: bool) -> n
         raise ValueError(f'waveform has the shape {samples.shape}, expected (L, 2): the model takes stereo')
     if not isinstance(rate, Real) or rate <= 0 or rate % 1:
         raise ValueError(f'rate is {rate!r}, expected a positive whole number of samples per second')
+    check_rate(rate, 'rate')
+    check_channels(samples.shape[-1] if samples.ndim == 2 else 1, 'waveform')
     return samples
 
 

@@ -121,7 +121,7 @@ def _open_frames(directory: str | Path, fps: Real | str, stereo: bool) -> VideoS
     else:
         if stereo:
             require_stereo(clip.audio)
-        if (seconds := audio_seconds(clip.audio)) < duration / 2:
+        if (seconds := audio_seconds(clip.audio, duration)) < duration / 2:
             warnings.warn(f'{clip.audio}: {seconds:.1f} s of audio for {len(clip.frames)} frames of {duration:.4g} s, '
                           'the rest is silent; if there are more frames per second, pass fps', stacklevel=3)
         audio = _AudioFile(clip.audio, stereo)

@@ -1,21 +1,23 @@
 """Read audio files."""
-import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 
+from .declared_lengths import FileWithLengths, check_length
 from .log_mel import SAMPLE_RATE
 from .resampling import resample, resampled_section
 
 # A float file whose samples exceed this was never scaled to [-1, 1].
 MAX_PEAK = 8.0
-# Samples of each channel that are decoded at a time.
+# Samples that are decoded at a time, of all channels together.
 BLOCK = 2**20
+# Rates and channels of real audio, up to ambisonics of the seventh order; a damaged header may ask for terabytes.
+MIN_RATE, MAX_RATE, MAX_CHANNELS = 1000, 384000, 64
+# The longest file, of which sections are read, and the most samples of a channel that are read at once (1 GiB).
+MAX_SECONDS, MAX_SAMPLES = 24 * 3600, 2**28
 # Suffixes of libsndfile's formats that differ from the name of the format. None: files without a header, and
 # containers of data other than audio.
 _OTHER_SUFFIXES = dict(
@@ -47,11 +49,11 @@ def read_waveform(path: str | Path, rate: int = SAMPLE_RATE, start: int = 0, sto
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file cannot be decoded, is truncated, holds no sample, or holds NaN, infinite or unscaled
-            samples.
+        ValueError: The file cannot be decoded, is truncated, holds no sample, holds NaN, infinite or unscaled samples,
+            or has a rate, channels or a length beyond ``MIN_RATE``, ``MAX_RATE``, ``MAX_CHANNELS``, ``MAX_SECONDS``.
     """
     with _open_audio(path) as file:
-        begin, end, keep = _section(file, rate, start, stop)
+        begin, end, keep = _section(file, path, rate, start, stop)
         samples = [block.clip(-1, 1).mean(1) for block in _decode(file, path, begin, end)]
         return resample(np.concatenate(samples or [np.zeros(0, np.float32)]), file.samplerate, rate)[keep]
 
@@ -71,7 +73,7 @@ def read_stereo_waveform(path: str | Path,
     """
     require_stereo(path)
     with _open_audio(path) as file:
-        begin, end, keep = _section(file, rate, start, stop)
+        begin, end, keep = _section(file, path, rate, start, stop)
         samples = [block.clip(-1, 1) for block in _decode(file, path, begin, end)]
         channels = np.concatenate(samples or [np.zeros((0, 2), np.float32)]).T
         return np.stack([resample(channel, file.samplerate, rate)[keep] for channel in channels])
@@ -88,8 +90,8 @@ def require_stereo(path: str | Path) -> None:
 def audio_seconds(path: str | Path, used: float | None = None) -> float:
     """Measure an audio file in seconds and raise the errors of :func:`read_waveform`, in a fraction of its time.
 
-    PCM files are not decoded, because their header is sufficient. Other files are, to find float samples that are NaN
-    or unscaled and compressed files that are incomplete.
+    PCM and FLAC files are not decoded, because header and end are sufficient. Other files are, to find float samples
+    that are NaN or unscaled and compressed files that are incomplete.
 
     Args:
         path: The file.
@@ -127,34 +129,80 @@ def float_samples(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float32, copy=False)
 
 
+def check_rate(rate: int, name: str) -> None:
+    """Raise a ValueError that begins with ``name`` if a rate is not from ``MIN_RATE`` to ``MAX_RATE``."""
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ValueError(f'{name}: {rate} samples per second, expected {MIN_RATE} to {MAX_RATE}')
+
+
+def check_channels(channels: int, name: str) -> None:
+    """Raise a ValueError that begins with ``name`` if there are more channels than ``MAX_CHANNELS``."""
+    if channels > MAX_CHANNELS:
+        raise ValueError(f'{name}: {channels} channels, expected at most {MAX_CHANNELS}')
+
+
 @contextmanager
 def _open_audio(path: str | Path) -> Iterator[soundfile.SoundFile]:
-    """Open an audio file and check its length against its header; errors of libsndfile become a ValueError."""
+    """Open an audio file; before anything is decoded, check its rate, its channels and the length that it announces."""
     path = Path(path)
     if not path.is_file():
+        if path.exists():  # Opening a pipe would wait forever.
+            raise ValueError(f'{path}: not a regular file, expected an audio file')
         raise FileNotFoundError(f'{path}: no such audio file')
-    missing, lengths = _check_wav_lengths(path)
-    if missing > 1:  # One byte is the padding of an odd chunk, which some writers count but leave out.
-        raise ValueError(f'{path}: truncated audio file, {missing} of the bytes that its header announces are missing')
-    try:
-        opened = _FileWithLengths(path, lengths) if lengths else nullcontext(path)
-        with opened as source, soundfile.SoundFile(source) as file:
+    lengths = check_length(path)
+    with FileWithLengths(path, lengths) if lengths else nullcontext(path) as source:
+        with _decoder_errors(path):
+            file = soundfile.SoundFile(source)
+        with file:
+            check_rate(file.samplerate, f'{path}: damaged header')
+            check_channels(file.channels, f'{path}: damaged header')
             if file.frames == 0:
                 raise ValueError(f'{path}: the audio file holds no sample by its header; if it was not closed, '
                                  'rewrite it (ffmpeg -i OLD.wav -c copy NEW.wav)')
+            if file.frames > MAX_SECONDS * file.samplerate:
+                raise ValueError(f'{path}: the header announces {file.frames} samples or states no length, expected '
+                                 f'at most {MAX_SECONDS // 3600} hours; if it is no longer, rewrite it '
+                                 '(ffmpeg -i OLD NEW.wav)')
+            if file.format == 'FLAC':
+                _check_flac_end(file, path)
             yield file
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        reason = getattr(error, 'error_string', error)
+
+
+def _check_flac_end(file: soundfile.SoundFile, path: Path) -> None:
+    """Raise a ValueError if the last sample of a FLAC file is missing; FLAC states samples, but no bytes."""
+    try:
+        with _decoder_errors(path):
+            file.seek(file.frames - 1)
+            complete = len(file.read(1)) == 1
+            file.seek(0)
+    except ValueError as error:
+        raise ValueError(f'{path}: truncated or damaged audio file, the last of its {file.frames} samples cannot be '
+                         'decoded') from error
+    if not complete:
+        raise ValueError(f'{path}: truncated audio file, the last of its {file.frames} samples is missing')
+
+
+@contextmanager
+def _decoder_errors(path: str | Path) -> Iterator[None]:
+    """Make one ValueError with the name of the file of any exception of libsndfile and of its Python package."""
+    try:
+        yield
+    except Exception as error:
+        reason = getattr(error, 'error_string', None) or str(error) or type(error).__name__
         raise ValueError(f'{path}: not a readable audio file ({reason})') from error
 
 
-def _section(file: soundfile.SoundFile, rate: int, start: int, stop: int | None) -> tuple[int, int, slice]:
+def _section(file: soundfile.SoundFile, path: str | Path, rate: int, start: int,
+             stop: int | None) -> tuple[int, int, slice]:
     """The samples of a file to decode, from and to, and the section of the result of resampling them."""
     length = file.frames * rate // file.samplerate
     stop = length if stop is None else min(stop, length)
     if stop <= start:
         return 0, 0, slice(0)
     begin, end, skip = resampled_section(start, stop, file.samplerate, rate)
+    if max(min(end, file.frames) - begin, stop - start) > MAX_SAMPLES:
+        raise ValueError(f'{path}: {(stop - start) / rate:.0f} s of audio at {file.samplerate} Hz are more than '
+                         f'{MAX_SAMPLES} samples, which are read at once at most: read sections, or cut the file')
     return begin, min(end, file.frames), slice(skip, skip + stop - start)
 
 
@@ -163,69 +211,13 @@ def _decode(file: soundfile.SoundFile, path: str | Path, begin: int, end: int) -
     position = 0
     # Seeking is inexact in compressed formats, and impossible in some.
     if begin and file.seekable() and file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW')):
-        position = file.seek(begin)
+        with _decoder_errors(path):
+            position = file.seek(begin)
     while position < end:
-        block = file.read(min(BLOCK, end - position), dtype='float32', always_2d=True)
+        with _decoder_errors(path):
+            block = file.read(min(BLOCK // file.channels, end - position), dtype='float32', always_2d=True)
         if not len(block):
             raise ValueError(f'{path}: truncated audio file, {position} of {file.frames} samples can be decoded')
         check_samples(block, str(path))
         yield block[max(0, begin - position):]
         position += len(block)
-
-
-def _check_wav_lengths(path: Path) -> tuple[int, dict[int, bytes]]:
-    """Compare the lengths that a WAV file announces with its size.
-
-    Returns:
-        The bytes by which the file is shorter than announced, because libsndfile reads such files without an error. And
-        by their position the lengths of a file whose header says that it holds no sample although samples follow, as
-        recorders leave it that fill in the lengths at the end and did not get there, or got to one of the two.
-    """
-    with path.open('rb') as file:
-        header = file.read(12)
-        size = file.seek(0, 2)
-        if header[:4] != b'RIFF' or header[8:] != b'WAVE':
-            return 0, {}
-        announced = int.from_bytes(header[4:8], 'little') + 8
-        # Written to a pipe: the length was unknown. Programs put 0 or the largest number in its place.
-        streamed = announced == 8 or announced > max(size, 0x7FFF0000)
-        file.seek(12)
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack('<4sI', chunk)
-            samples = file.tell()
-            if name == b'data':
-                if length == 0 and samples < size and (
-                        streamed or announced <= samples or not _holds_chunks(file, samples, size)):
-                    return 0, {4: struct.pack('<I', size - 8), samples - 4: struct.pack('<I', size - samples)}
-                break
-            file.seek(samples + length + length % 2)
-    return 0 if streamed else max(0, announced - size), {}
-
-
-def _holds_chunks(file: BinaryIO, position: int, size: int) -> bool:
-    """Check if the rest of a WAV file is a row of chunks, such as a LIST of tags, not samples."""
-    while position < size:
-        file.seek(position)
-        chunk = file.read(8)
-        if len(chunk) < 8 or not chunk[:4].isascii() or not chunk[:4].decode().isprintable():
-            return False
-        length = int.from_bytes(chunk[4:], 'little')
-        position += 8 + length + length % 2
-    return position - size in (0, 1)  # The padding of the last chunk may be missing.
-
-
-class _FileWithLengths(io.FileIO):
-    """A file in which some bytes are replaced, by their position."""
-
-    def __init__(self, path: Path, replaced: dict[int, bytes]) -> None:
-        super().__init__(path)
-        self.replaced = replaced
-
-    def readinto(self, buffer: memoryview) -> int:
-        start, count = self.tell(), super().readinto(buffer)
-        view = memoryview(buffer).cast('B')
-        for position, value in self.replaced.items():
-            for index, byte in enumerate(value, position - start):
-                if 0 <= index < count:
-                    view[index] = byte
-        return count

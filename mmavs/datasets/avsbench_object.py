@@ -5,7 +5,7 @@ from typing import Any
 from mmavs.registry import DATASETS
 
 from .clip_dataset import ClipDataset
-from .file_listing import read_csv
+from .file_listing import check_names, read_csv
 
 # The published CSV files name the clip in their first column, under one of these headers. It is none of the others.
 NAME_COLUMNS = ('name', 'video_id', 'video_name', 'vid')
@@ -116,6 +116,7 @@ class AVSBenchObjectDataset(ClipDataset):
         if name in OTHER_COLUMNS:
             raise ValueError(f"{self.ann_file}: no column 'name' (the clip, first column), found {', '.join(header)}; "
                              'add it')
+        check_names(rows, (name, *columns), self.ann_file)
         return [{**row, 'name': row[name]} for row in rows]
 
 

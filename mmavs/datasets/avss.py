@@ -1,15 +1,15 @@
 """AVSBench-semantic (AVSS): class maps of the sounding objects."""
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from mmavs.registry import DATASETS
+from mmavs.utils.json_files import read_json
 from mmavs.utils.palette import voc_palette
 
 from .clip_dataset import ClipDataset
-from .file_listing import read_csv
+from .file_listing import check_names, read_csv
 
 # Frames of a clip, by part.
 NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)
@@ -72,6 +72,7 @@ class AVSSDataset(ClipDataset):
         if unknown:
             raise ValueError(f"{self.ann_file}: found {', '.join(unknown)} in the column 'label', expected v1s, v1m or "
                              'v2')
+        check_names(rows, ('uid', 'split'), self.ann_file)
         self._check_label_file(Path(self.data_root, 'label2idx.json'))
         return rows
 
@@ -80,10 +81,10 @@ class AVSSDataset(ClipDataset):
         if not path.is_file():
             return
         try:
-            indices = json.loads(path.read_text(encoding='utf-8-sig'))
+            indices = read_json(path, 'the classes of the dataset')
         except ValueError as error:
-            raise ValueError(f'{path}: not a JSON file in UTF-8 ({error}); write it again or remove it, it is only '
-                             'compared with the classes of the dataset') from error
+            raise ValueError(f'{error}; write it again or remove it, it is only compared with the classes of the '
+                             'dataset') from error
         if not isinstance(indices, dict) or sorted(map(str, indices.values())) != sorted(map(str, range(len(indices)))):
             raise ValueError(f'{path}: expected a JSON object that maps the names of the classes to the indices 0 '
                              '(background), 1, 2, ..., each once')
@@ -96,6 +97,10 @@ class AVSSDataset(ClipDataset):
                 raise ValueError(f'{path}: class {index} is {found!r}, in the dataset it is {expected!r}; the masks '
                                  'would get wrong names: state the classes in the order of this file in the config: '
                                  'metainfo=dict(classes=[...])')
+
+    def clip_id(self, row: dict) -> str:
+        """See :class:`ClipDataset`."""
+        return f"{row['label']}/{row['uid']}"
 
     def describe_clip(self, row: dict) -> dict:
         """Make the dict of one clip."""
@@ -115,7 +120,7 @@ class AVSSDataset(ClipDataset):
                 priors = processed
             mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
         return dict(
-            clip_id=f'{part}/{uid}',
+            clip_id=self.clip_id(row),
             subset=self.SUBSET,
             split=self.split,
             category=None,

@@ -16,7 +16,7 @@ from mmavs.utils.progress import track_progress
 from .avsbench_object import EVALUATION_SIZE, AVSBenchMS3Dataset, AVSBenchS4Dataset, resized_directories
 from .avss import NUM_FRAMES
 from .clip_dataset import ClipDataset
-from .file_listing import Listing, candidates, describe_missing, list_directory, read_csv
+from .file_listing import Listing, candidates, check_names, describe_missing, list_directory, read_csv
 
 # Subset -> its dataset, and its part of AVSBench-semantic.
 SUBSETS = dict(s4=(AVSBenchS4Dataset, 'v1s'), ms3=(AVSBenchMS3Dataset, 'v1m'))
@@ -105,7 +105,9 @@ def convert_avss_to_object(avss_root: str | Path,
 def _read_sources(path: Path, part: str) -> dict[str, set[str]]:
     """Map the ``vid`` and the ``uid`` of every clip of a part to its uid; a vid may have several."""
     sources: dict[str, set[str]] = {}
-    for row in read_csv(path, ('vid', 'uid', 'label')):
+    rows = read_csv(path, ('vid', 'uid', 'label'))
+    check_names(rows, ('uid', ), path)
+    for row in rows:
         if row['label'] == part:
             for name in (row['vid'], row['uid']):
                 sources.setdefault(name, set()).add(row['uid'])

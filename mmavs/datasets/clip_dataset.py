@@ -18,6 +18,7 @@ from .file_listing import (
     Listing,
     audio_files,
     candidates,
+    check_names,
     describe_missing,
     existing_path,
     exists,
@@ -65,7 +66,8 @@ class ClipDataset(BaseDataset):
         FileNotFoundError: The CSV file is missing, or clips lack files or have another number of frames than of masks;
             or two files that differ in their suffix only; the message counts the problems and names the first clip and
             file.
-        ValueError: The CSV file lacks a column, has no clip of the split, or lists a clip twice in it.
+        ValueError: The CSV file lacks a column, has no clip of the split, lists a clip twice in it or in another split
+            as well, or has a name that leads out of the directories of the layout.
     """
 
     SUBSET: str
@@ -101,6 +103,10 @@ class ClipDataset(BaseDataset):
     def describe_clip(self, row: dict) -> dict:
         """Make the dict of one clip, every path with the suffix that the layout has."""
 
+    def clip_id(self, row: dict) -> str:
+        """The id of the clip of a row; a dataset whose :meth:`describe_clip` reads the disk overrides it."""
+        return self.describe_clip(row)['clip_id']
+
     def list_clips(self, listing: Listing | None = None) -> list[dict]:
         """List the clips of the split as in the CSV file, whether their files exist or not.
 
@@ -115,12 +121,13 @@ class ClipDataset(BaseDataset):
             counts = Counter(row['split'] for row in rows)
             found = ', '.join(f'{name!r} ({n})' for name, n in counts.items()) or 'no clip at all'
             raise ValueError(f'{self.ann_file}: the split {self.split!r} is empty, found {found}')
+        check_names(({'clip_id': self.clip_id(row)} for row in chosen), ('clip_id', ), self.ann_file)
         listing = listing or cache(list_directory)
         return [_with_existing_paths(dict(clip, **_named_objects(row, clip)), listing)
                 for row in chosen for clip in [self.describe_clip(row)]]
 
     def load_data_list(self) -> list[dict]:
-        """List the clips of the split; an error if files are missing or a clip is listed twice."""
+        """List the clips of the split; an error if files are missing, or a clip is listed twice or in two splits."""
         listing = cache(list_directory)
         clips = self.list_clips(listing)
         repeated = repeated_clips(clips)
@@ -129,6 +136,7 @@ class ClipDataset(BaseDataset):
             names = ', '.join(f'{name} ({count} times)' for name, count in list(repeated.items())[:MAX_NAMED])
             raise ValueError(f'{self.ann_file}: {len(repeated)} clip(s) of the split {self.split!r} are listed more '
                              f'than once, keep one row of each: {names}')
+        self._require_one_split(clips)
         self._require_files(clips, listing)
         for clip in clips:
             for key in ('audio_path', 'log_mel_path'):
@@ -190,6 +198,19 @@ class ClipDataset(BaseDataset):
     def advice(self) -> str:
         """Sentence for the message on missing files, with a blank at its end; '' if the layout needs none."""
         return ''
+
+    def _require_one_split(self, clips: list[dict]) -> None:
+        """Raise a ValueError if clips of this split are in another one as well."""
+        clip_ids, others = {clip['clip_id'] for clip in clips}, {}
+        for row in self.read_metadata():
+            if row['split'] != self.split and (name := self.clip_id(row)) in clip_ids:
+                others[name] = row['split']
+        if others:
+            names = ', '.join(f'{name} (also in {split})' for name, split in list(others.items())[:MAX_NAMED])
+            raise ValueError(
+                f'{self.ann_file}: {len(others)} clip(s) of the split {self.split!r} are in another split as well, '
+                f'scores would not tell what they seem to: {names}; keep one row of each. To validate on the clips of '
+                "the test, set split='test' in the dataset of val_dataloader")
 
     def _require_files(self, clips: list[dict], listing: Listing) -> None:
         # Loading transforms name the path that they read. If none reads audio, either kind of audio will do.

@@ -19,7 +19,7 @@ from mmavs.utils.progress import track_progress
 from mmavs.video import FRAME_POSITION, AudioTrack, probe_video, read_frames
 
 from .avsbench_object import AVSBenchMS3Dataset
-from .file_listing import read_csv, write_csv
+from .file_listing import check_names, read_csv, write_csv
 
 SPLITS = ('train', 'val', 'test')
 # Fractions of the videos in train, val and test.
@@ -71,6 +71,7 @@ def extract_clips(videos: Iterable[str | Path],
     _require_unique(videos)
     csv_path = Path(data_root) / AVSBenchMS3Dataset.ANN_FILE
     rows = read_csv(csv_path, COLUMNS) if csv_path.exists() else []
+    check_names(rows, ('video_id', 'split'), csv_path)
     known, done = {row['video_id'] for row in rows}, ExtractedClips()
     # A video that is extracted further stays in its split.
     splits = {row['video']: row['split'] for row in rows}

@@ -2,11 +2,11 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmavs.audio.io import AUDIO_SUFFIXES
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, read_text, stays_below
 from mmavs.utils.images import IMAGE_SUFFIXES
 
 # Keys of a clip that name audio files; a loading transform names the one that it reads.
@@ -32,29 +32,58 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
         ValueError: The file is not text, a column is missing, or a row has no value in one of ``columns``.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f'{path}: no such file, expected the list of clips; is data_root right?')
-    try:
-        text = path.read_text(encoding='utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: not a CSV file in UTF-8 ({error})') from error
+    text = read_text(path, 'a CSV file')
+    if '\0' in text:
+        line = text.partition('\0')[0].count('\n') + 1
+        raise ValueError(f'{path}: line {line} holds a NUL byte, expected a CSV file: write it again')
     with io.StringIO(text, newline='') as file:
-        reader = csv.reader(file)
-        header = [name.strip() for name in next(reader, [])]
+        reader = _rows(file, path)
+        line, header = next(reader, (0, []))
+        header = [name.strip() for name in header]
         missing = [name for name in columns if name not in header]
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(header) or 'none'}; "
                              f'{advice}')
         rows = []
-        for values in reader:
+        for line, values in reader:
             if not any(values):
                 continue
             row = dict(zip(header, (value.strip() for value in values)))
             for name in columns:
                 if not row.get(name):
-                    raise ValueError(f'{path}: line {reader.line_num} has no value in the column {name!r}')
+                    raise ValueError(f'{path}: line {line} has no value in the column {name!r}')
             rows.append(row)
     return rows
+
+
+def _rows(file: io.StringIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the last line, and the values, of each row of a CSV file."""
+    reader = csv.reader(file)
+    try:
+        for values in reader:
+            yield reader.line_num, values
+    except csv.Error as error:  # a field of more than 131072 characters: a quote that is not closed
+        raise ValueError(f'{path}: line {reader.line_num} cannot be read ({error}), expected a CSV file: is a quote '
+                         'not closed?') from error
+
+
+def check_names(rows: Iterable[Mapping[str, str]], columns: Iterable[str], path: str | Path) -> None:
+    """Raise a ValueError if a value, of which paths are made, is not a plain relative path; empty ones are left out.
+
+    Args:
+        rows: Rows of a list of clips.
+        columns: Columns whose values become parts of paths: of files that are read, and of results that are written.
+        path: The list, for the message.
+    """
+    columns = tuple(columns)
+    for row in rows:
+        for column in columns:
+            value = row.get(column)
+            if value and not stays_below(value):
+                raise ValueError(f'{path}: {column} is {value!r}, expected a name that stays in its directory: a '
+                                 "relative path without '..', '.', '//', backslashes and control characters")
 
 
 def write_csv(path: str | Path, rows: Iterable[dict], columns: Iterable[str]) -> None:

@@ -219,6 +219,8 @@ class MaskArchive(MaskFiles):
         with self._open() as archive:
             for member in archive.namelist():
                 clip = member.removesuffix('.npy')
+                if clip in self.clips:
+                    raise ValueError(f'{path}: {clip!r} occurs twice, expected one array of each clip')
                 shape, dtype = self._header(archive, member)
                 self.clips[clip] = range(shape[0])
                 soft[clip] = mask_format.soft or dtype.kind == 'f'

@@ -12,7 +12,7 @@ from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
 
 from .clip_dataset import ClipDataset
-from .file_listing import read_csv
+from .file_listing import check_names, read_csv
 
 #: Class -> value in the masks: ids of COCO, and 92 to 94 for VPO's division of COCO's person.
 CATEGORY_IDS = {
@@ -149,6 +149,7 @@ class VPODataset(ClipDataset):
         if 'audio_pos' in columns:
             advice += ", or use audio_mode='mono', which needs no audio_pos"
         rows = read_csv(self.ann_file, columns, advice)
+        check_names(rows, ('vgg_file', 'split'), self.ann_file)
         return [{**row, 'split': 'test' if row['split'] == 'val' else row['split']} for row in rows]
 
     def _read_cavp(self) -> list[dict]:
@@ -244,6 +245,7 @@ class VPODataset(ClipDataset):
             found = ', '.join(map(repr, types))
             raise ValueError(f'{self.ann_file}: no clip of type {self.directory!r}, found {found}')
         chosen = [row for row in rows if row['type'] == self.directory]
+        check_names(chosen, names[:3], self.ann_file)
         return [self._describe_clean(row, *(row[name] for name in names[:4])) for row in chosen]
 
     def _describe_clean(self, row: dict, uid: str, frame: str, mask: str, indices: str) -> dict:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmavs.audio.io import read_waveform
 from mmavs.audio.log_mel import SAMPLE_RATE
-from mmavs.datasets.file_listing import read_csv
+from mmavs.datasets.file_listing import check_names, read_csv
 from mmavs.utils.images import read_image
 
 from .clip import ObjectAudio, SyntheticClip
@@ -48,7 +48,9 @@ class Pair:
 def read_classes(path: str | Path) -> dict[int, str]:
     """Read ``classes.csv``: columns ``id`` (1 to 255, as in the masks) and ``class`` (name); 0 is the background."""
     classes: dict[int, str] = {}
-    for row in read_csv(path, ['id', 'class']):
+    rows = read_csv(path, ['id', 'class'])
+    check_names(rows, ['class'], path)  # directories of some layouts
+    for row in rows:
         if not (row['id'].isdecimal() and 1 <= int(row['id']) <= 255) or int(row['id']) in classes:
             raise ValueError(f"{path}: class id {row['id']!r} of {row['class']!r}, expected different integers "
                              'from 1 to 255 (0 is the background)')
@@ -74,6 +76,7 @@ def read_pairs(path: str | Path, classes: dict[int, str]) -> list[Pair]:
     missing = [name for name in ('audio_b', 'target_ids', 'kind') if rows and name not in rows[0]]
     if missing:
         raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(rows[0])}")
+    check_names(rows, ['image', 'mask', 'audio_a', 'audio_b'], path)
     pairs: dict[str, Pair] = {}
     split_of: dict[Path, str] = {}
     for row in rows:

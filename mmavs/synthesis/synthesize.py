@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
-from mmavs.utils.json_files import write_json
+from mmavs.utils.json_files import read_json, write_json
 from mmavs.utils.progress import track_progress
 
 from .clip import SyntheticClip
@@ -258,7 +258,12 @@ def _is_current(directory: Path, arguments: dict) -> bool:
     if not manifest.is_file():
         raise FileExistsError(f'{directory} is not empty and has no {MANIFEST}: it was not written by this tool and is '
                               'not changed. Choose another directory or move it away.')
-    found = json.loads(manifest.read_text())
+    try:
+        found = read_json(manifest, 'the description of a synthetic dataset', ('arguments', 'num_files'))
+        if not isinstance(found['num_files'], int):
+            raise ValueError(f"{manifest}: num_files is {found['num_files']!r}, expected a number")
+    except ValueError as error:
+        raise ValueError(f'{error}: the directory is not changed. Choose another one or remove it') from error
     num_files = _count_files(directory)
     if num_files > found['num_files']:
         raise FileExistsError(f"{directory} has {num_files} files, but this tool wrote only {found['num_files']} of "

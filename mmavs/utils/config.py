@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import yaml
 from mmengine import registry as root
 from mmengine.config import Config
+from mmengine.fileio import YamlHandler, register_handler
 from mmengine.registry import Registry, init_default_scope
 from torch.utils.data import DataLoader
 
@@ -35,6 +37,15 @@ RUNNER_KEYS = (
     'vis_backends', 'default_scope', 'randomness', 'experiment_name', 'auto_scale_lr', 'model_wrapper_cfg')
 
 
+@register_handler(['yaml', 'yml'])
+class SafeYamlHandler(YamlHandler):
+    """Read YAML without running code, in place of MMEngine's reader: a Python config may have a YAML file as base."""
+
+    def load_from_fileobj(self, file: IO, **kwargs: Any) -> Any:
+        """Read a file as plain data."""
+        return yaml.load(file, **{**kwargs, 'Loader': yaml.SafeLoader})
+
+
 class ConfigError(ValueError):
     """Config that cannot be read, or has unknown components or keys; the message names the file and the key."""
 
@@ -50,13 +61,17 @@ def load_config(filename: str, options: dict | None = None) -> Config:
         options: Values that replace those of the file, keyed by dotted names ('train_cfg.max_iters').
 
     Raises:
-        ConfigError: The model is not in the zoo, the file or one of its ``_base_`` files is missing or is not valid
-            Python, or :func:`check_config` or :func:`~mmavs.utils.monitored_metrics.complete_rules` finds a mistake.
+        ConfigError: The model is not in the zoo, the file is no Python file, it or one of its ``_base_`` files is
+            missing or is not valid Python, or :func:`check_config` or
+            :func:`~mmavs.utils.monitored_metrics.complete_rules` finds a mistake.
     """
     try:
         filename = config_path(filename)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if not str(filename).endswith('.py'):
+        raise ConfigError(f'{filename}: expected a Python config (.py); YAML and JSON are not read as configs: they '
+                          'look like plain data, but may import and run Python files')
     try:
         config = Config.fromfile(filename)
     except Exception as error:

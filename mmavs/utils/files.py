@@ -1,5 +1,4 @@
-"""Write files and directories atomically, and digest files."""
-import errno
+"""Write files and directories atomically, digest files, and tell names that stay in their directory."""
 import hashlib
 import os
 import shutil
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PARTIAL = '.partial'
-# The disk, or the share of a user, is full; a file has reached its greatest size.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Lists, logs and reports of the largest datasets have some 10 MB.
+MAX_TEXT = 2**30
 
 
 def stream_sha256(file: BinaryIO) -> str:
@@ -39,6 +38,50 @@ def check_writable(path: str | Path) -> None:
         raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
 
 
+def stays_below(name: str) -> bool:
+    """Whether a name from a list is a plain relative path, which stays below the directory that it is joined to.
+
+    Parts are separated by '/'. Absolute paths, empty parts, '.' and '..', backslashes (separators on Windows) and
+    control characters are refused: one path would have several names, or lead elsewhere.
+    """
+    return not (set(name.split('/')) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name))
+
+
+def read_text(path: str | Path, kind: str = 'a text file') -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        kind: What the file is, with its article, for messages.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a regular file, larger than ``MAX_TEXT``, or not UTF-8.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such file, expected {kind}')
+    if not path.is_file():  # Opening a pipe would wait forever.
+        raise ValueError(f'{path}: not a regular file, expected {kind}')
+    if path.stat().st_size > MAX_TEXT:
+        raise ValueError(f'{path}: {path.stat().st_size} bytes, expected {kind} of at most {MAX_TEXT}')
+    try:
+        return path.read_text(encoding='utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not {kind} in UTF-8 ({error})') from error
+
+
+@contextmanager
+def errors_with_name(path: str | Path) -> Iterator[None]:
+    """Add the name of the file that is written to the system's errors without one, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file atomically: readers see either the old or the new content.
@@ -54,9 +97,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PARTIAL)
     try:
-        with _naming(path):
+        with errors_with_name(path):
             yield partial
-        os.replace(partial, path)
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -77,21 +120,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        with _naming(path):
+        with errors_with_name(path):
             yield partial
         if path.is_dir():
             shutil.rmtree(path)
         os.rename(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of a full disk, which writing to an open file raises without a name."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise OSError(error.errno, f'{os.strerror(error.errno)}, while it was written', str(path)) from error
-        raise

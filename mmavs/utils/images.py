@@ -13,8 +13,8 @@ Image.init()
 #: Suffixes of those formats that this Pillow reads, in lower case: .png, .jpg, .jpeg, .webp, .bmp, .tif, ...
 IMAGE_SUFFIXES = tuple(suffix for suffix, name in Image.registered_extensions().items()
                        if name in IMAGE_FORMATS and name in Image.OPEN)
-# Pillow's limit, above which it only warns: a file of a few kB can decode to gigabytes.
-MAX_PIXELS = Image.MAX_IMAGE_PIXELS
+# 8192 x 8192, twice a frame of 8K video: a file of a few kB can decode to gigabytes. Pillow's own limit is higher.
+MAX_PIXELS = 2**26
 # The last bytes of a complete file, and how many are read: those hold metadata that follow the pixels.
 PNG_END, JPEG_END = b'\x00\x00\x00\x00IEND\xaeB`\x82', b'\xff\xd9'
 TAIL = 1 << 16
@@ -40,8 +40,9 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is truncated, not an image of a known format, has more than ``MAX_PIXELS`` pixels, or holds
-            samples of 32 bits, whose range is unknown.
+        ValueError: The file is not a regular one, truncated, not an image of a known format, has more than
+            ``MAX_PIXELS`` pixels, or holds samples of 32 bits, whose range is unknown. Damage inside a JPEG file is
+            not found: libjpeg fills in gray, and Pillow does not pass its warnings on.
     """
     with _open(path, kind) as image:
         largest = _largest_gray(image)

@@ -1,11 +1,11 @@
 """Read and write strict JSON, in which NaN is null."""
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import atomic_write
+from .files import atomic_write, read_text
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
@@ -17,6 +17,30 @@ def to_json(value: Any, indent: int | None = 2) -> str:
         indent: Spaces for each level; None writes one line.
     """
     return json.dumps(without_nan(value), indent=indent, allow_nan=False)
+
+
+def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] = ()) -> Any:
+    """Read a JSON file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file.
+        kind: What the file is, with its article, for messages.
+        keys: Keys that it must have; then it must hold an object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a regular file, not JSON, or lacks one of the keys.
+    """
+    try:
+        content = json.loads(read_text(path, kind))
+    except (ValueError, RecursionError) as error:  # deeply nested lists
+        raise ValueError(f'{path}: not a JSON file, expected {kind} ({error})') from error
+    if keys and not isinstance(content, dict):
+        raise ValueError(f'{path}: holds a {type(content).__name__}, expected {kind} with {", ".join(keys)}')
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f'{path}: no {", ".join(missing)}, expected {kind} with {", ".join(keys)}')
+    return content
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:

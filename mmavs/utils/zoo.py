@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .config_aliases import CONFIG_ALIASES
+from .files import read_text
 from .published import PublishedWeights, read_published
 
 PACKAGE = Path(__file__).parents[1]
@@ -79,9 +80,10 @@ def read_zoo() -> dict[str, ModelInfo]:
         ValueError: A metafile cannot be read, lacks a key, or repeats the name of a model.
     """
     root, models = zoo_root(), {}
-    for metafile in read_yaml(root / 'model-index.yml')['Import']:
+    index = root / 'model-index.yml'
+    for metafile in _listed(index, 'Import', str):
         path = root / metafile
-        for entry in read_yaml(path).get('Models') or ():
+        for entry in _listed(path, 'Models', dict):
             try:
                 info = _model_info(entry, root)
             except (KeyError, TypeError, AttributeError) as error:
@@ -95,9 +97,20 @@ def read_zoo() -> dict[str, ModelInfo]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file; if that fails, a ValueError names it."""
     try:
-        return yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text(path, 'a YAML file'))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ValueError(f'{path}: not a readable YAML file ({error})') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: holds a {type(content).__name__}, expected a YAML file with keys')
+    return content
+
+
+def _listed(path: Path, key: str, kind: type) -> list:
+    """The entries under a key of a YAML file, each of one type; none without the key."""
+    entries = read_yaml(path).get(key) or []
+    if not isinstance(entries, list) or not all(isinstance(entry, kind) for entry in entries):
+        raise ValueError(f'{path}: {key} is not a list of entries, each a {kind.__name__}')
+    return entries
 
 
 def _model_info(entry: Mapping, root: Path) -> ModelInfo:
@@ -141,7 +154,7 @@ def read_backbones() -> dict[str, Backbone]:
     """
     path = zoo_root() / 'configs/_base_/pretrained.yml'
     backbones = {}
-    for entry in (read_yaml(path)['Backbones'] if path.is_file() else ()):
+    for entry in (_listed(path, 'Backbones', dict) if path.is_file() else ()):
         try:
             weights = read_published(entry['Weights'], entry.get('Converter'), entry['Name'])
             backbones[entry['Name']] = Backbone(entry['Name'], Path(entry['Path']), weights)

@@ -7,6 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mmavs.audio.io import check_channels, check_rate
+
 from .container import decode, open_video
 
 # Timestamps of audio are off by some samples in real files; what differs by more seconds is a gap.
@@ -27,7 +29,8 @@ class AudioTrack:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: FFmpeg cannot read it, or it has no audio track.
+        ValueError: FFmpeg cannot read it, it has no audio track, or one with a rate or channels beyond the limits of
+            audio files (:mod:`mmavs.audio.io`).
     """
 
     def __init__(self, path: str | Path, start: float = 0.0) -> None:
@@ -37,7 +40,10 @@ class AudioTrack:
             if stream is None:
                 raise ValueError(f'{path}: no audio track')
             self.rate, self.channels = stream.rate, stream.channels
+            check_rate(self.rate, f'{path}: audio track')
+            check_channels(self.channels, f'{path}: audio track')
         self._blocks = self._decode_blocks(start)
+        self._next: tuple[int, np.ndarray] | None = None  # a block after a gap
         self.num_samples: int | None = None
         self._begin, self._samples = 0, np.zeros((0, self.channels), np.float32)
 
@@ -55,11 +61,15 @@ class AudioTrack:
             raise ValueError(f'{self.path}: audio is read in order; {first / self.rate} s lies before what was read')
         blocks, have = [self._samples], self._begin + len(self._samples)
         while self.num_samples is None and have < last:
-            position, block = next(self._blocks, (None, None))
+            position, block = self._next or next(self._blocks, (None, None))
+            self._next = None
             if block is None:
                 self.num_samples = have
                 break
-            # Gaps are silence; what overlaps with earlier samples is dropped.
+            # Gaps are silence; what overlaps with earlier samples is dropped. A gap may take hours: it is filled as far
+            # as it is read.
+            if position > last:
+                self._next, position, block = (position, block), last, block[:0]
             block = block[max(0, have - position):]
             blocks += [np.zeros((max(0, position - have), self.channels), np.float32), block]
             have += len(blocks[-2]) + len(block)
@@ -89,6 +99,7 @@ class AudioTrack:
                 position = position or 0
                 # Broadcasts change the number of channels when a program ends.
                 if properties != (properties := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                    check_rate(frame.sample_rate, f'{self.path}: audio track')
                     # Not planar: PyAV fails to read eight planes.
                     resampler = av.AudioResampler(format='flt', layout=layout, rate=self.rate)
                 for converted in resampler.resample(frame):

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import read_text
 from mmavs.utils.json_files import nan_for_null
 
 # Keys of a record that are not losses or metrics.
@@ -39,12 +41,12 @@ def read_curves(log: str) -> Curves:
         sys.exit(f'error: {log}: neither a scalars.json nor a work directory with */vis_data/scalars.json')
     curves = defaultdict(dict)
     for file in files:
-        lines = file.read_text().splitlines()
+        lines = read_text(file, 'the log of a training').splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 scalars = nan_for_null(json.loads(line))
                 step = scalars['step']
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
                 sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')
@@ -92,6 +94,7 @@ def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
     figure.savefig(out, dpi=120)
 
 
+@cli_errors()
 def main() -> None:
     args = parse_args()
     logs = {log: read_curves(log) for log in args.logs}

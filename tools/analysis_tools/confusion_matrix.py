@@ -4,13 +4,12 @@
 The file is one of ``tools/test.py --out metrics.json`` with :class:`mmavs.evaluation.DatasetMetric` among the metrics.
 """
 import argparse
-import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.json_files import read_json
 from mmavs.visualization.confusion_figure import draw_confusion, normalize_confusion
 
 SUFFIXES = ('.png', '.pdf', '.svg')
@@ -50,13 +49,14 @@ def main() -> None:
 def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
     """Read class names and confusion matrix (K, K) from a report of ``tools/test.py``."""
     try:
-        details = json.loads(Path(path).read_text())['details'].values()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        sys.exit(f'error: {path}: expected a metrics.json of tools/test.py: {error!r}')
-    for metric in details:
-        if 'confusion_matrix' in metric:
-            return metric['classes'], np.array(metric['confusion_matrix'])
-    sys.exit(f'error: {path}: holds no confusion matrix, found {", ".join(m["metric"] for m in details)}: test with '
+        details = list(read_json(path, 'a metrics.json of mmavs test', ('details', ))['details'].values())
+        names = ', '.join(metric['metric'] for metric in details)
+        for metric in details:
+            if 'confusion_matrix' in metric:
+                return metric['classes'], np.array(metric['confusion_matrix'], float)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        sys.exit(f'error: {path}: expected a metrics.json of mmavs test ({error!r})')
+    sys.exit(f'error: {path}: holds no confusion matrix, found {names}: test with '
              'DatasetMetric (--cfg-options test_evaluator._delete_=True test_evaluator.type=DatasetMetric)')
 
 

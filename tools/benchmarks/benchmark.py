@@ -29,6 +29,7 @@ from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import read_text
 from mmavs.utils.terminal import quiet_libraries
 
 PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
@@ -152,8 +153,7 @@ def append_rows(file: Path, rows: list[dict]) -> None:
     columns = list(rows[0])
     new = not file.exists()
     if not new:
-        with file.open(newline='') as stream:
-            found = next(csv.reader(stream), [])
+        found = read_text(file, 'a CSV file').partition('\n')[0].rstrip('\r').split(',')
         if found != columns:
             sys.exit(f'error: {file}: has the columns {", ".join(found)}, expected {", ".join(columns)}; name another '
                      'file')

@@ -4,11 +4,11 @@
 Rows of one device and the same versions share a table, with their stamp above it and their commands below.
 """
 import argparse
-import csv
 import sys
 from itertools import groupby
 from pathlib import Path
 
+from mmavs.datasets.file_listing import read_csv
 from mmavs.utils.errors import cli_errors
 
 STAMP = ('hardware', 'torch', 'cuda', 'mmcv', 'mmengine', 'mmavs', 'python', 'threads', 'clock', 'repeats', 'date')
@@ -38,9 +38,10 @@ def markdown(rows: list[dict[str, str]]) -> str:
 @cli_errors()
 def main() -> None:
     path = Path(parse_args().rows)
-    with path.open(newline='') as file:
-        rows = list(csv.DictReader(file))
-    missing = {*STAMP, *COLUMNS, 'command'} - {*(rows[0] if rows else ())}
+    if not path.is_file():
+        sys.exit(f'error: {path}: no such file, expected the rows of benchmark.py')
+    rows = read_csv(path, ())
+    missing = {name for row in rows or [{}] for name in {*STAMP, *COLUMNS, 'command'} - {*row}}
     if missing:
         sys.exit(f'error: {path}: lacks the columns {", ".join(sorted(missing))}: is it of benchmark.py?')
     print(markdown(rows))

@@ -6,14 +6,14 @@ import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 
 from mmavs.registry import METRICS
-from mmavs.utils.files import PARTIAL
+from mmavs.utils.files import PARTIAL, errors_with_name, stays_below
 from mmavs.utils.mask_images import mask_image, mask_palette
 
 from .scored_frames import clip_name
@@ -71,10 +71,11 @@ class SaveMasks(BaseMetric):
                 masks = masks[sample['valid'].cpu().numpy()]
             self._saved.add(clip_id)
             self.results.append(clip_id)
-            if self.path.suffix == '.npz':
-                self._write_array(clip_id, masks)
-            else:
-                self._write_images(clip_id, masks)
+            with errors_with_name(self.path):
+                if self.path.suffix == '.npz':
+                    self._write_array(clip_id, masks)
+                else:
+                    self._write_images(clip_id, masks)
 
     def evaluate(self, size: int) -> dict:
         """Complete the file of the ``size`` clips of the dataset."""
@@ -143,11 +144,7 @@ def check_clip_ids(clip_ids: Iterable[str]) -> None:
     if twice:
         raise ValueError(f'{_listed(twice)}: more than one clip has this clip_id, and one would replace the other: '
                          'rename clips in the list of clips of the dataset')
-    unsafe = [
-        clip_id for clip_id in counts
-        if not clip_id or '\\' in clip_id or '\0' in clip_id or PurePosixPath(clip_id).is_absolute()
-        or {'', '.', '..'} & set(clip_id.split('/'))
-    ]
+    unsafe = [clip_id for clip_id in counts if not stays_below(clip_id)]
     if unsafe:
         raise ValueError(f'{_listed(unsafe)}: a clip_id names the files of a clip and must not lead out of their '
                          'directory: rename clips in the list of clips of the dataset')
