@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,10 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*arguments, status=0):
+def run(*arguments, status=0, model=('--model', 'm', '--weights', 'w')):
     """Run the command; return its exit status."""
     try:
-        main(['infer', *map(str, arguments), '--model', 'm', '--weights', 'w'])
+        main(['infer', *map(str, arguments), *model])
     except SystemExit as error:
         assert error.code == status
     else:
@@ -58,6 +59,26 @@ def test_a_video_a_model_and_weights_are_enough(probe, video, here, capsys):
         'mmavs_results/bell/overlay.mp4']
     out, err = capsys.readouterr()
     assert out == '' and err.splitlines()[-1] == '1 of 1 video(s) segmented, results in mmavs_results'
+
+
+def test_weights_are_needed_unless_the_model_is_an_exported_one(probe, video, here, capsys):
+    run(video, '--outputs', 'npz', model=('--model', 'model.onnx'))
+    assert files(here) == ['mmavs_results/bell/masks.npz']
+    capsys.readouterr()
+    run(video, status=2, model=('--model', 'm'))
+    assert 'error: --weights is missing: name a checkpoint of m' in capsys.readouterr().err
+
+
+def test_a_video_without_audio_is_one_line_of_warning(probe, here, capsys):
+    write_test_video(here / 'mute.mp4', 2, audio_from=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter('default')
+        # What pytest puts there collects warnings instead of printing them.
+        warnings.showwarning = lambda *args, **kwargs: sys.stderr.write(warnings.formatwarning(*args[:4]))
+        run('mute.mp4', '--outputs', 'npz')
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count('warning: mute.mp4: no audio track, the video is segmented as silent') == 1
+    assert not any('UserWarning' in line for line in lines)
 
 
 def test_a_line_comes_each_tenth_of_a_video_and_of_several(probe, video, here, capsys):

@@ -4,6 +4,7 @@ from torch._utils import ExceptionWrapper
 from torch.utils.data import DataLoader, Dataset
 
 from mmavs.checkpoint.tensor_file import load_tensor
+from mmavs.utils.device import select_device
 from mmavs.utils.errors import DataError, cli_errors, worker_errors
 from mmavs.utils.randomness import derive_seed
 
@@ -56,3 +57,10 @@ def test_a_data_error_keeps_all_lines_of_its_message():
     with pytest.raises(DataError) as error:
         wrapped.reraise()
     assert str(error.value) == message
+
+
+def test_a_device_that_does_not_exist_is_a_user_error():
+    for device in ('cudax', 'cuda:63'):
+        with pytest.raises(SystemExit, match=f"error: device is '{device}', which PyTorch cannot use"), cli_errors():
+            select_device(device)
+    assert select_device('cpu').type == 'cpu'

@@ -1,4 +1,5 @@
 """export_model, and inference with what it writes."""
+import hashlib
 import io
 import json
 import sys
@@ -12,6 +13,7 @@ from small_models import randomize_constant_init, small_config
 from video_files import write_test_video
 
 from mmavs.apis import AVSInferencer, export_model, inference_clip, init_model
+from mmavs.apis import weights as weights_module
 from mmavs.apis.exported_model import METADATA_KEY, load_exported_model
 from mmavs.audio.log_mel import log_mel_spectrogram
 from mmavs.cli import export, run_tool
@@ -136,6 +138,14 @@ def test_the_command_prints_the_difference(weights, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert out.is_file() and list(tmp_path.iterdir()) == [out]
     assert '96x96' in printed and 'largest difference from the scores of PyTorch' in printed
+
+
+def test_published_weights_are_exported_by_name(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights_module, 'read_zoo', lambda: {'tpavi_tiny_synthetic': None})
+    monkeypatch.setattr(weights_module, 'published_weights', lambda name: weights('TPAVI'))
+    report = export_model(str(CONFIGS / TINY['TPAVI']), 'published', 'torchscript', tmp_path / 'x.pt')
+    digest = hashlib.sha256(weights('TPAVI').read_bytes()).hexdigest()
+    assert load_exported_model(report.path, 'cpu').metadata['weights_sha256'] == digest
 
 
 def test_beyond_the_tolerance_nothing_is_written(weights, tmp_path):

@@ -520,6 +520,16 @@ def test_mask_priors_of_another_frame_rate_are_refused(model, video, tmp_path, r
         inferencer(video, fps=2)
 
 
+def test_mask_priors_of_all_frames_are_refused_at_another_rate(model, video, tmp_path, run_tool):
+    assert make_priors(run_tool, video, tmp_path, '--generator', 'none', '--fps', 'native') == 0
+    inferencer = AVSInferencer(model, mask_prior=tmp_path)
+    # Otherwise the first frames of the file would give the seconds their mask priors.
+    with pytest.raises(ValueError, match='is segmented at 1: pass fps=native'):
+        inferencer(video)
+    count = len(list((tmp_path / 'a video').iterdir()))
+    assert len(inferencer(video, fps='native')['predictions'][0]['masks']) == count
+
+
 def test_files_are_taken_in_the_order_of_their_numbers(tmp_path):
     for k in (0, 9, 10, 100):
         write_prior(tmp_path / f'v/{k}_mask_color.png', np.full((2, 2), k, np.uint8))

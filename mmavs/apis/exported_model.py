@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
+from mmavs.utils.device import select_device
 
 #: Format -> suffix of its files.
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt'}
@@ -108,9 +109,7 @@ def load_exported_model(path: str | Path, device: str | torch.device | None = No
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: there is no such file')
-    if device is None:
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    device = torch.device(device)
+    device = select_device(device)
     scores, text = _open_onnx(path, device) if path.suffix == SUFFIXES['onnx'] else _open_torchscript(path, device)
     return ExportedSegmentor(scores, _read_metadata(text, path), device).eval()
 

@@ -92,8 +92,9 @@ class AVSInferencer(BaseInferencer):
         """Segment videos as a whole; for long ones see :meth:`stream` and :meth:`write`.
 
         Args:
-            inputs: A video file of any format that FFmpeg reads, a URL that it opens, a directory of videos, a clip in
-                memory ``dict(frames=, waveform=, rate=)`` (see :func:`mmavs.apis.inference_clip`), or a list of these.
+            inputs: A video file of any format that FFmpeg reads, a URL that it opens, a directory of videos, a pattern
+                of file names, a directory of frames with an audio file, a clip in memory
+                ``dict(frames=, waveform=, rate=)`` (see :func:`mmavs.apis.inference_clip`), or a list of these.
             return_datasamples: Whether predictions are :class:`AVSDataSample` instead of dicts.
             batch_size: Windows that the model gets at once; None: as many as have 10 frames.
             fps: Frames per second to segment: 1, as the models were trained, another number, or 'native' for all frames

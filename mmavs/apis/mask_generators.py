@@ -18,6 +18,7 @@ from torchvision.ops import masks_to_boxes, nms
 
 from mmavs.datasets.mask_priors import MASKS_SUFFIX, PRIOR_SUFFIX, ids_from_masks, read_id_map, read_masks
 from mmavs.datasets.transforms.loading import same_aspect
+from mmavs.utils.device import select_device
 from mmavs.utils.files import stream_sha256
 
 #: Short names of models of the Hugging Face Hub.
@@ -191,14 +192,13 @@ class SamMasks(MaskGenerator):
             raise ImportError(f'SAM needs the library transformers ({error}): install it by "pip install '
                               '\'transformers>=5\'"') from error
         network, processor = _load_sam(str(model))
-        if device is None:
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.source = str(model)
         self.settings = dict(
             generator='sam', model_type=network.config.model_type, weights=_digest(network), **asdict(settings))
         self._settings = settings
         self._points_per_batch = points_per_batch
-        self._pipeline = MaskGenerationPipeline(model=network.eval(), image_processor=processor, device=device)
+        self._pipeline = MaskGenerationPipeline(model=network.eval(), image_processor=processor,
+                                                device=select_device(device))
         # SAM resizes to a long side and pads, SAM 2 resizes to a square. The grid of transformers 5 is SAM's for both:
         # on frames that are not square it leaves out a part of them.
         self._square = None if 'longest_edge' in processor.size else processor.size['height']

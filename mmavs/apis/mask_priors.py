@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from mmavs.datasets.mask_prior_settings import read_settings
 from mmavs.datasets.mask_priors import PRIOR_SUFFIX, prior_key, render_prior, resize_ids
 from mmavs.utils.images import read_image
+from mmavs.video import probe_video
 
 from .mask_generators import SAM_MODELS, SAM_SETTINGS, MaskGenerator, NoMasks, SamMasks, SamSettings
 
@@ -118,9 +119,10 @@ class PriorDirectory:
             raise ValueError(f'{directory}: no mask priors (*{PRIOR_SUFFIX}) of the video {video}: make them with '
                              f'tools/dataset_converters/make_mask_priors.py {video} {self.directory}')
         made_for = (read_settings(self.directory) or {}).get('fps')
-        if made_for not in (None, 'native', str(fps)):
-            raise ValueError(f'{self.directory}: the mask priors were made for {made_for} frames per second, the video '
-                             f'is segmented at {fps}: pass that rate, or make others')
+        rate = probe_video(video).frame_rate if made_for == 'native' else made_for and Fraction(made_for)
+        if rate not in (None, fps):
+            raise ValueError(f'{self.directory}: the mask priors were made for {rate} frames per second, the video is '
+                             f'segmented at {fps}: pass fps={made_for}, or make others')
 
         def read(index: int, frame: np.ndarray) -> np.ndarray:
             if index >= len(files):

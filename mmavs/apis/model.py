@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmavs.checkpoint.compatibility import load_weights
 from mmavs.registry import MODELS
 from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
+from mmavs.utils.device import select_device
 from mmavs.utils.zoo import find_model
 
 from .weights import resolve_weights
@@ -39,8 +40,9 @@ def init_model(config: str | Path | Config,
         FileNotFoundError: There is no such checkpoint.
         DownloadError: Published weights cannot be downloaded.
         ValueError: The checkpoint is damaged, is not the published one of its name, does not fit the model, or was
-            trained for another input size or for other classes.
+            trained for another input size or for other classes; or there is no such device.
     """
+    device = select_device(device)
     model = build_model(config)
     meta = {}
     if checkpoint is None:
@@ -51,8 +53,6 @@ def init_model(config: str | Path | Config,
         meta = load_weights(model, checkpoint, None if allow_other_settings else model.cfg)
     known = dataset_metainfo(model.cfg, 'train') or dataset_metainfo(model.cfg, 'test')
     model.dataset_meta = {**known, **(meta.get('dataset_meta') or {})}
-    if device is None:
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return model.to(device).eval()
 
 

@@ -31,6 +31,7 @@ from .exported_model import (
     load_exported_model,
 )
 from .model import init_model
+from .weights import resolve_weights
 from .window_prediction import DEFAULT_CLIP_LENGTH, TARGET_TRANSFORMS
 
 # Operators of ONNX, of 2022: the first with a maximum over groups.
@@ -71,7 +72,7 @@ def export_model(config: str | Path | Config,
 
     Args:
         config: Name of a model of the zoo, config file, or config.
-        checkpoint: Weights of the whole model; None leaves them random, with a warning.
+        checkpoint: Weights of the whole model, a file or ``'published'``; None leaves them random, with a warning.
         format: 'onnx' or 'torchscript'.
         out: File to write, with the suffix ``.onnx`` or ``.pt``; None: the name of the config in this directory.
         frame_size: (H, W) of the frames, if the test pipeline does not resize them.
@@ -89,6 +90,8 @@ def export_model(config: str | Path | Config,
         raise ValueError(f'{out}: the suffix of a file of the format {format} is {SUFFIXES[format]}')
     if format == 'onnx':
         _require_onnx()
+    if checkpoint is not None:
+        checkpoint = Path(resolve_weights(config, checkpoint)).expanduser()
     model = init_model(config, checkpoint, 'cpu')
     name = Path(model.cfg.filename or 'model').stem
     path = Path(f'{name}{SUFFIXES[format]}' if out is None else out)

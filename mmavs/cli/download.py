@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
+from .arguments import add_json
+
 DESCRIPTION = 'Fetch published weights of models and of pretrained backbones'
 
 
@@ -16,23 +18,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--backbones', action='store_true',
                         help='instead of checkpoints of the models, or of config files, fetch the pretrained backbones '
                         'that training them starts from')
-    parser.add_argument('--json', action='store_true', help='print names and files as JSON, and all messages on stderr')
+    add_json(parser, 'names and files')
 
 
 def run(args: argparse.Namespace) -> int:
     """Fetch all, print the file of each on a line, and one line for each that cannot be fetched."""
     from mmavs.utils.errors import USER_ERRORS, user_message
     from mmavs.utils.json_files import to_json
-    from mmavs.utils.terminal import quiet_libraries
+    from mmavs.utils.terminal import messages_to_stderr, quiet_libraries
 
     quiet_libraries()
     fetched, failed = [], 0
     for name in args.names:
         try:
-            for file in fetch_all(name, args.backbones):
-                fetched.append(dict(name=name, file=str(file)))
-                if not args.json:
-                    print(file, flush=True)
+            with messages_to_stderr(args.json):
+                for file in fetch_all(name, args.backbones):
+                    fetched.append(dict(name=name, file=str(file)))
+                    if not args.json:
+                        print(file, flush=True)
         except USER_ERRORS as error:
             message = user_message(error)
             if message is None:

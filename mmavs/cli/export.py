@@ -2,6 +2,8 @@
 import argparse
 import time
 
+from .arguments import positive_int
+
 DESCRIPTION = 'Write a model as one file that runs without mmavs, and compare it with PyTorch'
 
 
@@ -12,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="checkpoint, or 'published' for the weights of the authors")
     parser.add_argument('--format', choices=('onnx', 'torchscript'), default='onnx', help='(default: onnx)')
     parser.add_argument('--out', metavar='FILE', help='file to write (default: NAME.onnx, NAME.pt)')
-    parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
+    parser.add_argument('--size', nargs=2, type=positive_int, metavar=('HEIGHT', 'WIDTH'),
                         help='size of the frames, if the config does not resize them')
     parser.add_argument('--tolerance', type=float, default=1e-3, metavar='SHARE',
                         help='largest difference of a score that is accepted, as a share of the largest score '
@@ -22,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export and print how exact the file is."""
     from mmavs.apis import export_model
+    from mmavs.utils.terminal import quiet_libraries
 
+    quiet_libraries()
     begin = time.monotonic()
     size = None if args.size is None else tuple(args.size)
     report = export_model(args.model, args.weights, args.format, args.out, size, args.tolerance)

@@ -24,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument('videos', nargs='+', metavar='VIDEO',
                         help='video files, URLs, directories of videos, or patterns such as "videos/*.mp4"')
-    parser.add_argument('--model', required=True, help='name of a model of the zoo, or config file')
-    parser.add_argument('--weights', required=True, metavar='FILE',
-                        help="checkpoint, or 'published' for the weights of the authors")
+    parser.add_argument('--model', required=True,
+                        help='name of a model of the zoo, config file, or file of mmavs export (.onnx, .pt)')
+    parser.add_argument('--weights', metavar='FILE',
+                        help="checkpoint, or 'published' for the weights of the authors; an exported model has its own")
     parser.add_argument('--out', default=DEFAULT_OUT, metavar='DIR',
                         help=f'directory of the results: DIR/NAME for the video NAME (default: {DEFAULT_OUT})')
     parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'], metavar='KIND',
@@ -58,12 +59,17 @@ def frame_rate(text: str) -> Fraction | str:
 
 def run(args: argparse.Namespace) -> int:
     """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
+    from mmavs.apis.exported_model import is_exported_model
     from mmavs.utils.json_files import to_json
-    from mmavs.utils.terminal import messages_to_stderr
+    from mmavs.utils.terminal import messages_to_stderr, one_line_warnings, quiet_libraries
 
+    if args.weights is None and not is_exported_model(args.model):
+        raise argparse.ArgumentError(None, f'--weights is missing: name a checkpoint of {args.model}, or '
+                                     "'published' for the weights of the authors")
+    quiet_libraries()
     records: list[dict] = []
     try:
-        with messages_to_stderr(args.json):
+        with messages_to_stderr(args.json), one_line_warnings():
             _segment_videos(args, records)
     finally:
         # After Ctrl-C too: what is finished is reported.

@@ -3,7 +3,8 @@ import io
 import logging
 import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 
 # MMEngine's own checkpoint hook causes both.
 DEPRECATIONS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
@@ -27,6 +28,24 @@ def messages_to_stderr(enabled: bool = True) -> AbstractContextManager:
     MMEngine's loggers write to the stdout of the moment when they are made.
     """
     return redirect_stdout(sys.stderr) if enabled else nullcontext()
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Print warnings about the input as one line, ``warning: MESSAGE``, inside of the context.
+
+    Others, such as deprecations, keep the place in the code, which says what to change.
+    """
+    default = warnings.formatwarning
+
+    def format_warning(message: Warning | str, category: type[Warning], *args, **kwargs) -> str:
+        return f'warning: {message}\n' if category is UserWarning else default(message, category, *args, **kwargs)
+
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = default
 
 
 def concerns_user(record: logging.LogRecord) -> bool:

@@ -27,13 +27,11 @@ class Output:
         file: Its name in the directory of the results of a video.
         write: Function that writes it from path, chunks and context. It takes one chunk after the other, and the result
             appears under its name when it is complete. If the chunks end with an exception, nothing is left.
-        description: One line for the help of the command.
         needs_prob: Whether the chunks need ``foreground_prob``.
         needs_frames: Whether the chunks need ``frames``.
     """
     file: str
     write: Callable[[Path, Iterable[VideoChunk], OutputContext], None]
-    description: str
     needs_prob: bool = False
     needs_frames: bool = True
 
@@ -44,19 +42,15 @@ class Output:
 
 
 OUTPUTS = {
-    'overlay': Output('overlay.mp4', write_overlay, 'masks on the frames, with the original audio track'),
-    'png': Output('masks', write_mask_images, 'class of every pixel, one indexed PNG per frame', needs_frames=False),
-    'npz': Output('masks.npz', write_mask_archive, 'masks (T, H, W) uint8, times (T,) and classes',
-                  needs_frames=False),
-    'coco': Output('coco', write_coco, 'masks in the COCO format (RLE), with the frames', needs_prob=True),
-    'cutout': Output('cutout.webm', write_cutout, 'sounding objects with alpha, VP9 in WebM'),
-    'cutout-prores': Output('cutout.mov', write_prores_cutout, 'sounding objects with alpha, ProRes 4444 in MOV'),
-    'class-masks': Output('class-masks', write_class_masks, 'black-and-white video of the masks of each class',
-                          needs_frames=False),
-    'csv': Output('classes.csv', write_class_table, 'time, class, share of the frame, mean probability',
-                  needs_prob=True, needs_frames=False),
-    'timeline': Output('timeline.png', write_timeline, 'figure: spectrogram, and when and how large each class sounds',
-                       needs_frames=False),
+    'overlay': Output('overlay.mp4', write_overlay),
+    'png': Output('masks', write_mask_images, needs_frames=False),
+    'npz': Output('masks.npz', write_mask_archive, needs_frames=False),
+    'coco': Output('coco', write_coco, needs_prob=True),
+    'cutout': Output('cutout.webm', write_cutout),
+    'cutout-prores': Output('cutout.mov', write_prores_cutout),
+    'class-masks': Output('class-masks', write_class_masks, needs_frames=False),
+    'csv': Output('classes.csv', write_class_table, needs_prob=True, needs_frames=False),
+    'timeline': Output('timeline.png', write_timeline, needs_frames=False),
 }
 
 
