@@ -1,9 +1,11 @@
 """Files that would run code when unpickled are refused wherever files are read, and nothing runs."""
 import ast
+import contextlib
 import hashlib
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import mmengine.runner.checkpoint
 import numpy as np
@@ -110,24 +112,30 @@ def test_a_malicious_file_is_refused_and_nothing_runs(tmp_path, marker, read, ki
         read(path)
 
 
+@pytest.fixture
+def any_url(tmp_path, monkeypatch):
+    """Every URL answers, and downloads go to a directory of their own."""
+    answer = SimpleNamespace(length=None)
+    monkeypatch.setattr('mmavs.checkpoint.fetching.urlopen', lambda request: contextlib.nullcontext(answer))
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+
+
 @pytest.mark.parametrize('url', ['https://host/resnet.pth', 'torchvision://resnet18', 'open-mmlab://msra/hrnetv2_w18',
                                  'mmcls://vgg11'])
-def test_a_malicious_download_is_refused_and_nothing_runs(tmp_path, marker, monkeypatch, url):
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+def test_a_malicious_download_is_refused_and_nothing_runs(any_url, marker, monkeypatch, url):
     monkeypatch.setattr(torch.hub, 'download_url_to_file',
                         lambda url, path, *args, **kwargs: save(Malicious(marker), Path(path), 'zip'))
     with pytest.raises(pickle.UnpicklingError, match='refused'):
         CheckpointLoader.load_checkpoint(url)
 
 
-def test_a_download_is_compared_with_the_hash_in_its_name(tmp_path, monkeypatch):
+def test_a_download_is_compared_with_the_hash_in_its_name(any_url, monkeypatch):
     asked = []
 
     def fetch(url, path, hash_prefix, progress):
         asked.append(hash_prefix)
         raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "00")')
 
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', fetch)
     with pytest.raises(ValueError, match='resnet50-0676ba61.pth: the file that was downloaded is not the published'):
         CheckpointLoader.load_checkpoint('https://host/models/resnet50-0676ba61.pth')
@@ -216,7 +224,7 @@ READING = {
 
 
 def test_no_other_unpickler_is_called():
-    """Nothing calls an unpickler of Python, PyTorch or numpy."""
+    """Nothing calls an unpickler of Python, PyTorch or numpy, except for models in TorchScript, which are programs."""
     found = set()
     for directory in ('mmavs', 'tools', 'demo', 'configs'):
         for path in (REPOSITORY / directory).rglob('*.py'):
@@ -231,5 +239,5 @@ def test_no_other_unpickler_is_called():
                     found.add(str(path.relative_to(REPOSITORY)))
                 if isinstance(node, ast.ImportFrom) and node.module == 'pickle':
                     found.add(str(path.relative_to(REPOSITORY)))
-    assert found == set()
+    assert found == {'mmavs/apis/exported_model.py'}
     assert np.lib.format.read_array.__defaults__[0] is False  # allow_pickle of numpy.load

@@ -87,10 +87,9 @@ def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
     from mmavs.apis import AVSInferencer
     from mmavs.apis.outputs import output_paths
     from mmavs.apis.result_names import result_names
-    from mmavs.apis.video_source import list_inputs
     from mmavs.utils.progress import ProgressReport
 
-    videos = _without_results(list(dict.fromkeys(map(str, list_inputs(args.videos)))), args.out)
+    videos = _without_results(_list_videos(args.videos, records), args.out)
     targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
     inferencer = AVSInferencer(args.model, args.weights, args.device, args.mask_prior)
     todo = []
@@ -111,6 +110,30 @@ def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
             report.update(number, f"{Path(record['video']).name} ({number + 1} of {len(todo)})")
             _segment_video(inferencer, record, target, args, show)
             report.update(number + 1)
+
+
+def _list_videos(inputs: Sequence[str], records: list[dict]) -> list[str]:
+    """List the videos of all inputs, each once; append a record of each input without any.
+
+    Raises:
+        ValueError: No input has any.
+    """
+    from mmavs.apis.video_source import list_inputs
+    from mmavs.utils.errors import USER_ERRORS, user_message
+
+    videos: dict[str, None] = {}
+    for name in inputs:
+        try:
+            videos.update(dict.fromkeys(map(str, list_inputs(name))))
+        except USER_ERRORS as error:
+            message = user_message(error)
+            if message is None or len(inputs) == 1:
+                raise
+            records.append(dict(video=name, status='failed', files=[], error=message, seconds=0.0))
+            print(f'error: {message}', file=sys.stderr)
+    if not videos:
+        raise ValueError('no input holds a video, expected at least one')
+    return list(videos)
 
 
 def _segment_video(inferencer: AVSInferencer, record: dict, target: Path, args: argparse.Namespace,
