@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from doc_pages import blocks, run_shell
 from mmengine.registry import INFERENCERS as ROOT_INFERENCERS
 from PIL import Image
 from small_models import audio_sensitive_model
@@ -396,18 +397,46 @@ def test_the_tool_reports_broken_files_and_segments_the_others(run_tool, small_m
 # ---- docs/user_guides/inference.md ----
 
 
-def test_the_lines_of_the_page_run(small_model, usual, tmp_path, monkeypatch):
-    page = (TINY.parents[2] / 'docs/user_guides/inference.md').read_text()
-    section = page.partition('## Segment a video\n')[2].partition('\n## ')[0].replace('vct_swin-b_avss', str(TINY))
+@pytest.fixture
+def page(small_model, usual, tmp_path, monkeypatch):
+    """The page, with a small model in place of its model, in a directory with its files."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'video.mp4').symlink_to(usual)
-    torch.save(dict(state_dict=small_model.state_dict()), tmp_path / 'CHECKPOINT')
-    command, = re.findall(r'```bash\nmmavs (.*)\n```', section)
-    main(command.split())
+    torch.save(dict(state_dict=small_model.state_dict()), 'CHECKPOINT')
+    text = (TINY.parents[2] / 'docs/user_guides/inference.md').read_text()
+    return text.replace('configs/vct/vct_swin-b_avss.py', str(TINY)).replace('vct_swin-b_avss', str(TINY))
+
+
+def section(page, title):
+    """Commands and Python code of a section."""
+    code = blocks(page.partition(f'## {title}\n')[2].partition('\n## ')[0])
+    return ['\n'.join(text for kind, text in code if kind == language) for language in ('bash', 'python')]
+
+
+def test_the_lines_about_videos_run(page, tmp_path):
+    command, lines = section(page, 'Segment a video')
+    assert command.startswith('mmavs infer video.mp4 --model ') and command.count('\n') == 1
+    main(command.split()[1:])
     assert len(list((tmp_path / 'mmavs_results/video/masks').iterdir())) == 6
-    lines, = re.findall(r'```python\n(.*?)```', section, re.DOTALL)
     namespace = {}
     exec(compile(lines, 'inference.md', 'exec'), namespace)
     assert namespace['result']['masks'].shape == (6, 48, 64)
     assert len(namespace['chunk'].masks) in range(1, 7)
     assert {path.name for path in (tmp_path / 'results/video').iterdir()} == {'overlay.mp4', 'masks', 'masks.npz'}
+
+
+def test_the_lines_about_clips_names_and_figures_run(page, tmp_path, run_tool, capsys):
+    frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), np.uint8)
+    namespace = dict(frames=frames, waveform=0.1 * np.sin(np.arange(4 * 44100) / 20))
+    for title in ('Segment a clip in memory', 'Use a model by its name', 'Draw the result'):
+        commands, lines = section(page, title)
+        if commands:
+            run_shell(commands, run_tool)
+        exec(compile(lines, 'inference.md', 'exec'), namespace)
+    assert namespace['sample'].pred_sem_seg.shape == (4, 48, 64)
+    assert 'vct_swin-b_avss' in capsys.readouterr().out and namespace['model'].cfg.filename == str(TINY)
+    assert Image.open(tmp_path / 'sheet.png').width > 500 and (tmp_path / 'overlay.mp4').is_file()
+    assert {title for title in re.findall(r'^## (.*)', page, re.MULTILINE)} == {
+        'Segment a video', 'Outputs', 'Segment a clip in memory', 'Frames, seconds and windows',
+        'Use a model by its name', 'Draw the result'}
+    assert section(page, 'Outputs') == section(page, 'Frames, seconds and windows') == ['', '']
