@@ -17,7 +17,7 @@ from video_files import write_test_video
 
 from mmavs.apis import AVSInferencer, MaskPriorGenerator, inference_clip, init_model
 from mmavs.apis.mask_generators import IdMapFiles, MaskFiles, MaskGenerator, SamMasks, SamSettings, clean_masks
-from mmavs.apis.mask_prior_files import NamedFrame, config_frames, root_frames, write_mask_priors
+from mmavs.apis.mask_prior_files import NamedFrame, config_frames, path_frames, root_frames, write_mask_priors
 from mmavs.apis.mask_priors import PriorDirectory
 from mmavs.apis.window_prediction import WindowPredictor
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset
@@ -594,3 +594,14 @@ def test_the_comparison_tests_each_directory_and_gray(model, synthetic_root, tmp
     assert result['stamp']['checkpoint_sha256'] and 'ours' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='mask prior.*_mask_color.png is missing'):
         run_tool(*command, f'absent={tmp_path}/absent', '--cfg-options', *options)
+
+
+def test_a_damaged_video_is_reported_and_the_next_is_done(tmp_path):
+    videos = tmp_path / 'videos'
+    videos.mkdir()
+    (videos / 'a.mp4').write_bytes(b'no video')
+    write_test_video(videos / 'b.mp4', 2)
+    frames, settings = path_frames(videos)
+    done = write_mask_priors(frames, tmp_path / 'out', MaskPriorGenerator('none'), settings)
+    assert done.written == 2 and len(done.problems) == 1 and 'a.mp4: FFmpeg cannot read' in done.problems[0]
+    assert sorted(path.parent.name for path in (tmp_path / 'out').rglob('*.png')) == ['b', 'b']

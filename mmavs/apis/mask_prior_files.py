@@ -195,12 +195,14 @@ def directory_frames(directory: str | Path) -> list[NamedFrame]:
 def video_frames(videos: Sequence[str | Path], fps: Fraction | str = Fraction(1)) -> Iterator[NamedFrame]:
     """Decode the frames of videos at which :class:`AVSInferencer` segments them: ``NAME/00000``, ``NAME/00001``, ...
 
+    A video that cannot be read ends with a frame whose ``read`` raises the error, and the next video follows.
+
     Args:
         videos: Video files.
         fps: Frames per second, or 'native' for all.
 
     Raises:
-        FileNotFoundError, ValueError: A video cannot be read, or two have one name.
+        ValueError: Two videos have one name.
     """
     names: dict[str, str | Path] = {}
     for video in videos:
@@ -209,9 +211,13 @@ def video_frames(videos: Sequence[str | Path], fps: Fraction | str = Fraction(1)
             raise ValueError(f'{other} and {video} have the same name, that of the directory of their mask priors: '
                              'rename one')
     for name, video in names.items():
-        rate, position = (fps, FRAME_POSITION) if fps != 'native' else (_native_rate(video), NATIVE_POSITION)
-        for index, (_, frame) in enumerate(sample_frames(video, rate, position)):
-            yield NamedFrame(f'{name}/{index:05d}', lambda frame=frame: frame)
+        index = -1
+        try:
+            rate, position = (fps, FRAME_POSITION) if fps != 'native' else (_native_rate(video), NATIVE_POSITION)
+            for index, (_, frame) in enumerate(sample_frames(video, rate, position)):
+                yield NamedFrame(f'{name}/{index:05d}', lambda frame=frame: frame)
+        except USER_ERRORS as error:
+            yield NamedFrame(f'{name}/{index + 1:05d}', partial(_raise, error))
 
 
 def path_frames(path: str | Path, fps: Fraction | str = Fraction(1)) -> tuple[Iterable[NamedFrame], dict[str, str]]:
@@ -237,6 +243,10 @@ def path_frames(path: str | Path, fps: Fraction | str = Fraction(1)) -> tuple[It
     else:
         videos = [path]
     return video_frames(videos, fps), dict(fps=str(fps))
+
+
+def _raise(error: Exception) -> np.ndarray:
+    raise error
 
 
 def _native_rate(video: str | Path) -> Fraction:
