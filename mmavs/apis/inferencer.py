@@ -154,7 +154,7 @@ class AVSInferencer(BaseInferencer):
         Args:
             video: As for :meth:`stream`.
             out_dir: Directory of the results of this video.
-            outputs: Names of :data:`mmavs.apis.outputs.OUTPUTS`: 'overlay': ``overlay.mp4``, the masks on the frames,
+            outputs: Names of ``mmavs.apis.outputs.OUTPUTS``: 'overlay': ``overlay.mp4``, the masks on the frames,
                 with the audio track of the video, copied; 'png': ``masks/00000.png`` and so on, the class of every
                 pixel with the palette of the dataset, or 0 and 255 for one foreground class; 'npz': ``masks.npz`` with
                 ``masks`` (T, H, W) uint8, ``times`` (T,) and ``classes``; 'coco', 'cutout', 'cutout-prores',
