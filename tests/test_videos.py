@@ -3,6 +3,7 @@ import re
 from fractions import Fraction
 from itertools import count
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -253,3 +254,23 @@ def test_splits_are_read_from_a_list(tmp_path):
     (tmp_path / 'splits.csv').write_text('video,split\na.mp4,training\n')
     with pytest.raises(ValueError, match="the split of a.mp4 is 'training'"):
         read_splits(tmp_path / 'splits.csv')
+
+
+@pytest.mark.parametrize(('codec', 'kind'), [(b'V_MPEG4', 'video'), (b'A_AAC', 'audio')])
+def test_a_stream_of_an_unknown_codec_is_named(tmp_path, codec, kind):
+    path = write_test_video(tmp_path / 'rare.mkv', 2)
+    path.write_bytes(path.read_bytes().replace(codec, codec[:2] + b'Z' * (len(codec) - 2)))
+    with pytest.raises(ValueError, match=rf'rare\.mkv: FFmpeg has no decoder for the {kind} stream'):
+        probe_video(path)
+
+
+def test_texts_of_any_encoding_are_ignored(tmp_path):
+    path = tmp_path / 'title.mkv'
+    with av.open(str(path), 'w') as container:
+        container.metadata['title'] = 'Qqqq'
+        stream = container.add_stream('ffv1', rate=1)
+        stream.width, stream.height, stream.pix_fmt = 16, 16, 'yuv420p'
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format='rgb24')))
+        container.mux(stream.encode())
+    path.write_bytes(path.read_bytes().replace(b'Qqqq', b'Q\xff\xfeq'))
+    assert probe_video(path).size == (16, 16)

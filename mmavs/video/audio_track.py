@@ -9,7 +9,7 @@ import numpy as np
 
 from mmavs.audio.io import check_channels, check_rate
 
-from .container import decode, open_video
+from .container import audio_stream, decode, open_video
 
 # Timestamps of audio are off by some samples in real files; what differs by more seconds is a gap.
 AUDIO_TOLERANCE = 0.02
@@ -36,7 +36,7 @@ class AudioTrack:
     def __init__(self, path: str | Path, start: float = 0.0) -> None:
         self.path = path
         with open_video(path) as container:
-            stream = next(iter(container.streams.audio), None)
+            stream = audio_stream(container, path)
             if stream is None:
                 raise ValueError(f'{path}: no audio track')
             self.rate, self.channels = stream.rate, stream.channels

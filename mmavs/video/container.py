@@ -41,7 +41,8 @@ def open_video(path: str | Path) -> Iterator[av.container.InputContainer]:
     try:
         if not url and not stat.S_ISREG(os.stat(path).st_mode):
             raise ValueError(f'{path}: not a regular file, expected a video')
-        container = av.open(name, timeout=URL_TIMEOUT if url else None)
+        # Titles and other texts in the file are not used, in whatever encoding they are.
+        container = av.open(name, timeout=URL_TIMEOUT if url else None, metadata_errors='replace')
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{path}: no such video file') from error
     except PermissionError as error:
@@ -56,13 +57,32 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
     """The first video stream, which is not the cover image of an audio file.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is none, or FFmpeg has no decoder for it.
     """
     streams = [stream for stream in container.streams.video if not is_cover(stream)]
     if not streams:
         raise ValueError(f'{path}: no video stream{" but audio" if container.streams.audio else ""}, expected a video')
+    _check_decoder(streams[0], path)
     streams[0].thread_type = 'AUTO'
     return streams[0]
+
+
+def audio_stream(container: av.container.InputContainer, path: str | Path) -> av.AudioStream | None:
+    """The first audio stream, None without one.
+
+    Raises:
+        ValueError: FFmpeg has no decoder for it.
+    """
+    if not container.streams.audio:
+        return None
+    _check_decoder(container.streams.audio[0], path)
+    return container.streams.audio[0]
+
+
+def _check_decoder(stream: av.stream.Stream, path: str | Path) -> None:
+    if stream.codec_context is None:
+        raise ValueError(f'{path}: FFmpeg has no decoder for the {stream.type} stream: the file is damaged, or its '
+                         'codec is rare')
 
 
 def decode(container: av.container.InputContainer, stream: av.stream.Stream,

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from .color import to_rgb
-from .container import decode, is_cover, open_video, video_stream
+from .container import audio_stream, decode, is_cover, open_video, video_stream
 from .deinterlacing import deinterlace
 
 #: Place of the frame of a second in AVSBench: frame int((k + 15/16) * rate) of the video belongs to second k.
@@ -58,7 +58,7 @@ def probe_video(path: str | Path) -> VideoProperties:
         if frame is None:
             raise ValueError(f'{path}: the video stream holds no frame')
         height, width = _shown_size(frame, stream)
-        audio = next(iter(container.streams.audio), None)
+        audio = audio_stream(container, path)
         duration = None
         if stream.duration is not None:
             duration = float(stream.duration * stream.time_base)

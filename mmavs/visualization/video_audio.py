@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from mmavs.audio.resampling import resample
-from mmavs.video import AudioTrack, ResampledAudio, open_video, start_time
+from mmavs.video import AudioTrack, ResampledAudio, audio_stream, open_video, start_time
 
 # Samples that are encoded at a time: those of an AAC packet.
 BLOCK = 1024
@@ -68,9 +68,9 @@ def copy_audio_track(path: str | Path, container: av.container.OutputContainer,
     """
     start = start_time(path)
     with open_video(path) as source:
-        codec = next((stream.codec_context.codec.canonical_name for stream in source.streams.audio), None)
-        copied = codec in audio_format.copied
-        stream = container.add_stream_from_template(source.streams.audio[0]) if copied else None
+        original = audio_stream(source, path)
+        codec = original and original.codec_context.codec.canonical_name
+        stream = container.add_stream_from_template(original) if codec in audio_format.copied else None
     if stream is not None:
         return _copied_packets(path, start, stream)
     if codec is None:

@@ -14,11 +14,16 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile
 from grammar import change, hostile_files
@@ -28,7 +33,10 @@ from mmavs.audio.io import audio_seconds, read_waveform
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.cli.arguments import positive_int
+from mmavs.datasets.file_listing import read_csv
 from mmavs.utils.images import image_shape, read_image
+from mmavs.utils.json_files import read_json
+from mmavs.video import FRAME_POSITION, AudioTrack, probe_video, sample_frames
 
 REFUSALS = (ValueError, ImportError, FileNotFoundError, pickle.UnpicklingError)
 
@@ -66,11 +74,52 @@ def sounds() -> list[bytes]:
     return files
 
 
+def videos() -> list[bytes]:
+    """Short videos with audio in the containers of cameras and of the web."""
+    files = []
+    for suffix, codec in (('mp4', 'libx264'), ('mkv', 'libx264'), ('webm', 'libvpx-vp9'), ('avi', 'mpeg4')):
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, f'video.{suffix}')
+            with av.open(str(path), 'w') as container:
+                video = container.add_stream(codec, rate=5)
+                video.width, video.height, video.pix_fmt = 32, 24, 'yuv420p'
+                audio = container.add_stream('libopus' if suffix == 'webm' else 'aac', rate=48000, layout='mono')
+                for k in range(5):
+                    frame = np.full((24, 32, 3), 40 * k, np.uint8)
+                    container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
+                samples = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format='fltp', layout='mono')
+                samples.sample_rate = 48000
+                container.mux(audio.encode(samples))
+                for stream in (video, audio):
+                    container.mux(stream.encode())
+            files.append(path.read_bytes())
+    return files
+
+
+def read_video(path: Path) -> None:
+    """Read the properties of a video, a frame of each second, and its audio."""
+    properties = probe_video(path)
+    for _ in sample_frames(path, Fraction(1), FRAME_POSITION):
+        pass
+    if properties.audio_rate:
+        track = AudioTrack(path, properties.start)
+        track.read(0, 1)
+        track.close()
+
+
+def lists() -> list[bytes]:
+    """Lists of clips as CSV, and JSON files."""
+    return [b'name,category,split\nclip_1,dog,train\n"clip, 2",cat,test\n', b'\xef\xbb\xbfname,split\nx,val\n',
+            b'{"background": 0, "dog": 1, "cat": 2}', b'{"a": [1.5, null, "text"], "b": {"c": true}}']
+
+
 #: Kind -> suffix, maker of inputs, functions that read a file.
 READERS = {
     'checkpoint': ('.pth', hostile_files, (read_checkpoint, load_tensor)),
     'image': ('.png', changed(images), (read_image, image_shape)),
     'audio': ('.wav', changed(sounds), (read_waveform, audio_seconds)),
+    'video': ('.mp4', changed(videos), (read_video, )),
+    'list': ('.csv', changed(lists), (partial(read_csv, columns=('name', 'split')), read_json)),
 }
 
 
@@ -90,6 +139,7 @@ def read_inputs(kind: str, args: argparse.Namespace, first: int, pipe) -> None:
     suffix, make_inputs, readers = READERS[kind]
     # Decoders write notes to it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    warnings.simplefilter('ignore')
     path = args.keep / f'{kind}{suffix}'
     make = make_inputs(args.seed)
     start = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
