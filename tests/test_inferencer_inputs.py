@@ -265,14 +265,15 @@ def test_matrix_and_range_of_the_file_are_used(tmp_path, matrix, full, bits):
 
 @pytest.mark.parametrize(('size', 'matrix'), [((48, 64), '601'), ((720, 1280), '709')])
 def test_untagged_video_has_the_matrix_of_its_size(tmp_path, size, matrix):
-    frame = yuv_frame(*yuv(*COLORS[0], matrix, False)).reformat(width=size[1], height=size[0])
+    frame = yuv_frame(*yuv(*COLORS[0], matrix, False)).reformat(width=size[1], height=size[0], threads=1)
     path = write_clip(tmp_path / 'x.mkv', [frame], codec='libx264', options={'qp': '0'}, pix_fmt='yuv444p')
     image, = read_frames(path, [0])
     np.testing.assert_allclose(image[20, 30], 255 * np.array(COLORS[0]), atol=2)
 
 
 def test_ten_bits_are_rounded(inferencer, frames, samples, tmp_path):
-    deep = [av.VideoFrame.from_ndarray(frame, format='rgb24').reformat(format='gbrp10le') for frame in frames]
+    deep = [av.VideoFrame.from_ndarray(frame, format='rgb24') for frame in frames]
+    deep = [frame.reformat(format='gbrp10le', threads=1) for frame in deep]
     path = write_clip(tmp_path / 'x.mkv', deep, samples, pix_fmt='gbrp10le')
     read = list(read_frames(path, [k + PLACE for k in range(5)]))
     np.testing.assert_allclose(read, frames[3::4], atol=1)
@@ -356,7 +357,7 @@ def test_interlaced_frames_are_deinterlaced(inferencer, samples, tmp_path):
 def test_transparent_videos_lie_over_black(tmp_path, suffix, codec, pix_fmt):
     image = np.full((48, 64, 4), 200, np.uint8)
     image[:, :24, 3], image[:, 24:40, 3], image[:, 40:, 3] = 0, 128, 255
-    frame = av.VideoFrame.from_ndarray(image, format='rgba').reformat(format=pix_fmt)
+    frame = av.VideoFrame.from_ndarray(image, format='rgba').reformat(format=pix_fmt, threads=1)
     options = {'auto-alt-ref': '0'} if codec == 'libvpx' else {}
     path = write_clip(tmp_path / f'x.{suffix}', [frame] * 4, codec=codec, pix_fmt=pix_fmt, options=options)
     times, shown = zip(*sample_frames(path, 2, 0.5))

@@ -81,7 +81,7 @@ def decode(path, pixel_format='rgb24', decoder=None):
             context = av.CodecContext.create(decoder, 'r')
             frames = [frame for packet in container.demux(video=0)
                       for frame in context.decode(packet if packet.size else None)]
-        return np.stack([frame.to_ndarray(format=pixel_format) for frame in frames])
+        return np.stack([frame.reformat(format=pixel_format, threads=1).to_ndarray() for frame in frames])
 
 
 def audio_codec(path):

@@ -429,7 +429,7 @@ def test_result_that_cannot_be_written_is_an_error_before_masks_are_read(tmp_pat
     (dict(x=np.full((3, 2, 4), 7, np.uint8)), "'x' holds the value 7, expected classes 0 to 1, or 255"),
     (dict(x=np.zeros((3, 2, 4)), y=np.zeros((3, 2, 4), np.uint8)), 'expected one kind'),
     (dict(x=np.full((3, 2, 4), 1.5)), 'pass probabilities, not logits'),
-    (dict(x=np.full((3, 2, 4), np.nan)), 'check the model for NaN'),
+    (dict(x=np.full((3, 2, 4), np.nan)), "'x': foreground_prob holds NaN, which is not scored"),
     ({}, 'no array'),
 ])
 def test_array_that_is_not_a_mask_is_named(tmp_path, arrays, message):

@@ -59,7 +59,7 @@ def visualizer():
 
 def read_video(path):
     with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format='rgb24') for frame in container.decode(video=0)]
+        frames = [frame.reformat(format='rgb24', threads=1).to_ndarray() for frame in container.decode(video=0)]
     with av.open(str(path)) as container:
         video, *audio_streams = container.streams
         samples = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if audio_streams else None

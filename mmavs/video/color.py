@@ -43,7 +43,7 @@ def to_rgb(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
     if shape == size:
         return image
     image = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
-    return image.reformat(width=size[1], height=size[0]).to_ndarray()
+    return image.reformat(width=size[1], height=size[0], threads=1).to_ndarray()
 
 
 def _reformat(frame: av.VideoFrame, pixel_format: str, size: tuple[int, int]) -> np.ndarray:
@@ -52,7 +52,8 @@ def _reformat(frame: av.VideoFrame, pixel_format: str, size: tuple[int, int]) ->
         colors['src_colorspace'] = MATRICES.get(int(frame.colorspace)) or _default_matrix(frame)
         if frame.color_range in (ColorRange.MPEG, ColorRange.JPEG):
             colors['src_color_range'] = ColorRange(frame.color_range)
-    return frame.reformat(width=size[1], height=size[0], format=pixel_format, **colors).to_ndarray()
+    # With several threads, FFmpeg writes beyond the rows of one part into those of the next, a few pixels at random.
+    return frame.reformat(width=size[1], height=size[0], format=pixel_format, threads=1, **colors).to_ndarray()
 
 
 def _default_matrix(frame: av.VideoFrame) -> str:

@@ -154,7 +154,8 @@ def _to_video_frame(frame: np.ndarray, video_format: VideoFormat) -> av.VideoFra
     converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=FRAME_FORMATS[video_format.channels])
     if video_format.channels == 1:
         return converted
-    return converted.reformat(format=video_format.pix_fmt, dst_colorspace='ITU709', dst_color_range='MPEG')
+    # With several threads, FFmpeg writes beyond the rows of one part into those of the next, a few pixels at random.
+    return converted.reformat(format=video_format.pix_fmt, dst_colorspace='ITU709', dst_color_range='MPEG', threads=1)
 
 
 def _check_frame(frame: np.ndarray, number: int, size: tuple[int, int], channels: int, path: Path) -> np.ndarray:

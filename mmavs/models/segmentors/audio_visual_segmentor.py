@@ -118,8 +118,9 @@ class AudioVisualSegmentor(BaseModel):
         for frames in self._frame_chunks(self._frames_to_compute(existing), existing.numel()):
             logits = self.decode_head.predict(*self._encode_frames(inputs, audio, frames), (height, width))
             indices = range(existing.numel()) if frames is None else frames.tolist()
-            # The labels of NaN are the background, and would be scored as such.
-            for index, scores, bad in zip(indices, logits, logits.flatten(1).isnan().any(1).tolist()):
+            # The labels of NaN are the background, and would be scored as such. Without values there are none.
+            holds_nan = [False] * len(logits) if logits.is_meta else logits.flatten(1).isnan().any(1).tolist()
+            for index, scores, bad in zip(indices, logits, holds_nan):
                 clip, frame = divmod(index, num_frames)
                 if existing[clip, frame] and frame < lengths[clip]:
                     if bad:
