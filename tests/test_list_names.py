@@ -15,7 +15,7 @@ from mmavs.datasets.mask_files import MaskFormat, open_masks
 from mmavs.synthesis.composition import read_classes, read_pairs
 from mmavs.utils.files import stays_below
 
-ESCAPES = ['../../esc', '/tmp/esc', 'a/../../esc', './a', 'a//b', 'a/', '..', 'a\\..\\b', 'a\tb']
+ESCAPES = ['../../esc', '/esc', 'a/../../esc', './a', 'a//b', 'a/', '..', 'a\\..\\b', 'a\tb']
 VPO_HEADER = 'cateName,cateId,img_Id,ann_Ids,vgg_file,audio_pos,multi_instance,split'
 
 
@@ -60,7 +60,7 @@ def test_names_that_stay_in_their_directory(name):
 
 
 @pytest.mark.parametrize('build', [s4, ms3, avss, vpo, clean])
-@pytest.mark.parametrize('name', ['../../esc', '/tmp/esc', 'a//b'])
+@pytest.mark.parametrize('name', ['../../esc', '/esc', 'a//b'])
 def test_a_name_that_leaves_the_data_root_is_refused_when_the_list_is_read(tmp_path, build, name):
     with pytest.raises(ValueError, match=r'\.csv: \w+ is .*(esc|a//b).*, expected a name that stays in its directory'):
         build(tmp_path, ['good', name])
@@ -95,7 +95,7 @@ def test_pairs_and_classes_of_composed_clips_stay_beside_their_lists(tmp_path):
     write_csv(tmp_path / 'classes.csv', 'id,class', [[1, '../../esc']])
     with pytest.raises(ValueError, match=r"classes\.csv: class is '../../esc', expected a name that stays"):
         read_classes(tmp_path / 'classes.csv')
-    for name in ('../esc.wav', '/tmp/esc.wav'):
+    for name in ('../esc.wav', '/esc.wav'):
         write_csv(tmp_path / 'pairs.csv', 'pair_id,split,image,mask,audio_a,audio_b,target_ids,kind',
                   [['p', 'train', 'a.png', 'b.png', 'c.wav', name, '', '']])
         with pytest.raises(ValueError, match=r'pairs\.csv: audio_b is .*esc\.wav., expected a name that stays'):
