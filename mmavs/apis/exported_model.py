@@ -13,6 +13,7 @@ from torch import Tensor
 from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
 from mmavs.utils.device import select_device
+from mmavs.utils.optional_packages import optional_import
 
 #: Format -> suffix of its files.
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt'}
@@ -115,10 +116,7 @@ def load_exported_model(path: str | Path, device: str | torch.device | None = No
 
 
 def _open_onnx(path: Path, device: torch.device) -> tuple[Scores, str | None]:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError(f'{path} needs ONNX Runtime ({error}): install it by "pip install onnxruntime"') from error
+    onnxruntime = optional_import('onnxruntime', f'{path}: running an ONNX model')
     available = onnxruntime.get_available_providers()
     wanted = ('CUDAExecutionProvider', 'CPUExecutionProvider') if device.type == 'cuda' else ('CPUExecutionProvider', )
     options = onnxruntime.SessionOptions()

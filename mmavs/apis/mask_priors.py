@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 
 from mmavs.datasets.mask_prior_settings import read_settings
 from mmavs.datasets.mask_priors import PRIOR_SUFFIX, prior_key, render_prior, resize_ids
+from mmavs.utils.files import natural_order
 from mmavs.utils.images import read_image
 from mmavs.video import probe_video
 
@@ -114,7 +115,7 @@ class PriorDirectory:
                 function: there are fewer than frames, or a file is damaged.
         """
         directory = self.directory / video_name(video)
-        files = sorted(directory.glob(f'*{PRIOR_SUFFIX}'), key=_natural)
+        files = sorted(directory.glob(f'*{PRIOR_SUFFIX}'), key=natural_order)
         if not files:
             raise ValueError(f'{directory}: no mask priors (*{PRIOR_SUFFIX}) of the video {video}: make them with '
                              f'tools/dataset_converters/make_mask_priors.py {video} {self.directory}')
@@ -186,8 +187,3 @@ def _open_generator(name: str, device: str | torch.device | None, settings: str 
     if not Path(name).is_dir() and name not in SAM_MODELS and not HUB_NAME.fullmatch(name):
         raise ValueError(f'mask_prior is {name!r}. Choose {CHOICES}')
     return SamMasks(name if Path(name).is_dir() else SAM_MODELS.get(name, name), device, settings)
-
-
-def _natural(path: Path) -> list[tuple[int, int | str]]:
-    """Sort key that compares the numbers in names as numbers."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r'(\d+)', path.name) if part]

@@ -8,12 +8,11 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from .pickle_reader import DamagedPickleError, Name
+from .storages import MAX_SHARING
 
 LEAVES = (str, bytes, bytearray, int, float, bool, type(None), torch.Tensor, torch.Size, torch.dtype, torch.device,
           HistoryBuffer)
-# Containers may be shared, as in a pickle of one object under many names, but may not unfold to an endless size.
 MAX_DEPTH = 100
-MAX_SHARING = 32
 
 
 def check_plain(content: Any, size: int) -> None:

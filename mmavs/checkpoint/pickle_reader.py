@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import struct
+from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,7 +37,7 @@ class Name:
         self.text, self.call = text, call
 
 
-class Unfinished:
+class Unfinished(ABC):
     """An object that gets its value from the state that follows in the pickle.
 
     Attributes:
@@ -47,9 +48,9 @@ class Unfinished:
     def __init__(self) -> None:
         self.memo: list[int] = []
 
+    @abstractmethod
     def finish(self, state: Any) -> Any:
         """Make the object from its state; a ValueError or TypeError if the state makes no sense."""
-        raise NotImplementedError
 
 
 class PickleReader:

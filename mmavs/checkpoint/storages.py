@@ -9,8 +9,9 @@ from torch import Tensor
 
 from .pickle_reader import DamagedPickleError
 
-# Tensors of a file may share storages (tied weights), but all of them together may not hold more than this many times
-# the bytes of the file: a file of a few bytes with a million views would take hours.
+# Tensors of a file may share storages (tied weights), and containers their items (one object under many names), but all
+# of them together may not hold more than this many times what the file has bytes: a file of a few bytes with a million
+# views would take hours.
 MAX_SHARING = 32
 
 

@@ -1,6 +1,7 @@
-"""Write files and directories atomically, digest files, and tell names that stay in their directory."""
+"""Write files and directories atomically, digest files, order and check their names."""
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ from typing import BinaryIO
 PARTIAL = '.partial'
 # Lists, logs and reports of the largest datasets have some 10 MB.
 MAX_TEXT = 2**30
+
+
+def natural_order(path: Path) -> list[tuple[int, str]]:
+    """Key that sorts by numbers in a name: text alternates with digits, which compare by value."""
+    parts = re.split(r'([0-9]+)', path.name)
+    return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
 def stream_sha256(file: BinaryIO) -> str:

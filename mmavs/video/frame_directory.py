@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mmavs.audio.io import AUDIO_SUFFIXES
+from mmavs.utils.files import natural_order
 from mmavs.utils.images import IMAGE_SUFFIXES, image_shape, read_image
 
 # Subdirectory with the frames of a clip in AVSBench-semantic.
@@ -69,13 +69,7 @@ def list_frames(directory: Path) -> list[Path]:
     frames = _files(directory, IMAGE_SUFFIXES)
     if not frames and (directory / FRAMES).is_dir():
         frames = _files(directory / FRAMES, IMAGE_SUFFIXES)
-    return sorted(frames, key=_natural)
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Key that sorts by numbers in a name: text alternates with digits, which compare by value."""
-    parts = re.split(r'([0-9]+)', path.name)
-    return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]
+    return sorted(frames, key=natural_order)
 
 
 def _object_audio(directory: Path) -> list[Path]:

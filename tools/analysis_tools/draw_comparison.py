@@ -8,13 +8,13 @@ import argparse
 from pathlib import Path
 
 import matplotlib
-import torch
 from mmengine.logging import MMLogger
 
 from mmavs.analysis.compared_clips import compare_clips
 from mmavs.apis.weights import resolve_weights
 from mmavs.cli.arguments import add_cfg_options
 from mmavs.utils.config import load_config
+from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write
 from mmavs.utils.terminal import quiet_libraries
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--maps', action='store_true', help='show the maps inside of the models')
     parser.add_argument('--queries', type=int, default=2, metavar='N', help='queries to show with --maps (default: 2)')
     parser.add_argument('--split', choices=SPLITS, default='test', help='data loader of the clips (default: test)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     add_cfg_options(parser, example='test_dataloader.dataset.data_root=data/street')
     args = parser.parse_args()
     if len(args.models) % 2:
@@ -58,8 +58,8 @@ def main() -> None:
     checkpoints = [str(resolve_weights(*pair)) for pair in zip(files, args.models[1::2], strict=True)]
     configs = [load_config(file, args.cfg_options) for file in files]
     names = args.names or [Path(file).stem for file in files]
-    clips = compare_clips(list(zip(names, configs, checkpoints)), args.clips, args.split, args.device, args.maps,
-                          args.queries)
+    clips = compare_clips(list(zip(names, configs, checkpoints)), args.clips, args.split,
+                          select_device(args.device), args.maps, args.queries)
     figure = draw_comparison(clips, args.frames)
     # Type 42 fonts can be edited, and publishers accept them.
     with matplotlib.rc_context({'pdf.fonttype': 42}), atomic_write(args.out) as partial:

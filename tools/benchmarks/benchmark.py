@@ -28,6 +28,7 @@ from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
+from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import read_text
 from mmavs.utils.terminal import quiet_libraries
@@ -45,7 +46,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out-size', type=positive_int, default=224, help='height and width of the predictions')
     parser.add_argument('--repeats', type=positive_int, default=5, help='timed calls; the median is reported')
     parser.add_argument('--threads', type=positive_int, default=1, help='threads on the CPU')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument('--amp', choices=sorted(PRECISIONS), help='mixed precision (default: float32)')
     parser.add_argument('--tf32', action='store_true',
                         help='products and convolutions of float32 in TF32, on a GPU (default: in float32)')
@@ -68,7 +69,7 @@ def main() -> None:
     size = args.size or frame_size(config)
     config = config.model
     drop_pretrained(config)
-    device = torch.device(args.device)
+    device = select_device(args.device)
     model = MODELS.build(config).to(device)
     if args.channels_last:
         model = model.to(memory_format=torch.channels_last)

@@ -17,6 +17,7 @@ from torch import Tensor
 from mmavs.cli.arguments import positive_int
 from mmavs.models.layers import deformable_sampling
 from mmavs.models.layers.deformable_attention import mmcv_cuda_op, sample_by_rows
+from mmavs.utils.device import select_device
 
 QUANTITIES = ('output', 'gradient of values', 'gradient of locations', 'gradient of weights')
 # Norm of the difference that is allowed, as a share of the norm of the reference. In float16 a location on a map of 48
@@ -26,13 +27,14 @@ TOLERANCES = {torch.float32: 1e-5, torch.float16: 0.03}
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare deformable attention by mmcv with that in PyTorch')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     parser.add_argument('--size', type=positive_int, default=384, help='height and width of the frames')
     parser.add_argument('--frames', type=positive_int, default=4)
     return parser.parse_args()
 
 
-def random_inputs(num: int, shapes: list[tuple[int, int]], device: str) -> list[Tensor]:
+def random_inputs(num: int, shapes: list[tuple[int, int]],
+                  device: str | torch.device) -> list[Tensor]:
     """Values of all levels, locations around the maps and weights, as the pixel decoder has them: 8 heads, 4 points."""
     generator = torch.Generator().manual_seed(0)
     tokens, grid = sum(h * w for h, w in shapes), (8, len(shapes), 4)
@@ -63,7 +65,7 @@ def run(sample: Callable[..., Tensor], shapes: list[tuple[int, int]],
     return [output.detach(), *gradients], seconds
 
 
-def compare(device: str, size: int, frames: int) -> list[dict]:
+def compare(device: str | torch.device, size: int, frames: int) -> list[dict]:
     """Relative errors of output and gradients in each precision; seconds of forward and backward together."""
     shapes = [(size // stride, size // stride) for stride in (32, 16, 8)]
     inputs = random_inputs(frames, shapes, device)
@@ -80,17 +82,18 @@ def compare(device: str, size: int, frames: int) -> list[dict]:
     return rows
 
 
-def uses_op(device: str) -> bool:
+def uses_op(device: str | torch.device) -> bool:
     """Whether mmcv's op is used on a device."""
     return torch.device(device).type == 'cuda' and mmcv_cuda_op() is not None
 
 
 def main() -> None:
     args = parse_args()
-    paths = 'mmcv CUDA op' if uses_op(args.device) else 'PyTorch path'
+    device = select_device(args.device)
+    paths = 'mmcv CUDA op' if uses_op(device) else 'PyTorch path'
     table = Table('precision', Column('quantity', no_wrap=True), 'error', 'allowed', 'seconds', 'reference',
                   title=f'{paths} beside the PyTorch path in float32, {args.frames} frames of {args.size}')
-    rows = compare(args.device, args.size, args.frames)
+    rows = compare(device, args.size, args.frames)
     for row in rows:
         color = 'green' if row['error'] <= row['allowed'] else 'red'
         times = [f'{row[key]:.4f}' for key in ('seconds', 'reference_seconds')] if row['quantity'] == 'output' else []
