@@ -204,18 +204,10 @@ def _registries() -> list[Registry]:
 def _find_component(name: str) -> Any:
     for registry in _registries():
         with registry.switch_scope_and_registry(None) as scoped:
-            component = scoped.get(name) if '.' in name else _find_registered(scoped, name)
+            component = scoped.get(name)
         if component is not None:
             return component
     return None
-
-
-def _find_registered(registry: Registry | None, name: str) -> Any:
-    """Find a name in a registry and those above it; ``Registry.get`` would also search all paths for a module."""
-    registry.import_from_location()
-    while registry is not None and name not in registry.module_dict:
-        registry = registry.parent
-    return registry and registry.module_dict[name]
 
 
 def _known_names() -> list[str]:
