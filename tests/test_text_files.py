@@ -29,8 +29,8 @@ DAMAGED = [b'\xff\xfe' + '{"x": 1}'.encode('utf-16-le'), b'{"x": %s}' % (b'9' * 
            b'{"recipe": "x", "scores": {"original": {"M_J": "x"}}}', b'{"details": {"x": {"confusion_matrix": [[1]]}}}',
            b'{"details": {"x": {"confusion_matrix": [[1]], "classes": ["a", "b"]}}}', REPORT % (b'{"x": "y"}', b'{}'),
            REPORT % (b'{}', b'{"x": []}'), REPORT % (b'{}', b'{"x": {"per_clip": [{"clip": "a"}]}}'),
-           b'[{"name": "x", "config": "", "checkpoint": "", "clips": {}, "scores": [], "other_scores": {}, '
-           b'"g_scores": {}, "mute_score": 1}]',
+           b'[{"name": "x", "config": "", "checkpoint": "", "clips": {}, "scores": {"original": {"M_J": "x"}}, '
+           b'"other_scores": {}, "g_scores": {}, "mute_score": 1}]',
            b'{"format": "mmavs mask priors 1", "settings": 1}',
            b'{"format_version": 1, "pipeline": [1]}', b'{"step": [1]}\n\n',
            bytes(range(256)), b'', b'{"a": ', b'[' * 100000, b'1', b'null', b'[]', b'[[1]]', b'{"format": 1}', b'"x"',

@@ -66,11 +66,11 @@ def check_types(content: Any, types: Any, path: str | Path, place: str = '') -> 
             check_types(item, types[0], path, f'{place}[{index}]')
     elif isinstance(types, dict):
         for key, inner in types.items():
-            name = key.removesuffix('?')
-            if key not in ('*', name + '?') and key not in content:
-                raise ValueError(f'{path}: {place}.{key} is missing'.replace(': .', ': '))
+            name, before = key.removesuffix('?'), f'{place}.' if place else ''
+            if name == key != '*' and key not in content:
+                raise ValueError(f'{path}: {before}{key} is missing')
             for found in content if key == '*' else {name} & content.keys():
-                check_types(content[found], inner, path, f'{place}.{found}' if place else found)
+                check_types(content[found], inner, path, f'{before}{found}')
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
