@@ -89,10 +89,18 @@ def test(args: argparse.Namespace) -> dict | None:
     meta = load_weights(unwrap_model(runner.model), args.checkpoint, None if args.allow_other_settings else config)
     if args.show_dir or args.out and args.out_item != 'metrics':
         check_clip_ids(clip_ids(runner))
-    scores = runner.test()
+    scores = run_test(runner)
     if not is_main_process() or not (args.json or args.out and args.out_item == 'metrics'):
         return None
     return make_report(config, scores, runner.test_evaluator.metrics, make_stamp(loaded, args.checkpoint, meta))
+
+
+def run_test(runner: Runner) -> dict[str, float]:
+    """Run a test; the error of a stopped loader worker names it."""
+    from mmavs.engine.loader_timeout import naming_late_worker
+
+    with naming_late_worker():
+        return runner.test()
 
 
 def request_outputs(config: Config, args: argparse.Namespace) -> None:

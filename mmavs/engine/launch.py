@@ -2,6 +2,7 @@
 import atexit
 import gc
 import logging
+import os
 import socket
 from collections.abc import Iterator
 from urllib.error import URLError
@@ -13,11 +14,15 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmavs.checkpoint.fetching import DownloadError
+from mmavs.utils.parent_process import end_with_parent
 from mmavs.utils.terminal import concerns_user
 
 
 def build_runner(config: Config, launcher: str = 'none') -> Runner:
     """Build the runner of a config, in this process or in each process that a launcher has started.
+
+    If the launcher is killed, its processes end (:func:`mmavs.utils.parent_process.end_with_parent`). Those that a user
+    has started by hand, with the environment of torchrun, have no launcher.
 
     Without a GPU, processes communicate through gloo and training is in float32, even if the config asks for mixed
     precision.
@@ -30,6 +35,8 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
         DownloadError: A part of the model downloads its weights when it is built, and there is no network.
     """
     config.launcher = launcher
+    if launcher in ('slurm', 'mpi') or launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        end_with_parent()
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
     try:

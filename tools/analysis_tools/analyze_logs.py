@@ -45,8 +45,8 @@ def read_curves(log: str) -> Curves:
         for number, line in enumerate(lines, 1):
             try:
                 scalars = nan_for_null(json.loads(line))
-                step = scalars['step']
-            except (ValueError, KeyError, TypeError, RecursionError):
+                step = int(scalars['step'])
+            except (OverflowError, ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
                 sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')

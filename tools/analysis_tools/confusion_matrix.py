@@ -53,7 +53,10 @@ def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
         names = ', '.join(metric['metric'] for metric in details)
         for metric in details:
             if 'confusion_matrix' in metric:
-                return metric['classes'], np.array(metric['confusion_matrix'], float)
+                classes, matrix = list(map(str, metric['classes'])), np.array(metric['confusion_matrix'], float)
+                if matrix.shape != (len(classes), len(classes)):
+                    raise ValueError(f'a matrix of shape {matrix.shape} for {len(classes)} classes')
+                return classes, matrix
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(f'error: {path}: expected a metrics.json of mmavs test ({error!r})')
     sys.exit(f'error: {path}: holds no confusion matrix, found {names}: test with '
