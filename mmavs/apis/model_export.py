@@ -100,21 +100,16 @@ def export_model(config: str | Path | Config,
 
     scorer = ClipScores(model, frame_size).eval().requires_grad_(False)
     clip = _random_clip(model, RECORDED_FRAMES, frame_size, metadata['inputs'])
-    with atomic_write(path) as partial:
-        # Its name decides how it is read.
-        partial_model = partial.with_name(partial.name + SUFFIXES[format])
-        try:
-            with torch.no_grad(), _quiet_recording():
-                _WRITERS[format](scorer, clip, partial_model, metadata)
-            report = _compare(model, partial_model, path, metadata)
-            if not report.difference <= tolerance * report.largest_score:
-                raise ValueError(
-                    f'{path}: the scores of the exported model differ from those of PyTorch by up to '
-                    f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is '
-                    f'{tolerance}: nothing was written; raise the tolerance if this is good enough')
-            partial_model.replace(partial)
-        finally:
-            partial_model.unlink(missing_ok=True)
+    # Its name decides how the file is read.
+    with atomic_write(path, SUFFIXES[format]) as partial:
+        with torch.no_grad(), _quiet_recording():
+            _WRITERS[format](scorer, clip, partial, metadata)
+        report = _compare(model, partial, path, metadata)
+        if not report.difference <= tolerance * report.largest_score:
+            raise ValueError(
+                f'{path}: the scores of the exported model differ from those of PyTorch by up to '
+                f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is '
+                f'{tolerance}: nothing was written; raise the tolerance if this is good enough')
     return report
 
 

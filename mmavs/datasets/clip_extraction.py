@@ -10,9 +10,9 @@ from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from PIL import Image
 
+from mmavs.audio.encoding import encode_wav
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.utils.files import atomic_write
 from mmavs.utils.progress import track_progress
@@ -185,4 +185,4 @@ def _write_clip(clip: dict, images: list[np.ndarray], waveform: np.ndarray, rate
         with atomic_write(path) as partial:
             Image.fromarray(image).save(partial, format='PNG')
     with atomic_write(clip['audio_path']) as partial:
-        soundfile.write(partial, waveform, rate, subtype='PCM_16', format='WAV')
+        partial.write_bytes(encode_wav(waveform, rate))

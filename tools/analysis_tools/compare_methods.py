@@ -100,7 +100,7 @@ def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str,
                      'them')
     roots = {name: data_roots(config, args.data) for name, config in configs.items()}
     for directory in sorted({Path(root).name for options in roots.values() for root in options.values()}):
-        synthesize_clips(args.data, SUBSETS[directory], *args.clips, workers=args.jobs)
+        synthesize_clips(args.data, SUBSETS[directory], *args.clips, workers=args.jobs, replace=False)
     for config in configs.values():
         make_audio_weights(config.model.audio_backbone)
     return roots
