@@ -13,6 +13,8 @@ from .partial_paths import PARTIAL, partial_path
 
 # Errors of a disk while a file is written: full, over its quota, file too large, read-only, damaged.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# Of these, those after which no other file can be written either.
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Lists, logs and reports of the largest datasets have some 10 MB.
 MAX_TEXT = 2**30
 
@@ -39,13 +41,23 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f'{path}: is a directory, expected the name of a file')
+    _check_writable(path, path.parent, 'file')
+
+
+def check_writable_directory(path: str | Path) -> None:
+    """Raise an OSError, which names the directory, if no file can be written into it; it is made."""
+    _check_writable(Path(path), Path(path), 'directory')
+
+
+def _check_writable(path: Path, directory: Path, kind: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         # Permissions do not say it all: a file system may be read-only or full.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
             file.write(b' ')
     except OSError as error:
-        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
+        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a {kind} that '
+                      'can') from error
 
 
 def stays_below(name: str) -> bool:
@@ -83,9 +95,18 @@ def read_text(path: str | Path, kind: str = 'a text file') -> str:
 
 @contextmanager
 def errors_with_name(path: str | Path) -> Iterator[None]:
-    """Add the name of the file that is written to the system's errors without one, such as that of a full disk."""
+    """Add the name of the file that is written to the system's errors without one, such as that of a full disk.
+
+    ``torch.save`` to an open file hides such an error behind one of its own; it is raised here. With the name of a file
+    instead of an open one it loses the error, and TorchScript's ``save`` ends the process.
+    """
     try:
         yield
+    except RuntimeError as error:
+        hidden = error.__context__
+        if isinstance(hidden, OSError) and hidden.errno in DISK_ERRORS:
+            raise OSError(hidden.errno, hidden.strerror, str(path)) from error
+        raise
     except OSError as error:
         if error.filename is None and (error.errno in DISK_ERRORS or isinstance(error, PermissionError)):
             error.filename = str(path)
