@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmavs.datasets.file_listing import write_csv
 from mmavs.evaluation.functional.avsbench import binary_scores, class_score_sums, f_score_thresholds
+from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable
 
 
@@ -80,6 +81,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@cli_errors()
 def main() -> None:
     args = parse_args()
     if args.out:
