@@ -103,7 +103,7 @@ def write_and_hold(out, seed, started, go_on):
         for number, result in enumerate(results):
             if not number:
                 started.set()
-                go_on.wait()
+                go_on.wait(60)
             yield result
 
     synthesize.track_progress = hold
@@ -125,10 +125,10 @@ def test_the_second_of_two_syntheses_waits_and_replaces_nothing(tmp_path, seed):
     started, is_waiting, outcome = FORK.Event(), FORK.Event(), FORK.Queue()
     first = FORK.Process(target=write_and_hold, args=(tmp_path, 0, started, is_waiting))
     first.start()
-    started.wait()
+    assert started.wait(60)
     second = FORK.Process(target=write_second, args=(tmp_path, seed, is_waiting, outcome))
     second.start()
-    message, error = outcome.get(), outcome.get()
+    message, error = outcome.get(timeout=60), outcome.get(timeout=60)
     first.join()
     second.join()
     assert f'process {first.pid} on ' in message and 'waiting until it has ended' in message
@@ -148,7 +148,7 @@ def test_a_killed_synthesis_is_written_anew(tmp_path):
     started, never = FORK.Event(), FORK.Event()
     killed = FORK.Process(target=write_and_hold, args=(tmp_path, 0, started, never))
     killed.start()
-    started.wait()
+    assert started.wait(60)
     killed.kill()
     killed.join()
     assert (tmp_path / 'Multi-sources.partial').is_dir() and not (tmp_path / 'Multi-sources').exists()

@@ -170,14 +170,14 @@ def test_cutting_videos_ends_when_the_disk_is_full_and_goes_on_after_a_bad_video
 def hold_lock(path, held, release):
     with locked_directory(path, 'adds clips', ''):
         held.set()
-        release.wait()
+        release.wait(60)
 
 
 def test_the_second_process_that_adds_clips_to_a_dataset_is_told(tmp_path):
     held, release = FORK.Event(), FORK.Event()
     first = FORK.Process(target=hold_lock, args=(tmp_path / '.clips.lock', held, release))
     first.start()
-    held.wait()
+    assert held.wait(60)
     with pytest.raises(ValueError, match=f'process {first.pid} on .* adds clips to {tmp_path}'):
         extract_clips([], tmp_path, lambda video: 'train')
     release.set()
