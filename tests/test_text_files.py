@@ -17,7 +17,7 @@ from mmavs.datasets import AVSSDataset
 from mmavs.datasets.file_listing import read_csv
 from mmavs.datasets.mask_prior_settings import read_settings
 from mmavs.evaluation import SaveMasks
-from mmavs.synthesis.synthesize import _is_current
+from mmavs.synthesis.current_dataset import is_current
 from mmavs.utils import zoo
 from mmavs.utils.errors import user_message
 from mmavs.utils.files import atomic_write
@@ -70,7 +70,7 @@ READERS = {
     'x.json': lambda directory: read_json(directory / 'x.json', 'a report', ('clips', )),
     'metrics.json': lambda directory: read_report(directory / 'metrics.json'),
     'robustness.json': lambda directory: read_results(directory / 'robustness.json'),
-    'synthesis.json': lambda directory: _is_current(directory, {}),
+    'synthesis.json': lambda directory: is_current(directory, {}),
     'label2idx.json': read_label_file,
     'scores.json': read_scores,
     'mask_priors.json': read_settings,

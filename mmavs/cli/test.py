@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmavs.utils.files import check_writable
+from mmavs.utils.files import check_writable, check_writable_directory
 
 from .arguments import add_json, add_run_arguments, load_run_config
 
@@ -59,7 +59,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise argparse.ArgumentError(None, f'--out {args.out}: with --out-item {args.out_item} the file must end in '
                                      f'{SUFFIXES[args.out_item]}')
     if args.out:
-        check_writable(Path(args.out, 'masks') if args.out_item == 'png' and Path(args.out).is_dir() else args.out)
+        (check_writable_directory if Path(args.out).is_dir() else check_writable)(args.out)
+    if args.show_dir:
+        check_writable_directory(args.show_dir)
     if args.predict_only and not args.show_dir and (not args.out or args.out_item == 'metrics'):
         raise argparse.ArgumentError(None, '--predict-only needs --show-dir DIR, --out FILE.npz --out-item pred or '
                                      '--out DIR --out-item png')

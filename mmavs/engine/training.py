@@ -8,6 +8,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.fetching import DownloadError
 from mmavs.utils.errors import DivergedError
+from mmavs.utils.files import errors_with_name
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels
@@ -59,7 +60,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
 def _run(runner: Runner) -> None:
     """Train; an error of a diverged training names the iteration."""
     try:
-        with naming_late_worker():
+        with naming_late_worker(), errors_with_name(runner.work_dir):
             runner.train()
     except DivergedError as error:
         # Losses that match predictions find NaN before there is a loss.

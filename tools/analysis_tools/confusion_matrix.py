@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import read_json
 from mmavs.visualization.confusion_figure import draw_confusion, normalize_confusion
 
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    check_writable(args.out)
     classes, matrix = read_confusion(args.report)
     shown = args.classes or [name for c, name in enumerate(classes) if matrix[c].any() or matrix[:, c].any()]
     unknown = sorted(set(shown) - set(classes))
