@@ -10,6 +10,7 @@ from mmavs.checkpoint.compatibility import check_pretrained, check_state_dict
 from mmavs.checkpoint.converters import CONVERTERS, Conversion, export_weights
 from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
+from mmavs.checkpoint.writing import SAFETENSORS, write_weights
 from mmavs.registry import MODELS
 from mmavs.utils.files import atomic_write
 from mmavs.utils.zoo import current_name, read_zoo, zoo_root
@@ -24,8 +25,8 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     Args:
         source: Origin of the checkpoint, a key of ``CONVERTERS``.
         src: The published file.
-        dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
-            whole model states the training settings of the config.
+        dst: File to write: weights and meta information of plain values, as safetensors if it ends in
+            ``.safetensors``. The meta information of a whole model states the training settings of the config.
         config: Config that the checkpoint was trained with, whose model the result has to fit; None detects it from
             the weights. A file, also relative to ``configs/``, or the name of a model of the zoo.
 
@@ -50,12 +51,11 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     absent = {key: x for key, x in model.state_dict().items() if re.fullmatch(converter.absent, key)}
     check_state_dict(model, absent | conversion.state_dict, str(src))
 
-    weights = {key: x.contiguous() for key, x in conversion.state_dict.items()}
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
     if hasattr(model, 'cfg'):
         meta[TRAINED_FOR] = training_settings(model.cfg)
     with atomic_write(dst) as partial:
-        torch.save(dict(state_dict=weights, meta=meta), partial)
+        write_weights(partial, conversion.state_dict, meta, Path(dst).suffix)
     return conversion
 
 
@@ -74,8 +74,11 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model.
+        ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model; or ``dst``
+            ends in ``.safetensors``.
     """
+    if Path(dst).suffix == SAFETENSORS:
+        raise ValueError(f'{dst}: the code of the authors reads files of torch.save: name a file .pth')
     conversion = export_weights(target, extract_state_dict(read_checkpoint(src), str(src)))
     with atomic_write(dst) as partial:
         torch.save(CONVERTERS[target].file(conversion.state_dict), partial)

@@ -71,6 +71,11 @@ def make_tensor(storage: Storage, offset: Any, size: Any, stride: Any) -> Tensor
     storage.budget.take(count * storage.dtype.itemsize)
     tensor = torch.empty(0, dtype=storage.dtype, device=storage.memory.device)
     tensor.set_(storage.memory, offset, size, stride)
-    if storage.dtype == torch.bool and count and not tensor.is_meta and tensor.view(torch.uint8).max() > 1:
-        raise DamagedPickleError('a tensor of bool with other values')
+    check_bool(tensor)
     return tensor
+
+
+def check_bool(tensor: Tensor) -> None:
+    """Raise a DamagedPickleError if a tensor of bool has a byte other than 0 and 1, which PyTorch does not expect."""
+    if tensor.dtype == torch.bool and tensor.numel() and not tensor.is_meta and tensor.view(torch.uint8).max() > 1:
+        raise DamagedPickleError('a tensor of bool with other values')

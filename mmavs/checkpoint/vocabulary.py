@@ -19,8 +19,9 @@ from torch import Tensor
 from .pickle_reader import DamagedPickleError, Name, RefusedGlobalError, Unfinished, check_keys
 from .storages import Storage, make_tensor
 
-# Types of numbers, and fixed-size texts; no objects, records, dates or complex numbers.
-DTYPES = re.compile(r'b1|[iu][1248]|f(?:2|4|8|16)|[SU]\d{1,6}')
+# Types of numbers, and fixed-size texts; no objects, records or dates. Complex numbers are read, so that a message can
+# name the weight that has them.
+DTYPES = re.compile(r'b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16)|[SU]\d{1,6}')
 STORAGE_DTYPES = {
     'DoubleStorage': torch.float64,
     'FloatStorage': torch.float32,
@@ -32,6 +33,8 @@ STORAGE_DTYPES = {
     'CharStorage': torch.int8,
     'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool,
+    'ComplexFloatStorage': torch.complex64,
+    'ComplexDoubleStorage': torch.complex128,
 }
 
 
