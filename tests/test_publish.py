@@ -34,8 +34,12 @@ def trained(config):
         dataset_meta=dict(classes=('background', 'sounding thing'), palette=((0, 0, 0), (1, 2, 3)), clip_length=5),
         trained_for=dict(config='vct_tiny_s4', input_size=None, classes=['background', 'sounding object']))
     averaged = {f'module.{key}': x + 1 for key, x in weights.items() if x.is_floating_point()}
-    return dict(meta=meta, state_dict=weights, optimizer=dict(state={0: weights[KEY]}), message_hub=dict(log_scalars={}),
-                ema_state_dict=dict(averaged, steps=torch.tensor(8)))
+    return dict(
+        meta=meta,
+        state_dict=weights,
+        optimizer=dict(state={0: weights[KEY]}),
+        message_hub=dict(log_scalars={}),
+        ema_state_dict=dict(averaged, steps=torch.tensor(8)))
 
 
 @pytest.fixture

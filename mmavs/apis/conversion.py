@@ -1,5 +1,7 @@
 """Convert published checkpoints, checked against their model, and export checkpoints under the published names."""
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -42,9 +44,13 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     checkpoint = read_checkpoint(src)
     conversion = converter.convert(extract_state_dict(checkpoint, str(src)))
     if config is None:
-        target = converter.target(conversion.state_dict)
-        arguments = converter.arguments(checkpoint, str(src))
-        model = _target_model(dict(target, **arguments) if arguments else target)
+        with _describing_model(src):
+            target = converter.target(conversion.state_dict)
+            arguments = converter.arguments(checkpoint, str(src))
+            for key, value in arguments.items():
+                if key in target and target[key] != value:
+                    raise ValueError(f'{src}: it says {key}={value!r}, its weights show {target[key]!r}: it is damaged')
+            model = _target_model(dict(target, **arguments) if arguments else target)
     else:
         model = _target_model(str(config))
     _complete(conversion, model, converter.absent, str(src))
@@ -83,6 +89,16 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
     with atomic_write(dst) as partial:
         torch.save(CONVERTERS[target].file(conversion.state_dict), partial)
     return conversion
+
+
+@contextmanager
+def _describing_model(src: str | Path) -> Iterator[None]:
+    """Report names and shapes that describe no model: parts are missing, or sizes are 0 or do not fit together."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f'{src}: its weights do not describe a model of this source ({type(error).__name__}: {error}):'
+                         ' it is damaged or of another source; to name its config: --config') from error
 
 
 def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:

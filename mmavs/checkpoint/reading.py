@@ -219,7 +219,7 @@ def check_finite(weights: Mapping[str, Tensor], name: str) -> None:
 
 
 def _further(refused: Mapping[str, Tensor]) -> str:
-    return f', and so do {len(refused) - 1} other tensors' if len(refused) > 1 else ''
+    return f', as do {len(refused) - 1} more tensors' if len(refused) > 1 else ''
 
 
 def _is_finite(x: Tensor) -> bool:
