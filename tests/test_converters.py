@@ -545,7 +545,7 @@ def save_as(kind, weights, path):
 def test_complex_weights_are_refused_by_every_load_and_converter(tmp_path, kind, reader):
     weights = Tiny().state_dict()
     save_as(kind, {key: x * 1j for key, x in weights.items()}, tmp_path / 'x.pth')
-    with pytest.raises(ValueError, match='x.pth: class_embed.(weight holds 12|bias holds 3) complex values, as do 1 more'):
+    with pytest.raises(ValueError, match=r'x.pth: class_embed\.\w+ holds (12|3) complex values, as do 1 more'):
         reader(tmp_path / 'x.pth')
 
 
