@@ -245,6 +245,11 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
     others = {}
     if _find_state_dict(checkpoint) is not checkpoint:
         others = {key: x for key, x in checkpoint.items() if key not in CONTAINERS}
+    averaged = others.get('ema_state_dict')  # of EMAHook, weights too
+    if isinstance(averaged, Mapping):
+        tensors = {f'ema_state_dict.{key}': x for key, x in averaged.items() if isinstance(x, Tensor)}
+        check_types(tensors, name)
+        check_finite(tensors, name)
     if 'meta' in others:
         meta = others['meta']
         if not isinstance(meta, dict):

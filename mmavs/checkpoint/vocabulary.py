@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from .pickle_reader import DamagedPickleError, Name, RefusedGlobalError, Unfinished, check_keys
+from .pickle_reader import MAX_SIZE, DamagedPickleError, Name, RefusedGlobalError, Unfinished, check_keys
 from .storages import Storage, make_tensor
 
 # Types of numbers, and fixed-size texts; no objects, records or dates. Complex numbers are read, so that a message can
@@ -127,7 +127,8 @@ def _array(data: Any, kind: Any, shape: Any, order: str) -> np.ndarray:
 
 
 def _check_sizes(sizes: Any) -> None:
-    if type(sizes) is not tuple or not all(type(x) is int and x >= 0 for x in sizes) or len(sizes) > 32:
+    if type(sizes) is not tuple or len(sizes) > 32 or not all(
+            type(x) is int and 0 <= x < MAX_SIZE for x in sizes):
         raise DamagedPickleError(f'a shape that is {sizes!r}'[:80])
 
 
