@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
 # Tools of the same purpose as a command.
 TOOLS = {'train': 'train', 'test': 'test', 'convert': 'model_converters/convert',
-         'check-data': 'dataset_converters/check_dataset'}
+         'publish': 'model_converters/publish_model', 'check-data': 'dataset_converters/check_dataset'}
 # Modules whose import takes longer than the rest of --help.
 SLOW = ('torch', 'numpy', 'mmengine', 'mmcv', 'matplotlib', 'scipy', 'rich', 'yaml', 'av')
 ENVIRONMENT = dict(os.environ, PYTHONPATH=str(REPOSITORY))

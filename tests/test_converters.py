@@ -19,7 +19,7 @@ from mmseg.models.backbones.swin import PatchMerging, WindowMSA
 from small_models import small_config
 from torch import nn
 
-from mmavs.apis import convert_checkpoint, init_model
+from mmavs.apis import convert_checkpoint, export_checkpoint, init_model
 from mmavs.checkpoint.compatibility import check_state_dict, load_weights, with_own_classifier
 from mmavs.checkpoint.converters import CONVERTERS, TRAITS, Converter, Rename, Traits, apply_rules, register
 from mmavs.checkpoint.converters.vct import convert_vct
@@ -527,6 +527,86 @@ def test_weights_of_a_diverged_training_are_refused(tmp_path, reader, value):
     torch.save(dict(state_dict=weights), tmp_path / 'x.pth')
     with pytest.raises(ValueError, match='x.pth: class_embed.bias holds 1 NaN or infinite values of 3'):
         reader(tmp_path / 'x.pth')
+
+
+def save_as(kind, weights, path):
+    if kind == 'safetensors':
+        pytest.importorskip('safetensors.torch').save_file(weights, path)
+    elif kind == 'arrays':
+        path.write_bytes(pickle.dumps({key: x.numpy() for key, x in weights.items()}))
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=kind == 'zip')
+
+
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'arrays', 'safetensors'])
+@pytest.mark.parametrize('reader', [load, initialize, *(
+    lambda path, source=source: convert_checkpoint(source, path, 'converted.pth') for source in sorted(CONVERTERS)),
+    lambda path: export_checkpoint('vct', path, 'exported.pth')])
+def test_complex_weights_are_refused_by_every_load_and_converter(tmp_path, kind, reader):
+    weights = Tiny().state_dict()
+    save_as(kind, {key: x * 1j for key, x in weights.items()}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r'x.pth: class_embed\.\w+ holds (12|3) complex values, as do 1 more'):
+        reader(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('kind', ['zip', 'arrays', 'safetensors'])
+@pytest.mark.parametrize('dtype', [torch.uint16, torch.uint64])
+def test_weights_of_types_that_no_layer_has_are_refused(tmp_path, kind, dtype):
+    save_as(kind, {'x': torch.ones(2).to(dtype), 'y': torch.ones(2)}, tmp_path / 'x.pth')
+    with pytest.raises((ValueError, pickle.UnpicklingError), match=f'x.pth: .*{dtype}'):
+        load(tmp_path / 'x.pth')
+
+
+def test_arrays_that_are_no_tensors_are_named(tmp_path):
+    (tmp_path / 'x.pkl').write_bytes(pickle.dumps({'x': np.array(['text'])}))
+    with pytest.raises(ValueError, match="x.pkl: 'x' is a <U4 array, expected a dict of tensors"):
+        load(tmp_path / 'x.pkl')
+    (tmp_path / 'y.pkl').write_bytes(pickle.dumps({'x': np.ones(2, np.longdouble)}))
+    assert extract_state_dict(read_checkpoint(tmp_path / 'y.pkl'), 'y')['x'].dtype == torch.float64
+
+
+def test_integers_in_place_of_floats_are_refused_and_whole_floats_of_indices_are_not(tmp_path):
+    torch.save({key: x.to(torch.int8) for key, x in Tiny().state_dict().items()}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match='other types: class_embed.weight is torch.int8, the model has torch.float32'):
+        load(tmp_path / 'x.pth')
+    norm = nn.BatchNorm1d(2)
+    check_state_dict(norm, {key: x.half() for key, x in norm.state_dict().items()}, 'half')
+    with pytest.raises(ValueError, match='num_batches_tracked is torch.float32, the model has torch.int64'):
+        check_state_dict(norm, dict(norm.state_dict(), num_batches_tracked=torch.tensor(0.5)), 'x')
+
+
+def test_two_weights_of_one_name_are_refused(tmp_path):
+    torch.save({'x._orig_mod.y': torch.ones(1), 'x.y': torch.zeros(1)}, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r'x\.pth: holds x\.y twice'):
+        load(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('source, shapes, changes, message', [
+    ('swin', swin_shapes(), {'layers.0.downsample.reduction.weight': (0, 32)}, 'other shapes: .*reduction.weight is '),
+    ('swin', swin_shapes(), {'layers.0.downsample.reduction.weight': (4, )}, r'\(4,\), which cannot be converted'),
+    ('swin', swin_shapes(), {'layers.0.blocks.0.attn.relative_position_bias_table': (0, )}, 'do not describe a model'),
+    ('swin', swin_shapes(), {'layers.0.blocks.99999999.norm1.bias': (8, )}, r'100000000, 1, 1, 1\] blocks'),
+    ('swin', swin_shapes(), {'patch_embed.proj.bias': None}, "do not describe a model .*KeyError"),
+    ('pvtv2', pvt_shapes(''), {'block2.0.mlp.fc1.weight': (4, 0)}, 'do not describe a model .*ZeroDivisionError'),
+    ('pvtv2', pvt_shapes(''), {'block2.99999999.norm1.bias': (8, )}, 'blocks by their names'),
+    ('audiomae', {}, {'cls_token': (1, )}, 'do not describe a model .*IndexError')])
+def test_shapes_and_names_that_describe_no_model_are_named(tmp_path, source, shapes, changes, message):
+    weights = randoms({key: shape for key, shape in {**shapes, **changes}.items() if shape is not None})
+    torch.save(weights, tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=message):
+        convert_checkpoint(source, tmp_path / 'x.pth', tmp_path / 'out.pth')
+    assert not (tmp_path / 'out.pth').exists()
+
+
+def test_converted_file_is_of_safetensors_if_its_name_says_so(tmp_path):
+    torch.save(randoms(swin_shapes()), tmp_path / 'swin.pth')
+    conversion = convert_checkpoint('swin', tmp_path / 'swin.pth', tmp_path / 'out.safetensors')
+    weights = pytest.importorskip('safetensors.torch').load_file(tmp_path / 'out.safetensors')
+    assert all(torch.equal(weights[key], x) for key, x in conversion.state_dict.items())
+    assert read_checkpoint(tmp_path / 'out.safetensors')['meta']['source'] == 'swin'
+    convert_checkpoint('swin', tmp_path / 'swin.pth', tmp_path / 'out.pth')
+    with pytest.raises(ValueError, match='out.safetensors: the code of the authors reads files of torch.save'):
+        export_checkpoint('swin', tmp_path / 'out.pth', tmp_path / 'out.safetensors')
 
 
 def closed_port():

@@ -216,6 +216,31 @@ def test_without_a_model_zoo_no_sha256_is_stated_and_checkpoints_are_read(tmp_pa
         zoo.read_zoo.cache_clear()
 
 
+@pytest.mark.parametrize('overlay', [True, False])
+def test_a_malicious_file_for_timm_is_refused_before_timm_reads_it(tmp_path, marker, overlay):
+    path = save(dict(x=Malicious(marker)), tmp_path / 'bad.pth', 'zip')
+    options = dict(pretrained=True, pretrained_cfg_overlay=dict(file=str(path))) if overlay else dict(
+        checkpoint_path=str(path))
+    config = load_config(str(TINY))
+    config.model.backbone = dict(type='mmpretrain.TIMMBackbone', model_name='resnet10t', **options)
+    config.work_dir = str(tmp_path)
+    for build in (init_model, build_runner):
+        with pytest.raises(pickle.UnpicklingError, match='bad.pth: refused'):
+            build(config)
+
+
+@pytest.mark.parametrize('read', READERS.values(), ids=READERS)
+@pytest.mark.parametrize('content', [b'', b'PK\x03\x04', b'\x80\x02K', b'\x80\x04\x95'], ids=range(4))
+def test_no_message_of_an_unreadable_file_gives_advice_to_read_it_without_restriction(tmp_path, read, content):
+    path = tmp_path / 'bad.pth'
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='bad.pth|the buffer') as error:
+        read(path)
+    while error is not None:
+        assert 'weights_only' not in str(getattr(error, 'value', error))
+        error = getattr(error, 'value', error).__cause__
+
+
 READING = {
     ('torch', 'load'), ('pickle', 'load'), ('pickle', 'loads'), ('pickle', 'Unpickler'), ('hub', 'load'),
     ('hub', 'load_state_dict_from_url'), ('model_zoo', 'load_url'), ('joblib', 'load'), ('shelve', 'open'),

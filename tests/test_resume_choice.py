@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,11 @@ from mmengine.config import Config
 
 from mmavs.engine.resume import choose_checkpoint
 from mmavs.engine.schedule import check_length
+from mmavs.engine.training import train
 from mmavs.engine.work_dir_lock import LOCK, locked_work_dir
+from mmavs.utils.config import load_config
+
+EPOCHS = Path(__file__).parent / 'configs/vct_tiny_s4_epochs.py'
 
 CHECKPOINT = dict(
     meta=dict(iter=4, epoch=0), state_dict=dict(weight=torch.ones(3)), optimizer=dict(state={}),
@@ -108,6 +113,18 @@ def test_a_training_without_length_is_an_error(loop):
     with pytest.raises(ValueError, match='train_cfg.*expected a whole number of at least 1'):
         check_length(Config(dict(train_cfg=loop)))
     check_length(Config(dict(train_cfg=dict(max_iters=8))))
+
+
+def test_an_epoch_without_a_batch_is_an_error(tmp_path, synthetic_root):
+    config = load_config(str(EPOCHS))
+    root = str(synthetic_root / 'Single-source')
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = root
+    config.train_dataloader.update(batch_size=100, drop_last=True, num_workers=0, persistent_workers=False)
+    config.work_dir = str(tmp_path)
+    with pytest.raises(ValueError, match='train_dataloader: 6 clips make no batch of 100: set a smaller batch_size'):
+        train(config)
+    assert not list(tmp_path.rglob('*.pth'))
 
 
 HOLDER = """

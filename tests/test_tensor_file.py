@@ -122,6 +122,14 @@ def test_other_content_is_named(tmp_path, content):
         load_tensor(tmp_path / 'x.pkl')
 
 
+@pytest.mark.parametrize('save', SAVERS, ids=IDS)
+def test_complex_numbers_are_named(tmp_path, save):
+    with open(tmp_path / 'x.pkl', 'wb') as file:
+        save(torch.ones(3) * 1j, file)
+    with pytest.raises(ValueError, match=r'x\.pkl: holds 3 complex numbers'):
+        load_tensor(tmp_path / 'x.pkl')
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'x\.pkl: no such file'):
         load_tensor(tmp_path / 'x.pkl')

@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 
 from mmavs.apis import init_model
+from mmavs.apis.model import build_model
 from mmavs.checkpoint.reading import read_checkpoint
 from mmavs.checkpoint.training_settings import check_training_settings, training_settings
 from mmavs.utils.config import load_config
@@ -39,6 +40,21 @@ def test_height_comes_before_width():
     assert training_settings(config)['input_size'] == [128, 256]
     config.train_dataloader.dataset.pipeline[3].transforms = [dict(type='Resize', scale=(320, 192), keep_ratio=True)]
     assert training_settings(config)['input_size'] is None
+
+
+@pytest.mark.parametrize('meta', [
+    dict(trained_for='text'), dict(trained_for=[1]), dict(trained_for=dict(input_size=[1])),
+    dict(trained_for=dict(input_size=['a', 'b'])), dict(trained_for=dict(classes='text')),
+    dict(trained_for=dict(config=3))])
+def test_settings_of_another_form_are_named(meta):
+    with pytest.raises(ValueError, match=r"x\.pth: meta\['trained_for'\] is .*, expected config, input_size"):
+        check_training_settings(meta, Config(), 'x.pth')
+
+
+def test_classes_of_another_form_are_named(tmp_path):
+    torch.save(dict(state_dict=build_model(CONFIG).state_dict(), meta=dict(dataset_meta=[1])), tmp_path / 'x.pth')
+    with pytest.raises(ValueError, match=r"x\.pth: meta\['dataset_meta'\] is a list, expected a dict"):
+        init_model(CONFIG, tmp_path / 'x.pth', 'cpu')
 
 
 def test_settings_are_those_of_the_dataset_inside_wrappers():

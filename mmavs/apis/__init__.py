@@ -1,4 +1,5 @@
-"""Public functions: build and list models, segment clips and videos, convert checkpoints."""
+"""Public functions: build and list models, segment clips and videos, convert and publish checkpoints."""
+from mmavs.checkpoint.publication import publish_checkpoint
 from mmavs.utils.model_list import list_models
 
 from .conversion import convert_checkpoint, export_checkpoint
@@ -12,5 +13,6 @@ from .weights import published_weights
 
 __all__ = [
     'AVSInferencer', 'ExportedSegmentor', 'MaskPriorGenerator', 'convert_checkpoint', 'export_checkpoint',
-    'export_model', 'get_model', 'inference_clip', 'init_model', 'list_models', 'published_weights'
+    'export_model', 'get_model', 'inference_clip', 'init_model', 'list_models', 'publish_checkpoint',
+    'published_weights'
 ]

@@ -1,5 +1,7 @@
 """Convert published checkpoints, checked against their model, and export checkpoints under the published names."""
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from mmavs.checkpoint.compatibility import check_pretrained, check_state_dict
 from mmavs.checkpoint.converters import CONVERTERS, Conversion, export_weights
 from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
+from mmavs.checkpoint.writing import SAFETENSORS, write_weights
 from mmavs.registry import MODELS
 from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.zoo import current_name, read_zoo, zoo_root
@@ -24,8 +27,8 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     Args:
         source: Origin of the checkpoint, a key of ``CONVERTERS``.
         src: The published file.
-        dst: File to write: ``dict(state_dict=..., meta=...)`` of tensors and plain values. The meta information of a
-            whole model states the training settings of the config.
+        dst: File to write: weights and meta information of plain values, as safetensors if it ends in
+            ``.safetensors``. The meta information of a whole model states the training settings of the config.
         config: Config that the checkpoint was trained with, whose model the result has to fit; None detects it from
             the weights. A file, also relative to ``configs/``, or the name of a model of the zoo.
 
@@ -42,21 +45,24 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
     checkpoint = read_checkpoint(src)
     conversion = converter.convert(extract_state_dict(checkpoint, str(src)))
     if config is None:
-        target = converter.target(conversion.state_dict)
-        arguments = converter.arguments(checkpoint, str(src))
-        model = _target_model(dict(target, **arguments) if arguments else target)
+        with _describing_model(src):
+            target = converter.target(conversion.state_dict)
+            arguments = converter.arguments(checkpoint, str(src))
+            for key, value in arguments.items():
+                if key in target and target[key] != value:
+                    raise ValueError(f'{src}: it says {key}={value!r}, its weights show {target[key]!r}: it is damaged')
+            model = _target_model(dict(target, **arguments) if arguments else target)
     else:
         model = _target_model(str(config))
     _complete(conversion, model, converter.absent, str(src))
     absent = {key: x for key, x in model.state_dict().items() if re.fullmatch(converter.absent, key)}
     check_state_dict(model, absent | conversion.state_dict, str(src))
 
-    weights = {key: x.contiguous() for key, x in conversion.state_dict.items()}
     meta = dict(source=source, source_file=Path(src).name, mmavs_version=__version__)
     if hasattr(model, 'cfg'):
         meta[TRAINED_FOR] = training_settings(model.cfg)
     with atomic_write(dst) as partial:
-        torch.save(dict(state_dict=weights, meta=meta), partial)
+        write_weights(partial, conversion.state_dict, meta, Path(dst).suffix)
     return conversion
 
 
@@ -75,14 +81,27 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model.
+        ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model; or ``dst``
+            ends in ``.safetensors``.
     """
+    if Path(dst).suffix == SAFETENSORS:
+        raise ValueError(f'{dst}: the code of the authors reads files of torch.save: name a file .pth')
     check_writable(dst)
     conversion = export_weights(target, extract_state_dict(read_checkpoint(src), str(src)))
     with atomic_write(dst) as partial:
         with open(partial, 'wb') as file:
             torch.save(CONVERTERS[target].file(conversion.state_dict), file)
     return conversion
+
+
+@contextmanager
+def _describing_model(src: str | Path) -> Iterator[None]:
+    """Report names and shapes that describe no model: parts are missing, or sizes are 0 or do not fit together."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+        raise ValueError(f'{src}: its weights do not describe a model of this source ({type(error).__name__}: {error}):'
+                         ' it is damaged or of another source; to name its config: --config') from error
 
 
 def _complete(conversion: Conversion, model: nn.Module, absent: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """Build models for inference from a config and a checkpoint."""
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
 from mmavs.checkpoint.compatibility import load_weights
+from mmavs.checkpoint.timm_files import check_timm_files
 from mmavs.registry import MODELS
 from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
 from mmavs.utils.device import select_device
@@ -52,7 +54,11 @@ def init_model(config: str | Path | Config,
         checkpoint = resolve_weights(config, checkpoint)
         meta = load_weights(model, checkpoint, None if allow_other_settings else model.cfg)
     known = dataset_metainfo(model.cfg, 'train') or dataset_metainfo(model.cfg, 'test')
-    model.dataset_meta = {**known, **(meta.get('dataset_meta') or {})}
+    stated = meta.get('dataset_meta') or {}
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"{checkpoint}: meta['dataset_meta'] is a {type(stated).__name__}, expected a dict with "
+                         'classes and palette: save its weights alone, dict(state_dict=...)')
+    model.dataset_meta = {**known, **stated}
     return model.to(device).eval()
 
 
@@ -74,6 +80,7 @@ def build_model(config: str | Path | Config) -> BaseModel:
         config = load_config(str(config))
     if 'model' not in config:
         raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
+    check_timm_files(config.model)
     model = MODELS.build(config.model)
     model.cfg = config
     return model

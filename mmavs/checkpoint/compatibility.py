@@ -40,10 +40,11 @@ def load_weights(model: nn.Module, path: str | Path, config: Config | None = Non
 
 
 def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Raise a ValueError unless keys and shapes of ``weights`` are those of the model.
+    """Raise a ValueError unless keys, shapes and kinds of numbers of ``weights`` are those of the model.
 
-    The message lists missing keys, unexpected keys and other shapes, and names the likely cause: unconverted weights,
-    another method, another number of classes or another input size.
+    The message lists missing keys, unexpected keys, other shapes and other types, and names the likely cause:
+    unconverted weights, another method, another number of classes or another input size. PyTorch would convert other
+    types without a word: integers are not accepted as floats, and floats as integers only if they are whole numbers.
 
     Args:
         model: The model.
@@ -54,18 +55,29 @@ def check_state_dict(model: nn.Module, weights: Mapping[str, Tensor], name: str)
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
     reshaped = [key for key in expected if key in weights and expected[key].shape != weights[key].shape]
-    if not (missing or unexpected or reshaped):
+    other_types = [key for key in expected if key in weights and not _same_kind(expected[key], weights[key])]
+    if not (missing or unexpected or reshaped or other_types):
         return
     lines = [f'{name}: the checkpoint does not fit the model that the config describes.']
     lines += _causes(expected, weights, missing, unexpected, reshaped)
     if reshaped:
         shapes = [f'{x} is {tuple(weights[x].shape)}, the model has {tuple(expected[x].shape)}' for x in reshaped]
         lines.append(f'  other shapes: {_abridged(shapes)}')
+    if other_types:
+        types = [f'{x} is {weights[x].dtype}, the model has {expected[x].dtype}' for x in other_types]
+        lines.append(f'  other types: {_abridged(types)}')
     if missing:
         lines.append(f'  missing: {_abridged(missing)}')
     if unexpected:
         lines.append(f'  not in the model: {_abridged(unexpected)}')
     raise ValueError('\n'.join(lines))
+
+
+def _same_kind(expected: Tensor, found: Tensor) -> bool:
+    """Whether both are floats, or both integers; counters and indices of a model in half precision are whole floats."""
+    if found.is_floating_point() == expected.is_floating_point():
+        return True
+    return found.is_floating_point() and bool((found == found.round()).all())
 
 
 def with_own_classifier(model: nn.Module, weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -22,6 +22,9 @@ from mmavs.utils.files import PARTIAL, atomic_write, read_text, stream_sha256
 from mmavs.utils.optional_packages import optional_import
 from mmavs.utils.published import PublishedWeights
 
+# A tag or comment; the first bytes of a safetensors file are the length of its header, which may contain '<'.
+WEB_PAGE = re.compile(rb'\s*<[!?a-zA-Z]')
+
 
 class DownloadError(ValueError):
     """File that cannot be downloaded; the message names its URL and the place of the file."""
@@ -87,7 +90,7 @@ def fetch(weights: PublishedWeights, path: Path) -> str:
         except Exception as error:  # each library has its own, and that of a connection is not among their bases
             raise DownloadError(_not_downloaded(weights.where, _reason(error), path)) from error
         with fetched.open('rb') as file:
-            if file.read(256).lstrip().startswith(b'<'):
+            if WEB_PAGE.match(file.read(256)):
                 raise DownloadError(_not_downloaded(weights.where, 'the answer is a web page, not the file', path))
         sha256 = _checked_sha256(fetched, path, weights, 'It was not kept')
         os.replace(fetched, path)

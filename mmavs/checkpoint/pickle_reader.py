@@ -9,11 +9,16 @@ import codecs
 import struct
 from abc import ABC, abstractmethod
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 # Integers as keys of a dict: larger ones could be chosen to collide.
 MAX_KEY = 2**31
+# Lengths and steps of tensors: products of larger ones would take minutes.
+MAX_SIZE = 2**63
+# Calls copy their arguments, and one of 5 bytes may name a large argument again: all of them together may not be more
+# than this many times as large as the pickle.
+MAX_COPIES = 32
 
 
 class DamagedPickleError(ValueError):
@@ -76,6 +81,7 @@ class PickleReader:
         self._stack: list = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._copied = 0
 
     def read(self) -> Any:
         """Return the object.
@@ -186,7 +192,8 @@ class PickleReader:
         try:
             self._push(self._names[module, name])
         except KeyError:
-            raise RefusedGlobalError(f'{module}.{name}') from None
+            text = f'{module}.{name}'[:200]
+            raise RefusedGlobalError(text if text.isprintable() else ascii(text)) from None
 
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
@@ -198,15 +205,18 @@ class PickleReader:
             raise DamagedPickleError(f'a {type(callee).__name__} is called')
         if callee.call is None:
             raise RefusedGlobalError(f'a call of {callee.text}')
-        self._push(callee.call(*_expect(arguments, tuple)))
+        self._count(_expect(arguments, tuple))
+        self._push(callee.call(*arguments))
 
     def _build(self) -> None:
         state, target = self._stack.pop(), self._stack[-1]
         if isinstance(target, Unfinished):
+            self._count(state.values() if isinstance(state, dict) else state)
             self._stack[-1] = finished = target.finish(state)
             for index in target.memo:
                 if self._memo[index] is target:
                     self._memo[index] = finished
+            target.memo.clear()
         elif type(target) is OrderedDict:
             # Of a state dict; nothing else that is set there is read.
             metadata = _expect(state, dict).get('_metadata')
@@ -215,6 +225,13 @@ class PickleReader:
         else:
             name = target.text if isinstance(target, Name) else type(target).__name__
             raise RefusedGlobalError(f'the state of a {name}')
+
+    def _count(self, arguments: Iterable) -> None:
+        """Count the bytes, characters and items that a call may copy."""
+        for x in arguments:
+            self._copied += getattr(x, 'nbytes', 0) or (len(x) if hasattr(x, '__len__') else 1)
+        if self._copied > MAX_COPIES * len(self._data):
+            raise DamagedPickleError(f'its calls take more than {MAX_COPIES} times as much as it holds')
 
     def _persistent(self, value: Any) -> None:
         if self._load_persistent is None:

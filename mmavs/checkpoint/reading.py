@@ -1,5 +1,7 @@
 """Read checkpoints without executing anything in them."""
+import json
 import pickle
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +17,7 @@ from mmavs.utils.zoo import advice_for_missing, stated_sha256
 
 from .content import check_plain
 from .pickle_reader import DamagedPickleError, RefusedGlobalError
+from .storages import check_bool
 from .torch_files import (
     LEGACY_PREFIX,
     ZIP_PREFIX,
@@ -30,6 +33,13 @@ CONTAINERS = ('state_dict', 'model', 'model_state_dict', 'net', 'weights')
 WRAPPERS = ('module.', '_orig_mod.', 'model.')
 # Buffers that thop (FLOP counter) adds to every module.
 COUNTERS = ('total_ops', 'total_params')
+# Types of weights; the layers of PyTorch compute with no others.
+WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool, torch.uint8, torch.int8,
+                torch.int16, torch.int32, torch.int64)
+# Kinds of numpy's types that become tensors: bool, integers, real and complex numbers; no texts.
+NUMBER_KINDS = 'biufc'
+#: Key of the metadata of a safetensors file whose text, JSON, is the meta information of a checkpoint.
+SAFETENSORS_META = 'mmavs_meta'
 
 
 def read_checkpoint(path: str | Path, map_location: MapLocation = 'cpu') -> Any:
@@ -101,8 +111,11 @@ def read_content(file: BinaryIO, size: int, map_location: MapLocation = None) ->
         file.seek(0)
         data = file.read()
         if _is_safetensors(header, size):
-            return _read_safetensors(data, map_location)
-        content = read_legacy_file(data, map_location) if header.startswith(LEGACY_PREFIX) else read_plain_pickle(data)
+            content = _read_safetensors(data, map_location)
+        elif header.startswith(LEGACY_PREFIX):
+            content = read_legacy_file(data, map_location)
+        else:
+            content = read_plain_pickle(data)
     check_plain(content, size)
     return content
 
@@ -112,11 +125,16 @@ def _is_safetensors(header: bytes, size: int) -> bool:
     return header[8:9] == b'{' and int.from_bytes(header[:8], 'little') < size
 
 
-def _read_safetensors(data: bytes, map_location: MapLocation) -> dict[str, Tensor]:
+def _read_safetensors(data: bytes, map_location: MapLocation) -> dict[str, Any]:
+    """Read the weights and, if the file states it, the meta information; without it, the bare state dict."""
     weights = optional_import('safetensors.torch', 'reading a safetensors file').load(data)
+    for x in weights.values():
+        check_bool(x)
     if isinstance(map_location, str | torch.device):
         weights = {key: x.to(map_location) for key, x in weights.items()}
-    return weights
+    header = json.loads(data[8:8 + int.from_bytes(data[:8], 'little')])
+    meta = header.get('__metadata__', {}).get(SAFETENSORS_META)
+    return weights if meta is None else dict(state_dict=weights, meta=json.loads(meta))
 
 
 def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
@@ -130,19 +148,22 @@ def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
         name: File name, for errors.
 
     Raises:
-        ValueError: The checkpoint holds no state dict, or weights that are NaN or infinite.
+        ValueError: The checkpoint holds no state dict, two weights of one name, or weights that are NaN, infinite,
+            complex, or of another type that no layer has.
     """
     weights = _find_state_dict(checkpoint)
     if not isinstance(weights, Mapping) or not weights:
         raise ValueError(f'{name}: holds no weights but a {type(weights).__name__}, {_EXPECTED}')
-    weights = {key: torch.from_numpy(x) if isinstance(x, np.ndarray) else x for key, x in weights.items()}
+    weights = {key: _as_tensor(x) for key, x in weights.items()}
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError(f'{name}: {key!r} is a {type(value).__name__}, {_EXPECTED}')
+            kind = f'{value.dtype} array' if isinstance(value, np.ndarray) else type(value).__name__
+            raise ValueError(f'{name}: {key!r} is a {kind}, {_EXPECTED}')
     counters = [key for key in weights if key.rpartition('.')[2] in COUNTERS]
     if counters:
         print_log(f'{name}: ignored {len(counters)} counters of thop, such as {counters[0]}', 'current')
-    weights = _unwrap_names({key: x for key, x in weights.items() if key not in set(counters)})
+    weights = _unwrap_names({key: x for key, x in weights.items() if key not in set(counters)}, name)
+    check_types(weights, name)
     check_finite(weights, name)
     return weights
 
@@ -160,23 +181,50 @@ def _find_state_dict(checkpoint: Any) -> Any:
     return checkpoint
 
 
-def _unwrap_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _as_tensor(value: Any) -> Any:
+    """Convert an array of numbers; anything else is returned unchanged."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in NUMBER_KINDS:
+        return value
+    # PyTorch has no numbers of more than 64 bits, which only some machines have.
+    return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
+
+
+def _unwrap_names(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     while weights and (common := [x for x in WRAPPERS if all(key.startswith(x) for key in weights)]):
         weights = {key.removeprefix(common[0]): x for key, x in weights.items()}
-    return {key.replace('_orig_mod.', ''): x for key, x in weights.items()}
+    unwrapped = {key.replace('_orig_mod.', ''): x for key, x in weights.items()}
+    if len(unwrapped) < len(weights):
+        key = Counter(key.replace('_orig_mod.', '') for key in weights).most_common(1)[0][0]
+        raise ValueError(f'{name}: holds {key} twice, with and without the prefix _orig_mod. of torch.compile: save '
+                         'the weights of one of them')
+    return unwrapped
+
+
+def check_types(weights: Mapping[str, Tensor], name: str) -> None:
+    """Raise a ValueError that names the first tensor of a type that no layer has, such as complex numbers."""
+    refused = {key: x for key, x in weights.items() if x.dtype not in WEIGHT_TYPES}
+    for key, x in refused.items():
+        kind = 'complex values' if x.is_complex() else f'values of {x.dtype}'
+        raise ValueError(f'{name}: {key} holds {x.numel()} {kind}{_further(refused)}, expected real numbers of '
+                         '16, 32 or 64 bits: save the weights as float32')
 
 
 def check_finite(weights: Mapping[str, Tensor], name: str) -> None:
     """Raise a ValueError that names the first tensor with NaN or infinite values."""
-    for key, x in weights.items():
-        # The terms of a finite sum are finite; it is faster than a test of each, which decides if a sum overflows.
-        if x.sum().isfinite():
-            continue
-        finite = x.isfinite()
-        if not finite.all():
-            raise ValueError(f'{name}: {key} holds {int((~finite).sum())} NaN or infinite values of {x.numel()}: the '
-                             'training that wrote it has diverged; use an earlier checkpoint, or train again with a '
-                             'lower learning rate')
+    infinite = {key: x for key, x in weights.items() if not _is_finite(x)}
+    for key, x in infinite.items():
+        raise ValueError(f'{name}: {key} holds {int((~x.isfinite()).sum())} NaN or infinite values of {x.numel()}'
+                         f'{_further(infinite)}: the training that wrote it has diverged; use an earlier checkpoint, '
+                         'or train again with a lower learning rate')
+
+
+def _further(refused: Mapping[str, Tensor]) -> str:
+    return f', as do {len(refused) - 1} more tensors' if len(refused) > 1 else ''
+
+
+def _is_finite(x: Tensor) -> bool:
+    # The terms of a finite sum are finite; it is faster than a test of each, which decides if a sum overflows.
+    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
 def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
@@ -197,6 +245,11 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
     others = {}
     if _find_state_dict(checkpoint) is not checkpoint:
         others = {key: x for key, x in checkpoint.items() if key not in CONTAINERS}
+    averaged = others.get('ema_state_dict')  # of EMAHook, weights too
+    if isinstance(averaged, Mapping):
+        tensors = {f'ema_state_dict.{key}': x for key, x in averaged.items() if isinstance(x, Tensor)}
+        check_types(tensors, name)
+        check_finite(tensors, name)
     if 'meta' in others:
         meta = others['meta']
         if not isinstance(meta, dict):

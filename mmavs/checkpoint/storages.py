@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .pickle_reader import DamagedPickleError
+from .pickle_reader import MAX_SIZE, DamagedPickleError
 
 # Tensors of a file may share storages (tied weights), and containers their items (one object under many names), but all
 # of them together may not hold more than this many times what the file has bytes: a file of a few bytes with a million
@@ -58,7 +58,7 @@ def make_tensor(storage: Storage, offset: Any, size: Any, stride: Any) -> Tensor
     numbers = (offset, *size, *stride)
     if not isinstance(size, tuple) or not isinstance(stride, tuple) or len(size) != len(stride) or len(size) > 64:
         raise DamagedPickleError('a tensor without size and stride')
-    if not all(type(x) is int and x >= 0 for x in numbers):
+    if not all(type(x) is int and 0 <= x < MAX_SIZE for x in numbers):
         raise DamagedPickleError(f'a tensor of size {size}, stride {stride} and offset {offset}'[:200])
     available = storage.memory.nbytes() // storage.dtype.itemsize
     count, last = 1, offset
@@ -71,6 +71,11 @@ def make_tensor(storage: Storage, offset: Any, size: Any, stride: Any) -> Tensor
     storage.budget.take(count * storage.dtype.itemsize)
     tensor = torch.empty(0, dtype=storage.dtype, device=storage.memory.device)
     tensor.set_(storage.memory, offset, size, stride)
-    if storage.dtype == torch.bool and count and not tensor.is_meta and tensor.view(torch.uint8).max() > 1:
-        raise DamagedPickleError('a tensor of bool with other values')
+    check_bool(tensor)
     return tensor
+
+
+def check_bool(tensor: Tensor) -> None:
+    """Raise a DamagedPickleError if a tensor of bool has a byte other than 0 and 1, which PyTorch does not expect."""
+    if tensor.dtype == torch.bool and tensor.numel() and not tensor.is_meta and tensor.view(torch.uint8).max() > 1:
+        raise DamagedPickleError('a tensor of bool with other values')

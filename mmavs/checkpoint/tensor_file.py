@@ -45,4 +45,6 @@ def load_tensor(path: str | Path) -> torch.Tensor:
         content = torch.from_numpy(content)
     if not isinstance(content, torch.Tensor):
         raise ValueError(f'{path}: holds a {type(content).__name__}, expected one tensor or array')
+    if content.is_complex():
+        raise ValueError(f'{path}: holds {content.numel()} complex numbers, expected real ones')
     return content

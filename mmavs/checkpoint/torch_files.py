@@ -17,6 +17,8 @@ ZIP_PREFIX = b'PK\x03\x04'
 # A pickle of the magic number of the old kind.
 LEGACY_PREFIX = b'\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19'
 LOCAL_HEADER = struct.Struct('<4s5H3I2H')
+# Flag of a record: its name is in UTF-8.
+UTF8_NAME = 0x800
 # A tensor in a plain pickle is a file of the old kind in bytes, which holds no other.
 MAX_NESTING = 1
 
@@ -35,7 +37,8 @@ def read_torch_file(file: BinaryIO, map_location: MapLocation = None) -> Any:
     """
     size = file.seek(0, 2)
     with zipfile.ZipFile(file) as archive:
-        records = _check_records(archive.infolist(), size)
+        records = _check_records(file, archive.infolist(), size)
+        unread = set(records)
         pickles = [name for name in records if name.count('/') == 1 and name.endswith('/data.pkl')]
         if len(pickles) != 1:
             raise DamagedPickleError('an archive without data.pkl')
@@ -46,15 +49,19 @@ def read_torch_file(file: BinaryIO, map_location: MapLocation = None) -> Any:
         def read(name: str) -> bytearray:
             if root + name not in records:
                 raise DamagedPickleError(f'an archive without {name}')
+            unread.discard(root + name)
             return _read_record(file, records[root + name])
 
         if f'{root}byteorder' in records and read('byteorder') != b'little':
             raise DamagedPickleError('numbers of another byte order')
         storages = _Storages(Budget(MAX_SHARING * size), lambda key, _: read(f'data/{key}'), map_location)
-        return PickleReader(bytes(read('data.pkl')), NAMES, storages.load).read()
+        content = PickleReader(bytes(read('data.pkl')), NAMES, storages.load).read()
+        for name in unread:
+            _read_record(file, records[name])
+        return content
 
 
-def _check_records(records: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
+def _check_records(file: BinaryIO, records: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
     """Raise a DamagedPickleError if records are compressed, overlap, or lie outside of the file."""
     end = 0
     for info in sorted(records, key=lambda info: info.header_offset):
@@ -62,7 +69,7 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> dict[str, zipfi
             raise DamagedPickleError(f'the record {info.filename!r} is compressed or encrypted')
         if info.header_offset < end:
             raise DamagedPickleError(f'the record {info.filename!r} overlaps with another')
-        end = info.header_offset + LOCAL_HEADER.size + info.file_size
+        end = _find_data(file, info) + info.file_size
     if end > size:
         raise DamagedPickleError('a record lies outside of the file')
     named = {info.filename: info for info in records}
@@ -71,13 +78,19 @@ def _check_records(records: list[zipfile.ZipInfo], size: int) -> dict[str, zipfi
     return named
 
 
-def _read_record(file: BinaryIO, info: zipfile.ZipInfo) -> bytearray:
-    """Read a record and compare its CRC-32."""
+def _find_data(file: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """Position of the bytes of a record, after a header of its own, whose fields may have another length."""
     file.seek(info.header_offset)
     header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
-    if header[0] != ZIP_PREFIX:
+    name = info.orig_filename.encode('utf-8' if info.flag_bits & UTF8_NAME else 'cp437')
+    if header[0] != ZIP_PREFIX or file.read(header[-2]) != name:
         raise DamagedPickleError(f'the record {info.filename!r} is not where the archive says')
-    file.seek(header[-2] + header[-1], 1)
+    return info.header_offset + LOCAL_HEADER.size + header[-2] + header[-1]
+
+
+def _read_record(file: BinaryIO, info: zipfile.ZipInfo) -> bytearray:
+    """Read a record and compare its CRC-32."""
+    file.seek(_find_data(file, info))
     data = bytearray(info.file_size)
     if file.readinto(data) != info.file_size or zlib.crc32(data) != info.CRC:
         raise DamagedPickleError(f'the record {info.filename!r} differs from its checksum: the file was changed after '

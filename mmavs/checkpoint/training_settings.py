@@ -51,6 +51,8 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
     trained = meta.get(TRAINED_FOR)
     if not trained:
         return
+    _check_form(trained, name)
+    trained = {key: trained.get(key) for key in ('config', 'input_size', 'classes')}
     wanted, differences = training_settings(config, split), []
     if None not in (trained['input_size'], wanted['input_size']) and trained['input_size'] != wanted['input_size']:
         sizes = ['{}x{}'.format(*settings['input_size']) for settings in (trained, wanted)]
@@ -69,6 +71,20 @@ def check_training_settings(meta: Mapping, config: Config, name: str, split: str
                   'StrictLoadHook in custom_hooks. To fine-tune on other classes: allow_new_classifier=True of '
                   'StrictLoadHook.')
         raise ValueError('\n'.join([first, *differences, advice]))
+
+
+def _check_form(trained: Any, name: str) -> None:
+    """Raise a ValueError unless these are settings as :func:`training_settings` states them."""
+    config, size, classes = (trained.get(key) if isinstance(trained, Mapping) else trained
+                             for key in ('config', 'input_size', 'classes'))
+    if not (config is None or isinstance(config, str)) or not (
+            size is None or _is_list(size, int) and len(size) == 2) or not (classes is None or _is_list(classes, str)):
+        raise ValueError(f"{name}: meta['{TRAINED_FOR}'] is {trained!r:.200}, expected config, input_size [height, "
+                         'width] and classes: save its weights alone, dict(state_dict=...)')
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    return isinstance(value, list | tuple) and all(type(x) is kind for x in value)
 
 
 def _of(settings: Mapping) -> str:

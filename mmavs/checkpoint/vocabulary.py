@@ -16,11 +16,12 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
-from .pickle_reader import DamagedPickleError, Name, RefusedGlobalError, Unfinished, check_keys
+from .pickle_reader import MAX_SIZE, DamagedPickleError, Name, RefusedGlobalError, Unfinished, check_keys
 from .storages import Storage, make_tensor
 
-# Types of numbers, and fixed-size texts; no objects, records, dates or complex numbers.
-DTYPES = re.compile(r'b1|[iu][1248]|f(?:2|4|8|16)|[SU]\d{1,6}')
+# Types of numbers, and fixed-size texts; no objects, records or dates. Complex numbers are read, so that a message can
+# name the weight that has them.
+DTYPES = re.compile(r'b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16)|[SU]\d{1,6}')
 STORAGE_DTYPES = {
     'DoubleStorage': torch.float64,
     'FloatStorage': torch.float32,
@@ -32,6 +33,8 @@ STORAGE_DTYPES = {
     'CharStorage': torch.int8,
     'ByteStorage': torch.uint8,
     'BoolStorage': torch.bool,
+    'ComplexFloatStorage': torch.complex64,
+    'ComplexDoubleStorage': torch.complex128,
 }
 
 
@@ -124,7 +127,8 @@ def _array(data: Any, kind: Any, shape: Any, order: str) -> np.ndarray:
 
 
 def _check_sizes(sizes: Any) -> None:
-    if type(sizes) is not tuple or not all(type(x) is int and x >= 0 for x in sizes) or len(sizes) > 32:
+    if type(sizes) is not tuple or len(sizes) > 32 or not all(
+            type(x) is int and 0 <= x < MAX_SIZE for x in sizes):
         raise DamagedPickleError(f'a shape that is {sizes!r}'[:80])
 
 

@@ -26,6 +26,7 @@ COMMANDS = {
     'check-data': 'check_data',
     'convert': 'convert',
     'export': 'export',
+    'publish': 'publish',
 }
 EXIT_STATUSES = ('exit status: 0 success, 1 an error or some of the inputs failed, 2 wrong arguments, 130 interrupted '
                  '(Ctrl-C)')

@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
 from functools import partial
 from urllib.error import URLError
 
@@ -16,6 +15,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmavs.checkpoint.fetching import DownloadError
+from mmavs.checkpoint.timm_files import check_timm_files, timm_backbones
 from mmavs.utils.files import errors_with_name
 from mmavs.utils.parent_process import end_with_parent
 from mmavs.utils.terminal import concerns_user
@@ -36,7 +36,10 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
 
     Raises:
         DownloadError: A part of the model downloads its weights when it is built, and there is no network.
+        ValueError: A file that timm would read is not a checkpoint, see
+            :func:`mmavs.checkpoint.timm_files.check_timm_files`.
     """
+    check_timm_files(config.get('model') or {})
     config.launcher = launcher
     if launcher in ('slurm', 'mpi') or launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:
         end_with_parent()
@@ -85,18 +88,12 @@ def _network_error(error: BaseException | None) -> str | None:
 
 def _timm_advice(config: Config, reason: str) -> str:
     """Message for a model of timm, which downloads its weights when it is built."""
-    for key, node in _timm_backbones(config.to_dict().get('model', {}), 'model'):
+    for key, node in timm_backbones(config.to_dict().get('model', {}), 'model'):
+        if not node.get('pretrained', True):
+            continue
         return (f'{key}: cannot download the weights of {node.get("model_name")} ({reason}): put the file anywhere and '
                 f'set {key}.pretrained_cfg_overlay.file=FILE, or set {key}.pretrained=False for random weights')
     return f'model: cannot download weights ({reason})'
-
-
-def _timm_backbones(node: dict, path: str) -> Iterator[tuple[str, dict]]:
-    if str(node.get('type')).endswith('TIMMBackbone') and node.get('pretrained', True):
-        yield path, node
-    for key, child in node.items():
-        if isinstance(child, dict):
-            yield from _timm_backbones(child, f'{path}.{key}')
 
 
 def _leave_process_group() -> None:

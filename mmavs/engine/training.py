@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, Runner
 
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.fetching import DownloadError
@@ -36,9 +36,9 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         DownloadError: Pretrained weights cannot be downloaded.
         FileNotFoundError: No checkpoint can be resumed.
         TrainingStopped: SIGTERM or SIGINT has ended the training; a ``SystemExit``.
-        ValueError: Pretrained weights do not fit their part of the model, or the channels of two parts differ; the
-            messages name the key of the config. The checkpoint to resume cannot be used, or another process trains into
-            the work directory.
+        ValueError: The training has no iteration; pretrained weights do not fit their part of the model, or the
+            channels of two parts differ, and the messages name the key of the config; the checkpoint to resume cannot
+            be used; or another process trains into the work directory.
     """
     check_length(config)
     runner = build_runner(config, launcher)
@@ -50,6 +50,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
             runner.logger.warning(problem)
         check_channels(unwrap_model(runner.model), config.model)
         check_initial_weights(runner)
+        check_epochs(runner)
         stop = StopSignalHook()
         runner.register_hook(stop)
         with stop.taking_signals():
@@ -66,6 +67,15 @@ def _run(runner: Runner) -> None:
         # Losses that match predictions find NaN before there is a loss.
         place = f'iteration {runner.iter + 1}: '
         raise DivergedError(f'{error}' if f'{error}'.startswith(place) else f'{place}{error}') from error
+
+
+def check_epochs(runner: Runner) -> None:
+    """Raise a ValueError if an epoch has no iteration: the training would end at once, without an error."""
+    loop = runner.train_loop
+    if isinstance(loop, EpochBasedTrainLoop) and not len(loop.dataloader):
+        loader = loop.dataloader
+        raise ValueError(f'train_dataloader: {len(loader.dataset)} clips make no batch of {loader.batch_size}: set a '
+                         'smaller batch_size, or drop_last=False')
 
 
 def check_initial_weights(runner: Runner) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from .registry import Converter, Traits, register
-from .rules import Conversion, Drop, Rename, apply_rules
+from .rules import Conversion, Drop, Rename, apply_rules, check_depths
 
 
 def pvt_v2_rules(source: str = '', target: str = '') -> list[Rename | Drop]:
@@ -55,6 +55,7 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
         arch['embed_dims'].append(fc1.shape[1])
         arch['depths'].append(max(numbers) + 1)
         arch['mlp_ratios'].append(fc1.shape[0] // fc1.shape[1])
+    check_depths(arch['depths'], weights, 'pvtv2')
     return dict(type='PVTv2', arch=arch)
 
 

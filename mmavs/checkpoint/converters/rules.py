@@ -81,10 +81,28 @@ def apply_rules(weights: Mapping[str, Tensor], rules: Sequence[Rename | Drop], s
             if target in conversion.state_dict:
                 first = next(other for other, name in conversion.used.items() if name == target)
                 raise ValueError(f'{source}: both {first} and {key} are {target}')
-            conversion.state_dict[target] = rule.convert(tensor) if rule.convert else tensor
+            conversion.state_dict[target] = _converted(rule, tensor, f'{source}: {key}')
             conversion.used[key] = target
     if unknown:
         raise ValueError(f'{source}: {len(unknown)} of {len(weights)} keys are not known ({", ".join(unknown[:5])}'
                          f'{", ..." if len(unknown) > 5 else ""}): this is the checkpoint of another model, or of a '
                          'version that the converter does not cover')
     return conversion
+
+
+def _converted(rule: Rename, tensor: Tensor, name: str) -> Tensor:
+    """Change the layout of a tensor; a ValueError if its shape is another than that of the published models."""
+    if rule.convert is None:
+        return tensor
+    try:
+        return rule.convert(tensor)
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise ValueError(f'{name} has the shape {tuple(tensor.shape)}, which cannot be converted: this is the '
+                         'checkpoint of another model') from error
+
+
+def check_depths(depths: Sequence[int], weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise a ValueError if the numbers in names state more blocks than there are weights: all would be built."""
+    if sum(depths) > len(weights):
+        raise ValueError(f'{source}: {len(weights)} weights state {list(depths)} blocks by their names: the checkpoint '
+                         'is damaged')

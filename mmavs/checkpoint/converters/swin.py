@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .registry import Converter, Traits, register
-from .rules import Conversion, Drop, Rename, apply_rules
+from .rules import Conversion, Drop, Rename, apply_rules, check_depths
 
 # Missing from an ImageNet checkpoint: the norms of the four outputs, and indices that the model computes.
 ABSENT = r'norm\d\.(weight|bias)|.*\.relative_position_index'
@@ -76,6 +76,7 @@ def target_config(weights: Mapping[str, Tensor]) -> dict:
         match = re.match(r'stages\.(\d)\.blocks\.(\d+)\.', key)
         if match:
             depths[int(match[1])] = max(depths[int(match[1])], int(match[2]) + 1)
+    check_depths(depths, weights, 'swin')
     tables = [weights[f'stages.{stage}.blocks.0.attn.w_msa.relative_position_bias_table'] for stage in range(4)]
     return dict(
         type='mmseg.SwinTransformer',
