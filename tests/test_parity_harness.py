@@ -11,6 +11,7 @@ from parity.targets import UnknownTargetsError, frame_labels, supervision
 
 from mmavs.models import VCTHead
 from mmavs.models.decode_heads import vct
+from mmavs.models.layers import masked_attention_decoder
 
 TARGETS = 'Targets: two clips; target i is a rectangle of a 384x384 mask.\n{}\ntorch.rand is patched.'
 
@@ -136,14 +137,14 @@ def test_tied_decisions_are_taken_as_the_reference_has_them(forward, monkeypatch
     monkeypatch.setattr('parity.decisions.TIED', 0.02)
     monkeypatch.setattr('parity.decisions.MAX_TIES', 100)
     monkeypatch.setattr('parity.decisions.MAX_FLIPS', 1)
-    original = vct._inside_masks, vct._one_hot
+    original = masked_attention_decoder.inside_masks, vct._one_hot
     with watched_decisions() as ties:
         usual = forward()
     chosen = min(tie for tie in ties if tie.kind == kind)
     with watched_decisions((chosen, )):
         expected = forward()
     assert max(relative_errors(usual, expected).values()) > 1e-4
-    assert (vct._inside_masks, vct._one_hot) == original
+    assert (masked_attention_decoder.inside_masks, vct._one_hot) == original
 
     found, errors, flipped = compare_with_ties(forward, lambda found: relative_errors(found, expected), 1e-4)
     assert flipped == (chosen, )
