@@ -364,7 +364,7 @@ def test_query_attends_only_inside_its_mask():
 
     def masks(num_layers):
         layers, head.decoder.layers = head.decoder.layers, head.decoder.layers[:num_layers]
-        result = head.decoder(outputs['queries'], outputs['audio_tokens'], (6, 4), maps, mask_features)[-1][1]
+        result = head.decoder(outputs['queries'], maps, mask_features, outputs['audio_tokens'], (6, 4))[-1][1]
         head.decoder.layers = layers
         return result
 

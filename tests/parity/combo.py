@@ -108,7 +108,7 @@ def make_batch(model, case, seeded, readme):
 def examples(case, seeded, readme):
     """The log-mel examples of the frames; on AVSS a case may have more, of padding frames."""
     rows = re.search(r'seeded\.log_mel\(\d+, ?(\d+)\)', readme)
-    flags = re.search(r'\bflag\b[^=;\n]*= (?P<runs>(?:[01]x\d+,? ?)+)', readme)
+    flags = re.search(r'flag\b[^=;\n]*= (?P<runs>(?:[01]x\d+,? ?)+)', readme)
     log_mel = seeded.log_mel(case['seed'], int(rows[1]))
     existing = torch.tensor(targets.runs(flags['runs'])) if flags else slice(case['frames'])
     return log_mel[existing]
