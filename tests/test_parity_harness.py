@@ -86,8 +86,8 @@ class Frames:
 
 
 @pytest.mark.parametrize('words, labels, supervised', [
-    ('label 1 where seeded.frames(9,2,2,2,cell=32)[:,0] > 150, else 0; only the first frame supervised; one binary mask '
-     'per label present', [[0, 1, 1, 1], [0, 1, 1, 0]], [True, False]),
+    ('label 1 where seeded.frames(9,2,2,2,cell=32)[:,0] > 150, else 0; only the first frame supervised; one binary '
+     'mask per label present', [[0, 1, 1, 1], [0, 1, 1, 0]], [True, False]),
     ('m = seeded.frames(9,2,2,2,cell=32)[:,0]; label 5 where m > 200, 33 where 150 < m <= 200, else 0; every frame '
      'supervised', [[0, 33, 5, 33], [0, 33, 5, 0]], [True, True]),
     ('class = seeded.frames(9,...,cell=32)[:,0] % 71; supervised flag 0x1,1x1', [[10, 18, 68, 58], [8, 9, 59, 0]],

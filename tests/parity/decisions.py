@@ -45,7 +45,7 @@ class Decision:
 
 @contextmanager
 def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decision]]:
-    """Record the tied decisions of the shared decoder and of VCT's grouping, and take the ``flipped`` ones otherwise."""
+    """Record the tied decisions of decoders and of VCT's grouping, and take the ``flipped`` ones the other way."""
     ties, calls = [], {'masked attention': 0, 'hard grouping': 0}
     inside_masks, one_hot = masked_attention_decoder.inside_masks, vct._one_hot
 

@@ -1,6 +1,7 @@
 """Label maps of a case, from the sentence of its README that begins with ``Losses``.
 
-The sentence names the seeded frames whose first channel is compared with thresholds, and the supervised frames. As in :mod:`parity.targets`, case.json goes first, and what is not understood is an error.
+The sentence names the seeded frames whose first channel is compared with thresholds, and the supervised frames.
+As in :mod:`parity.targets`, case.json goes first, and what is not understood is an error.
 """
 import re
 

@@ -16,7 +16,7 @@ from mmavs.models.layers import (
     MLP,
     AudioQueryGenerator,
     MaskedAttentionDecoder,
-    semantic_scores,
+    class_scores,
     sine_positional_encoding,
 )
 from mmavs.registry import MODELS
@@ -218,7 +218,7 @@ class COMBOHead(BaseModule):
                 input_shape: tuple[int, int]) -> Tensor:
         """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
 
-        See :func:`~mmavs.models.layers.semantic_scores`.
+        See :func:`~mmavs.models.layers.class_scores`.
         """
         outputs = self(features, audio, valid)
-        return semantic_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
+        return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)

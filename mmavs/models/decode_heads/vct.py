@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, semantic_scores
+from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, class_scores
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 
@@ -363,7 +363,7 @@ class VCTHead(BaseModule):
         [0, Q]; "no object" has been dropped.
         """
         outputs = self(features, audio, valid)
-        return semantic_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
+        return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
 
     def _check_sizes(self, features: Sequence[Tensor], audio: Tensor) -> None:
         size = tuple(features[0].shape[-2:])

@@ -7,12 +7,12 @@ from .masked_attention_decoder import MaskedAttentionDecoder
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 from .prototype_bank import PrototypeBank
-from .query_scores import semantic_scores
+from .query_scores import class_scores
 from .token_grouping import empty_groups, group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 
 __all__ = [
     'AudioQueryGenerator', 'DeformableEncoderLayer', 'MLP', 'MaskedAttentionDecoder', 'MultiScaleDeformableAttention',
     'MultiheadAttention', 'PrototypeBank', 'deformable_sampling', 'empty_groups', 'encode_pyramid',
-    'group_by_density_peaks', 'semantic_scores', 'sine_positional_encoding', 'softmax_within_groups', 'split_levels',
+    'group_by_density_peaks', 'class_scores', 'sine_positional_encoding', 'softmax_within_groups', 'split_levels',
     'spread_groups', 'sum_groups'
 ]
