@@ -12,7 +12,7 @@ from .token_grouping import empty_groups, group_by_density_peaks, softmax_within
 
 __all__ = [
     'AudioQueryGenerator', 'DeformableEncoderLayer', 'MLP', 'MaskedAttentionDecoder', 'MultiScaleDeformableAttention',
-    'MultiheadAttention', 'PrototypeBank', 'deformable_sampling', 'empty_groups', 'encode_pyramid',
-    'group_by_density_peaks', 'class_scores', 'sine_positional_encoding', 'softmax_within_groups', 'split_levels',
-    'spread_groups', 'sum_groups'
+    'MultiheadAttention', 'PrototypeBank', 'class_scores', 'deformable_sampling', 'empty_groups', 'encode_pyramid',
+    'group_by_density_peaks', 'sine_positional_encoding', 'softmax_within_groups', 'split_levels', 'spread_groups',
+    'sum_groups'
 ]
