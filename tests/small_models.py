@@ -59,7 +59,8 @@ def small_config(path: str | Path) -> ConfigDict:
     shrink_backbone(model.backbone)
     if 'mask_prior' in model:
         shrink_backbone(model.mask_prior.backbone)
-        model.mask_prior.channels = channels_of(model.backbone)
+        # With a reduction of 16, 2 hidden channels could both be 0 in all frames.
+        model.mask_prior.update(channels=channels_of(model.backbone), reduction=4)
     shrink_backbone(model.audio_backbone)
     for part in components(model.decode_head):
         shrink(part)

@@ -26,7 +26,7 @@ BACKBONES = {
 PLAIN = ('dinov2-b', 'eva02-b')
 # The names of all configs; a size is named where it is not the usual one of the method.
 NAME = re.compile(
-    r'(?P<method>act|avsegformer|avsegformer-v1|ravs|tpavi|vct)'
+    r'(?P<method>act|avsegformer|avsegformer-v1|combo|ravs|tpavi|vct)'
     r'_(?P<backbone>convnext-b|dinov2-b|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
     r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed)'
     r'(_(?P<variant>[a-z0-9-]+))?(_(?P<row>[a-z0-9-]+))?')  # row: of an ablation of a variant
@@ -115,6 +115,26 @@ def test_vct_config_has_the_published_schedule(vct):
     # "8" is what the released configs say of all three subsets; the value 2 beside it cannot have run on S4's 4 GPUs.
     assert '8 GPUs with 1 clip each' in Path(REPOSITORY / path).read_text().split('_base_')[0].replace('\n# ', ' ')
     assert config.train_dataloader.batch_size == 1
+
+
+@pytest.mark.parametrize('backbone', ['r50', 'pvt-v2-b5'])
+@pytest.mark.parametrize('subset, published', [('s4', (90000, 5000)), ('ms3', (20000, 400)), ('avss', (90000, 5000))])
+def test_combo_config_has_the_published_recipe(backbone, subset, published):
+    config = load_config(str(REPOSITORY / f'configs/combo/combo_{backbone}_{subset}.py'))
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == published
+    assert config.optim_wrapper.type == ('AmpOptimWrapper' if subset == 'avss' else 'OptimWrapper')
+    assert config.optim_wrapper.clip_grad.max_norm == 0.01 and config.optim_wrapper.optimizer.lr == 1e-4
+    head, released = config.model.decode_head, load_config(f'combo_{backbone}_{subset}_as-released').model.decode_head
+    assert head.num_classes == (71 if subset == 'avss' else 2)
+    assert config.model.backbone == config.model.mask_prior.backbone
+    # The released layout is for checkpoints of the authors' code; models that are trained here get their own audio.
+    assert (head.get('query_layout', 'frame'), released.query_layout) == ('frame', 'released')
+    assert released.consistency_loss.get('group_size') == (5 if subset == 'avss' else None)
+    dataset = config.train_dataloader.dataset
+    assert dataset.type == NAMES[subset] and dataset.get('layout', 'object') == 'object'
+    sizes = [step.get('size') or step.get('crop_size') for step in steps_of(dataset.pipeline)]
+    assert ((224, 224) in sizes) and ('RandomChoiceResize' in {x.type for x in steps_of(dataset.pipeline)}) == (
+        subset != 'avss')
 
 
 def shrink(model: dict) -> dict:

@@ -625,7 +625,8 @@ def test_failed_download_names_the_url_and_the_place_of_the_file(tmp_path, monke
     load(url)
 
 
-@pytest.mark.parametrize('name', ['vct/vct', 'vct/act', 'avsegformer/avsegformer', 'tpavi/tpavi', 'ravs/ravs'])
+@pytest.mark.parametrize('name', [
+    'vct/vct', 'vct/act', 'combo/combo', 'avsegformer/avsegformer', 'tpavi/tpavi', 'ravs/ravs'])
 def test_a_new_classifier_keeps_exactly_the_weights_that_depend_on_the_classes(name):
 
     def build(num_classes):
@@ -659,6 +660,7 @@ def test_other_method_is_reported():
 
 @pytest.mark.parametrize(('source', 'key'), [
     ('vct', 'sem_seg_head.predictor.query_feat.weight'),
+    ('combo', 'sem_seg_head.fusion_module.audio_pos.weight'),
     ('avsegformer', 'head.transformer.encoder.layers.0.norm1.weight'),
     ('tpavi', 'tpavi_b1.align_channel.weight'),
     ('swin', 'layers.0.blocks.0.norm1.weight'),

@@ -30,6 +30,7 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 TINY = {
     'TPAVI': 'tpavi/tpavi_tiny_synthetic.py',
     'AVSegFormer': 'avsegformer/avsegformer_tiny_synthetic.py',
+    'COMBO': 'combo/combo_tiny_synthetic.py',
     'VCT': 'vct/vct_tiny_synthetic.py',
     'ACT': 'vct/act_tiny_synthetic.py',
     'RAVS': 'ravs/ravs_tiny_synthetic.py',

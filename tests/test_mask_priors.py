@@ -346,6 +346,18 @@ def test_avss_reads_the_directory_of_the_authors_test_data_only_if_it_exists(tmp
     first = {clip['clip_id']: Path(clip['mask_prior_paths'][0]) for clip in dataset.list_clips()}
     assert first['v1m/test_v1m'] == root / 'priors/v1m/test_v1m/processed_frames_384/0_mask_color.png'
     assert first['v1s/test_v1s'] == root / 'priors/v1s/test_v1s/frames/0_mask_color.png'
+    (root / 'priors/v2/test_v2/processed_frames').mkdir(parents=True)
+    first = {clip['clip_id']: Path(clip['mask_prior_paths'][0]) for clip in dataset.list_clips()}
+    assert first['v2/test_v2'] == root / 'priors/v2/test_v2/processed_frames/0_mask_color.png'
+
+
+def test_mask_priors_of_ms3_may_have_the_names_of_its_frames(tmp_path):
+    root = write_ms3(tmp_path, clips=1, mask_prior=True)
+    for path in sorted((root / 'priors/test_0').iterdir()):
+        path.rename(path.with_name(path.name.replace('test_0_', 'test_0.mp4_')))
+    dataset = AVSBenchMS3Dataset(str(root), 'test', data_prefix=dict(mask_prior='priors'))
+    assert [Path(path).name for path in dataset[0]['mask_prior_paths']] == [
+        f'test_0.mp4_{i}_mask_color.png' for i in range(1, 6)]
 
 
 def make_priors(run_tool, *arguments):

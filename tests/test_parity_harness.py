@@ -7,10 +7,12 @@ import torch
 from mmengine.registry import init_default_scope
 from parity.comparison import assert_within, relative_errors
 from parity.decisions import compare_with_ties, watched_decisions
+from parity.label_maps import read_label_maps, supervised_frames
 from parity.targets import UnknownTargetsError, frame_labels, supervision
 
 from mmavs.models import VCTHead
 from mmavs.models.decode_heads import vct
+from mmavs.models.layers import masked_attention_decoder
 
 TARGETS = 'Targets: two clips; target i is a rectangle of a 384x384 mask.\n{}\ntorch.rand is patched.'
 
@@ -72,6 +74,38 @@ def test_supervision_of_case_json_and_unknown_sentences():
     assert supervision(case, '', 2, 4) == ([True, False, False, True], [3])
     with pytest.raises(UnknownTargetsError, match='every second'):
         supervision({}, 'Ground truth: mask = x; all frames supervised, every second pixel 0\n', 2, 4)
+
+
+class Frames:
+    """Stands for seeded.py: two frames of 2x2 pixels."""
+
+    @staticmethod
+    def frames(seed, num, height, width, cell):
+        assert (seed, num, height, width, cell) == (9, 2, 2, 2, 32)
+        return torch.tensor([[[[10, 160], [210, 200]]], [[[150, 151], [201, 0]]]], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize('words, labels, supervised', [
+    ('label 1 where seeded.frames(9,2,2,2,cell=32)[:,0] > 150, else 0; only the first frame supervised; one binary '
+     'mask per label present', [[0, 1, 1, 1], [0, 1, 1, 0]], [True, False]),
+    ('m = seeded.frames(9,2,2,2,cell=32)[:,0]; label 5 where m > 200, 33 where 150 < m <= 200, else 0; every frame '
+     'supervised', [[0, 33, 5, 33], [0, 33, 5, 0]], [True, True]),
+    ('class = seeded.frames(9,...,cell=32)[:,0] % 71; supervised flag 0x1,1x1', [[10, 18, 68, 58], [8, 9, 59, 0]],
+     [False, True]),
+])
+def test_sentences_about_label_maps_are_read(words, labels, supervised):
+    readme = f'expected.npz: scores.\nLosses: {words}. torch.rand patched.'
+    assert read_label_maps(readme, Frames, 2, (2, 2)).flatten(1).tolist() == labels
+    assert supervised_frames(dict(clips=1), readme, 2) == supervised
+    assert supervised_frames(dict(clips=1, frame_labels={'1': [0]}), readme, 2) == [False, True]
+
+
+@pytest.mark.parametrize('words', ['label 1 where seeded.frames(9,2,2,2,cell=32)[:,0] < 3, else 0', 'as above'])
+def test_sentences_about_label_maps_that_are_not_understood_fail(words):
+    with pytest.raises(UnknownTargetsError):
+        read_label_maps(f'Losses: {words}; odd frames supervised.', Frames, 2, (2, 2))
+    with pytest.raises(UnknownTargetsError):
+        supervised_frames(dict(clips=1), f'Losses: {words}; odd frames supervised.', 2)
 
 
 def test_nan_is_beyond_any_tolerance_at_any_place():
@@ -136,14 +170,14 @@ def test_tied_decisions_are_taken_as_the_reference_has_them(forward, monkeypatch
     monkeypatch.setattr('parity.decisions.TIED', 0.02)
     monkeypatch.setattr('parity.decisions.MAX_TIES', 100)
     monkeypatch.setattr('parity.decisions.MAX_FLIPS', 1)
-    original = vct._inside_masks, vct._one_hot
+    original = masked_attention_decoder.inside_masks, vct._one_hot
     with watched_decisions() as ties:
         usual = forward()
     chosen = min(tie for tie in ties if tie.kind == kind)
     with watched_decisions((chosen, )):
         expected = forward()
     assert max(relative_errors(usual, expected).values()) > 1e-4
-    assert (vct._inside_masks, vct._one_hot) == original
+    assert (masked_attention_decoder.inside_masks, vct._one_hot) == original
 
     found, errors, flipped = compare_with_ties(forward, lambda found: relative_errors(found, expected), 1e-4)
     assert flipped == (chosen, )

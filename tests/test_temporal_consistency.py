@@ -23,6 +23,22 @@ def test_loss_is_the_mean_over_adjacent_frames_that_exist():
     torch.testing.assert_close(loss.double(), 10 * sum(terms) / 3, rtol=1e-5, atol=1e-6)
 
 
+def test_pairs_in_different_groups_of_a_clip_do_not_count():
+    masks = torch.randn(2, 2, 4, 4).repeat_interleave(5, 0)  # two scenes
+    grouped, = TemporalConsistencyLoss(10., group_size=5)([masks], torch.ones(1, 10, dtype=torch.bool))
+    whole, = TemporalConsistencyLoss(10.)([masks], torch.ones(1, 10, dtype=torch.bool))
+    assert grouped == pytest.approx(0, abs=1e-5) and whole > 0.1
+
+
+def test_small_distances_of_large_masks_are_exact():
+    # As many values as 100 queries have at 56x56.
+    first = torch.randn(1, 100, 56, 56) * 5 - 3
+    masks = torch.cat((first, first + torch.randn_like(first)))
+    distance = 1 - torch.nn.functional.cosine_similarity(*masks.double().flatten(1), dim=0)
+    loss, = TemporalConsistencyLoss(1.)([masks], VALID[:1, :2])
+    torch.testing.assert_close(loss.double(), distance * math.exp(-distance), rtol=3e-5, atol=0)
+
+
 def test_equal_frames_cost_nothing_and_opposite_ones_less_than_orthogonal_ones():
     same, orthogonal, opposite = torch.tensor([1., 0]), torch.tensor([0., 1]), torch.tensor([-1., 0])
 

@@ -156,12 +156,14 @@ def test_resize_to_square_takes_the_short_side():
 def test_short_side_and_central_square_are_those_of_the_released_code(size):
     rng = np.random.default_rng(0)
     frame, mask = rng.integers(0, 255, (*size, 3), dtype=np.uint8), rng.integers(0, 71, size, dtype=np.uint8)
-    results = ResizeShortSide(24)(dict(frame_paths=['x'], frames=[frame], masks=[mask]))
+    clip = dict(frame_paths=['x'], frames=[frame], masks=[mask], mask_prior=[frame])
+    results = ResizeShortSide(24)(clip)
     results = ClipBroadcaster([dict(type='CenterCrop', crop_size=(24, 24))])(results)
     (height, width) = size
     width, height = (int(width * 24 / height), 24) if width > height else (24, int(height * 24 / width))
     left, top = int(round((width - 24) / 2)), int(round((height - 24) / 2))
-    for key, image, mode in (('frames', frame, 'BILINEAR'), ('masks', mask, 'NEAREST')):
+    for key, image, mode in (
+            ('frames', frame, 'BILINEAR'), ('masks', mask, 'NEAREST'), ('mask_prior', frame, 'NEAREST')):
         resized = Image.fromarray(image).resize((width, height), Image.Resampling[mode])
         expected = np.asarray(resized.crop((left, top, left + 24, top + 24)))
         np.testing.assert_array_equal(results[key][0], expected)
@@ -212,6 +214,26 @@ def test_plain_config_loads_clips_without_augmentation(tmp_path, name):
         assert clip['inputs']['frames'].shape == (num_frames, 3, size, size)
         assert sample.gt_sem_seg.shape == (num_frames, size, size)
         assert sample.out_shape == sample.img_shape == (size, size)
+
+
+@pytest.mark.parametrize('name', ['ms3_224_object', 'avss_224_center-crop'])
+def test_config_of_combo_loads_frames_and_mask_priors_of_one_geometry(tmp_path, name):
+    subset, config = name.split('_')[0], Config.fromfile(CONFIGS / f'{name}_mask-prior.py')
+    root = SUBSETS[subset](tmp_path)
+    for split in ('train', 'test'):
+        dataset = config[f'{split}_dataloader'].dataset
+        for path in [*root.glob('ms3_data/visual_frames/*/*.png'), *root.glob('v*/*/frames/*.jpg')]:
+            parent = path.parent.relative_to(root / ('ms3_data/visual_frames' if subset == 'ms3' else ''))
+            prior = root / dataset.data_prefix.mask_prior / parent / f'{path.stem}_mask_color.png'
+            prior.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(path).save(prior)
+        dataset.data_root = str(root)
+        dataset.pipeline = [step for step in dataset.pipeline if 'Distortion' not in str(step)]
+        inputs = DATASETS.build(dataset)[0]['inputs']
+        assert inputs['frames'].shape == inputs['mask_prior'].shape == (5, 3, 224, 224)
+        # The same images: they differ by the interpolation, and by no crop and no flip.
+        difference = (inputs['frames'].float() - inputs['mask_prior'].float()).abs().mean()
+        assert difference < 30 < inputs['frames'].float().std()
 
 
 @pytest.mark.parametrize('size', [224, 384])

@@ -4,7 +4,8 @@ import torch
 from mmengine.registry import init_default_scope
 
 from mmavs.models import MSDeformAttnPixelDecoder, VCTHead
-from mmavs.models.decode_heads.vct import EarlyFusion, PixelGrouping, _inside_masks
+from mmavs.models.decode_heads.vct import EarlyFusion, PixelGrouping
+from mmavs.models.layers.masked_attention_decoder import inside_masks
 from mmavs.structures import FrameTargets
 
 NUM_FRAMES, NUM_CLASSES, NUM_EVENTS, NUM_QUERIES = 2, 3, 4, 6
@@ -153,7 +154,7 @@ def test_scores_are_sums_over_the_queries(monkeypatch):
     masks = torch.nn.functional.interpolate(outputs['mask_logits'], INPUT_SIZE, mode='bilinear').sigmoid()
     expected = torch.einsum('nqc,nqhw->nchw', outputs['class_logits'].softmax(-1)[..., :NUM_CLASSES], masks)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
-    monkeypatch.setattr('mmavs.models.decode_heads.vct.MAX_SCORES_PER_CHUNK', 1)
+    monkeypatch.setattr('mmavs.models.layers.query_scores.MAX_SCORES_PER_CHUNK', 1)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
 
 
@@ -350,7 +351,7 @@ def test_gumbel_samples_follow_the_softmax():
 def test_empty_masks_attend_everywhere():
     logits = torch.full((1, 2, 4, 4), -1.)
     logits[0, 1, 0, 0] = 9
-    attend = _inside_masks(logits, (2, 2))
+    attend = inside_masks(logits, (2, 2))
     assert attend.shape == (1, 1, 2, 4)
     assert attend[0, 0].tolist() == [[True] * 4, [True, False, False, False]]
 
@@ -363,14 +364,14 @@ def test_query_attends_only_inside_its_mask():
 
     def masks(num_layers):
         layers, head.decoder.layers = head.decoder.layers, head.decoder.layers[:num_layers]
-        result = head.decoder(outputs['queries'], outputs['audio_tokens'], (6, 4), maps, mask_features)[-1][1]
+        result = head.decoder(outputs['queries'], maps, mask_features, outputs['audio_tokens'], (6, 4))[-1][1]
         head.decoder.layers = layers
         return result
 
     before = masks(2)
     torch.testing.assert_close(before, outputs['mask_logits'])
     # The second layer attends the coarsest map inside of the masks after the first.
-    inside = _inside_masks(masks(1), maps[0].shape[-2:]).view(NUM_FRAMES, 1, *maps[0].shape[-2:])
+    inside = inside_masks(masks(1), maps[0].shape[-2:]).view(NUM_FRAMES, 1, *maps[0].shape[-2:])
     assert 0 < inside.float().mean() < 1
     noise = torch.randn_like(maps[0])
     maps[0] = maps[0] + noise * ~inside

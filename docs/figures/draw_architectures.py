@@ -455,6 +455,85 @@ def vct() -> Diagram:
     return d
 
 
+def combo() -> Diagram:
+    """COMBO: the pipeline, and the bilateral fusion."""
+    d = Diagram(424)
+    c0, c1 = COLUMNS[:2]
+    row, prior_row, audio_row = 46, 124, 208
+    c2, c3, c4 = 304, 412, 532
+    d.frames('frames', c0, row)
+    d.box('backbone', c1, row, 'Backbone\nResNet-50 or\nPVTv2-B5', 'visual', width=80)
+    d.circle('plus', 207, row, '+', 'visual')
+    d.mask_prior('prior', c0, prior_row, 'Mask prior')
+    d.box('prior_backbone', c1, prior_row, 'Second\nbackbone and\nchannel gate', 'visual', width=80)
+    d.box('pixel_decoder', c2, row, 'Pixel decoder\ndeformable\n6 layers', 'visual', width=80)
+    d.box('fusion', c3, 126, 'Bilateral\n*fusion\nsee below', 'fusion', width=66)
+    d.box('decoder', c4, 58, 'Decoder\n9 layers:\nstride 32, 16, 8\nin turn', 'fusion', width=88, height=72)
+    d.waveform('waveform', c0, audio_row)
+    d.box('vggish', c1, audio_row, 'VGGish\nfrozen', 'audio', width=80)
+    d.circle('sum', 506, audio_row, '+', 'fusion')
+    d.box('mlp', 461, audio_row, 'MLP', 'audio', width=38, height=28)
+    d.box('queries', 506, 270, 'Learned (Q, C)', 'learned', width=90, height=24)
+    d.masks('masks', 557, 132)
+
+    d.arrow('visual', 'frames.right', 'backbone.left')
+    d.around(90, row, '(N, 3,', 'H, W)')
+    d.arrow('visual', 'backbone.right', 'plus.left')
+    d.arrow('visual', 'prior.right', 'prior_backbone.left')
+    d.around(90, prior_row, '(N, 3,', 'H, W)')
+    d.arrow('visual', 'prior_backbone.right', '-|', 'plus.bottom')
+    d.arrow('visual', 'plus.right', 'pixel_decoder.left')
+    d.around(240, row, '(N, C$_l$,', 'H/s, W/s)')
+    d.arrow('visual', 'pixel_decoder.right', 'decoder.left:=')
+    d.label(346, row - 8, '(N, C, H/s, W/s), s = 32, 16, 8', 'left')
+    d.arrow('visual', 'pixel_decoder.bottom', '|-', 'fusion.left')
+    d.label(299, 86, 'M (N, C,', 'right')
+    d.label(299, 99, 'H/4, W/4)', 'right')
+    d.arrow('fusion', 'fusion.top', (c3, 82), 'decoder.left:=')
+    d.label(c3 + 5, 91, 'fused M', 'left')
+    d.arrow('audio', 'waveform.right', 'vggish.left')
+    d.label(90, audio_row - 8, '(B, L)')
+    d.arrow('audio', 'vggish.right', '-|', 'fusion.bottom:0.2')
+    d.label(250, audio_row - 8, 'a (B, T, 1, 128)')
+    d.arrow('fusion', 'fusion.bottom:=', (428, audio_row), 'mlp.left')
+    d.arrow('fusion', 'mlp.right', 'sum.left')
+    d.arrow('learned', 'queries.top', 'sum.bottom')
+    d.arrow('fusion', 'sum.top', 'decoder.bottom:=')
+    d.label(501, 186, '(N, Q, C)', 'right')
+    d.arrow('fusion', 'decoder.bottom:=', 'masks.top:=')
+
+    # Fusion
+    line, low = 318, 386
+    d.panel(12, 250, 422, 416, 'Bilateral fusion')
+    d.box('v', 58, line, 'v = LN(M)', 'visual', width=70, height=30)
+    d.box('a', 58, low, 'α = LN(a)', 'audio', width=70, height=30)
+    d.box('attention', 172, 352, 'Attention\nsoftmax over\nthe pixels', 'fusion', width=82, height=52)
+    d.box('to_pixels', 284, line, 'A V(α)', 'fusion', width=60, height=30)
+    d.box('to_audio', 284, low, 'A$^T$ V(v)', 'fusion', width=60, height=30)
+    d.circle('add_v', 362, line, '+', 'fusion')
+    d.circle('add_a', 362, low, '+', 'fusion')
+    d.arrow('visual', 'v.right', (112, line), (112, 340), (131, 340))
+    d.arrow('audio', 'a.right', (112, low), (112, 364), (131, 364))
+    d.arrow('fusion', 'attention.right', (233, 352), (233, line), 'to_pixels.left')
+    d.arrow('fusion', 'attention.right', (233, 352), (233, low), 'to_audio.left')
+    d.arrow('fusion', 'to_pixels.right', 'add_v.left')
+    d.label(333, line - 9, '$\\gamma_v$')
+    d.arrow('fusion', 'to_audio.right', 'add_a.left')
+    d.label(333, low - 9, '$\\gamma_a$')
+    d.arrow('visual', 'v.top', (58, 290), '-|', 'add_v.top')
+    d.arrow('audio', 'a.bottom', (58, 409), '-|', 'add_a.bottom')
+    d.arrow('fusion', 'add_v.right', (416, line))
+    d.arrow('fusion', 'add_a.right', (416, low))
+
+    d.box('consistency', 507, 318, 'Consistency loss\nadjacent frames', 'loss', width=104, height=34)
+    d.box('criterion', 507, 382, 'Set criterion\nmatching, CE,\nBCE and dice', 'loss', width=104, height=48)
+    d.arrow('loss', 'decoder.right', (592, 58), '|-', 'consistency.right')
+    d.dot('loss', 592, 318)
+    d.arrow('loss', (592, 318), '|-', 'criterion.right')
+    d.legend('visual', 'audio', 'fusion', 'learned', 'loss')
+    return d
+
+
 def ravs() -> Diagram:
     """RAVS: the pipeline, and one audio-guided modality alignment."""
     d = Diagram(406)
@@ -531,7 +610,7 @@ def ravs() -> Diagram:
     return d
 
 
-FIGURES = {'tpavi': tpavi, 'avsegformer': avsegformer, 'vct': vct, 'ravs': ravs}
+FIGURES = {'tpavi': tpavi, 'avsegformer': avsegformer, 'combo': combo, 'vct': vct, 'ravs': ravs}
 
 
 def main() -> None:

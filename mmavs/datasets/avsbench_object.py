@@ -90,7 +90,10 @@ class AVSBenchObjectDataset(ClipDataset):
         numbers = range(1, self.NUM_FRAMES + 1)
         mask_prior_paths = None
         if 'mask_prior' in directories:
-            prefix = os.path.join(directories['mask_prior'], os.path.dirname(frames), name)
+            # COMBO's are named by the frames, which are called CLIP.mp4_1.png on MS3.
+            stems = os.path.join(directories['mask_prior'], frames), os.path.join(
+                directories['mask_prior'], os.path.dirname(frames), name)
+            prefix = stems[0] if os.path.isfile(f'{stems[0]}_1_mask_color.png') else stems[1]
             mask_prior_paths = [f'{prefix}_{i}_mask_color.png' for i in numbers]
         masks = os.path.join(directories['masks'], in_split, name)
         return dict(

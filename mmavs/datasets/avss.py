@@ -13,6 +13,8 @@ from .file_listing import check_names, read_csv
 
 # Frames of a clip, by part.
 NUM_FRAMES = dict(v1s=5, v1m=5, v2=10)
+# Directories of the mask priors of a clip; the first that exists is read.
+PRIOR_DIRECTORIES = ('frames', 'processed_frames_384', 'processed_frames')
 
 CLASSES = (
     'background', 'accordion', 'airplane', 'axe', 'baby', 'bassoon', 'bell', 'bird', 'boat', 'boy', 'bus', 'car', 'cat',
@@ -49,8 +51,8 @@ class AVSSDataset(ClipDataset):
         num_frames: Pad the clips to this number of frames, as AVSegFormer's and AVSBench's code do with 10. Padding
             frames are neither valid nor labelled. None: clips keep their 5 or 10 frames, as in VCT's code.
         **options: Other arguments of :class:`ClipDataset`. In ``data_prefix``, ``mask_prior`` turns on the loading of
-            mask priors, from ``{mask_prior}/{part}/{uid}/frames`` or, for validation and test,
-            ``.../processed_frames_384``.
+            mask priors, from ``{mask_prior}/{part}/{uid}/frames`` or, if there is none, ``.../processed_frames_384``
+            (of VCT's preparation, validation and test) or ``.../processed_frames`` (of COMBO's, 224x224).
 
     Source: Zhou et al., Audio-Visual Segmentation with Semantics, IJCV 2024; flags as in the released code of
     AVSBench, VCT and AVSegFormer (which uses the flags of training in validation too, but scores every frame).
@@ -114,10 +116,8 @@ class AVSSDataset(ClipDataset):
         labelled = supervised_frames(part) if self.split == 'train' else [True] * num_frames
         mask_prior_paths = None
         if 'mask_prior' in self.data_prefix:
-            priors = os.path.join(self.data_prefix['mask_prior'], part, uid, 'frames')
-            processed = os.path.join(os.path.dirname(priors), 'processed_frames_384')
-            if not os.path.isdir(priors) and os.path.isdir(processed):
-                priors = processed
+            directories = [os.path.join(self.data_prefix['mask_prior'], part, uid, name) for name in PRIOR_DIRECTORIES]
+            priors = next(filter(os.path.isdir, directories), directories[0])
             mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
         return dict(
             clip_id=self.clip_id(row),

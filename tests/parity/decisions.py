@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmavs.models.decode_heads import vct
+from mmavs.models.layers import masked_attention_decoder
 
 # A decision is tied if its margin is at most this fraction of the largest magnitude among the values compared.
 TIED = 2e-6
@@ -44,9 +45,9 @@ class Decision:
 
 @contextmanager
 def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decision]]:
-    """Record the tied decisions of VCT's decoder and grouping, and take the ``flipped`` ones the other way."""
+    """Record the tied decisions of decoders and of VCT's grouping, and take the ``flipped`` ones the other way."""
     ties, calls = [], {'masked attention': 0, 'hard grouping': 0}
-    inside_masks, one_hot = vct._inside_masks, vct._one_hot
+    inside_masks, one_hot = masked_attention_decoder.inside_masks, vct._one_hot
 
     def begin(kind: str) -> tuple[int, list[tuple[int, ...]]]:
         calls[kind] += 1
@@ -78,7 +79,8 @@ def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decis
             assignment[n, order[n, :, p], p] = assignment[n, order[n, :, p].flip(0), p]
         return assignment
 
-    with mock.patch.object(vct, '_inside_masks', watched_masks), mock.patch.object(vct, '_one_hot', watched_one_hot):
+    with (mock.patch.object(masked_attention_decoder, 'inside_masks', watched_masks),
+          mock.patch.object(vct, '_one_hot', watched_one_hot)):
         yield ties
 
 

@@ -100,14 +100,14 @@ class ResizeToSquare(BaseTransform):
 class ResizeShortSide(BaseTransform):
     """Resize a clip to a given length of the short side; the long side is rounded down.
 
-    Frames are resized bilinearly, masks by nearest neighbor, with Pillow. Followed by mmcv's ``CenterCrop``, it is the
-    training geometry of AVSBench's and AVSegFormer's code on AVSBench-semantic. (mmcv's ``Resize`` rounds the long side
-    to the nearest pixel.)
+    Frames are resized bilinearly, masks and mask priors by nearest neighbor, with Pillow. Followed by mmcv's
+    ``CenterCrop``, it is the training geometry of AVSBench's, AVSegFormer's and COMBO's code on AVSBench-semantic.
+    (mmcv's ``Resize`` rounds the long side to the nearest pixel.)
 
     Args:
         size: Length of the short side in pixels.
 
-    Modified keys: ``frames``, ``masks``.
+    Modified keys: ``frames``, ``masks``, ``mask_prior``.
     """
 
     def __init__(self, size: int) -> None:
@@ -115,7 +115,7 @@ class ResizeShortSide(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Resize the clip."""
-        for key, interpolation in (('frames', 'bilinear'), ('masks', 'nearest')):
+        for key, interpolation in (('frames', 'bilinear'), ('masks', 'nearest'), ('mask_prior', 'nearest')):
             if key in results:
                 height, width = results[key][0].shape[:2]
                 short = min(height, width)

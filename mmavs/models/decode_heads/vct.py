@@ -11,13 +11,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
+from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, class_scores
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
-from mmavs.utils.exporting import is_exporting
-
-# Bound on the values of the upsampled masks that give class scores (64 MiB of float32, a frame at 384x384).
-MAX_SCORES_PER_CHUNK = 2**24
 
 
 class PixelGrouping(nn.Module):
@@ -130,25 +126,6 @@ class QueryGenerator(nn.Module):
         return queries
 
 
-class AudioQueryGenerator(nn.Module):
-    """Queries of a frame from its audio only: the mean of the audio tokens, the same for every query.
-
-    The decoder adds them to its learned queries, as COMBO (CVPR 2024) does. COMBO's released code mixes the audio of
-    different frames if a batch has several; this module does not.
-
-    Args:
-        num_queries: Queries Q.
-    """
-
-    def __init__(self, num_queries: int) -> None:
-        super().__init__()
-        self.num_queries = num_queries
-
-    def forward(self, audio_tokens: Tensor) -> Tensor:
-        """Queries (N, Q, C) from audio tokens (N, tokens, C)."""
-        return audio_tokens.mean(1, keepdim=True).expand(-1, self.num_queries, -1)
-
-
 class EarlyFusion(nn.Module):
     """Fuse the audio of a frame into its visual pyramid F, before the pixel decoder.
 
@@ -179,109 +156,6 @@ class EarlyFusion(nn.Module):
         if self.operation == 'add':
             return [f + a for f, a in zip(features, projected)]
         return [conv(torch.cat((f, a.expand_as(f)), 1)) for f, a, conv in zip(features, projected, self.convs)]
-
-
-class DecoderLayer(nn.Module):
-    """Cross-attention, self-attention, feed-forward network; each with residual and LayerNorm."""
-
-    def __init__(self, embed_dims: int, num_heads: int, ffn_dims: int) -> None:
-        super().__init__()
-        self.cross_attn = MultiheadAttention(embed_dims, num_heads)
-        self.norm1 = nn.LayerNorm(embed_dims)
-        self.self_attn = MultiheadAttention(embed_dims, num_heads)
-        self.norm2 = nn.LayerNorm(embed_dims)
-        self.linear1 = nn.Linear(embed_dims, ffn_dims)
-        self.linear2 = nn.Linear(ffn_dims, embed_dims)
-        self.norm3 = nn.LayerNorm(embed_dims)
-        nn.init.xavier_uniform_(self.linear1.weight)
-        nn.init.xavier_uniform_(self.linear2.weight)
-
-    def forward(self, x: Tensor, pos: Tensor, key: Tensor, value: Tensor, attend: Tensor | None) -> Tensor:
-        """Queries x (N, Q, C) with positions pos (Q, C); memory key, value (N, L, C); attend (N, 1, Q, L) bool."""
-        x = self.norm1(x + self.cross_attn(x + pos, key, value, attend))
-        query_key = x + pos
-        x = self.norm2(x + self.self_attn(query_key, query_key, x))
-        return self.norm3(x + self.linear2(self.linear1(x).relu_()))
-
-
-class VisionCentricDecoder(nn.Module):
-    """Let the queries attend to the audio and to each visual level in turn, and predict classes and masks from them.
-
-    Layer i attends to level ``i % num_levels``: the audio first, if it is a level, then the visual maps, coarsest
-    first. At a visual level a query attends only inside its own current mask (masked attention of Mask2Former), or
-    everywhere if that mask is empty.
-
-    Args:
-        num_classes: K, background included; class logits have one more entry, "no object".
-        embed_dims: Channels C.
-        num_queries: Queries Q.
-        num_heads: Heads of all attentions.
-        num_layers: Layers. With 4 levels the published 9 are two rounds and a final attention to the audio (the paper's
-            figure ends with a visual level).
-        num_levels: Number of visual maps, plus 1 if the decoder attends to the audio.
-        ffn_dims: Hidden channels of the feed-forward networks.
-    """
-
-    def __init__(self, num_classes: int, embed_dims: int, num_queries: int, num_heads: int, num_layers: int,
-                 num_levels: int, ffn_dims: int) -> None:
-        super().__init__()
-        self.query_feat = nn.Embedding(num_queries, embed_dims)
-        self.query_embed = nn.Embedding(num_queries, embed_dims)
-        self.level_embed = nn.Embedding(num_levels, embed_dims)
-        self.layers = nn.ModuleList(DecoderLayer(embed_dims, num_heads, ffn_dims) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(embed_dims)
-        self.class_embed = nn.Linear(embed_dims, num_classes + 1)
-        self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, embed_dims)
-
-    def forward(self, queries: Tensor, audio: Tensor | None, audio_grid: tuple[int, int], maps: list[Tensor],
-                mask_features: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Class logits (N, Q, K + 1) and mask logits (N, Q, h, w): in training before the first layer and after each
-        one, in evaluation after the last one only.
-
-        Args:
-            queries: V^q, or audio queries, (N, Q, C).
-            audio: (N, tokens, C) on a grid of ``audio_grid``, or None if the decoder attends only to the visual maps.
-            audio_grid: Rows and columns of the audio tokens.
-            maps: Visual maps (N, C, h_l, w_l), coarsest first.
-            mask_features: (N, C, h, w).
-        """
-        sizes = [tuple(map(int, x.shape[-2:])) for x in maps]
-        tokens = [x.flatten(2).transpose(1, 2) for x in maps]  # (N, h_l * w_l, C)
-        if audio is not None:
-            sizes, tokens = [audio_grid, *sizes], [audio, *tokens]
-        memories = [x + embed for x, embed in zip(tokens, self.level_embed.weight)]
-        keys = [x + sine_positional_encoding(h, w, x.shape[2], device=x.device) for x, (h, w) in zip(memories, sizes)]
-
-        x = self.query_feat.weight + queries
-        pos = self.query_embed.weight
-        predictions = []
-        for i, layer in enumerate(self.layers):
-            level = i % len(sizes)
-            attend = None
-            if self.training:
-                predictions.append(self._predict(x, mask_features))
-            if audio is None or level > 0:
-                masks = predictions[-1][1] if self.training else self._masks(self.norm(x), mask_features)
-                attend = _inside_masks(masks, sizes[level])
-            x = layer(x, pos, keys[level], memories[level], attend)
-        predictions.append(self._predict(x, mask_features))
-        return predictions
-
-    def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.norm(x)
-        return self.class_embed(x), self._masks(x, mask_features)
-
-    def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
-        """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
-        return (self.mask_embed(x) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
-
-
-@torch.no_grad()
-def _inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pixels that each query may attend to: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
-    inside = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False).flatten(2) >= 0
-    inside = inside | ~inside.any(2, keepdim=True)
-    return inside.unsqueeze(1)
 
 
 @MODELS.register_module()
@@ -383,7 +257,7 @@ class VCTHead(BaseModule):
         else:
             self.query_generator = AudioQueryGenerator(num_queries)
         num_levels = self.pixel_decoder.num_levels + (1 if attend_audio else 0)
-        self.decoder = VisionCentricDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
+        self.decoder = MaskedAttentionDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
                                             num_levels, ffn_dims)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
@@ -427,7 +301,7 @@ class VCTHead(BaseModule):
         queries = self._generate_queries(audio_tokens, mask_features)
         # Transformer decoder
         attended = audio_tokens if self.attend_audio else None
-        *aux, final = self.decoder(queries, attended, self.audio_grid, maps, mask_features)
+        *aux, final = self.decoder(queries, maps, mask_features, attended, self.audio_grid)
         outputs = dict(
             class_logits=final[0],
             mask_logits=final[1],
@@ -489,17 +363,7 @@ class VCTHead(BaseModule):
         [0, Q]; "no object" has been dropped.
         """
         outputs = self(features, audio, valid)
-        classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
-        masks = outputs['mask_logits']
-        if is_exporting():
-            upsampled = F.interpolate(masks, input_shape, mode='bilinear', align_corners=False).flatten(2)
-            return (classes @ upsampled.sigmoid()).unflatten(2, input_shape)
-        chunk = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
-        scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
-        for score, weights, mask in zip(*(x.split(chunk) for x in (scores, classes, masks))):
-            upsampled = F.interpolate(mask, input_shape, mode='bilinear', align_corners=False).flatten(2)
-            score.copy_(weights @ upsampled.sigmoid_())
-        return scores.unflatten(2, input_shape)
+        return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
 
     def _check_sizes(self, features: Sequence[Tensor], audio: Tensor) -> None:
         size = tuple(features[0].shape[-2:])

@@ -1,0 +1,5 @@
+# The model of COMBO's released code, whose queries get the audio of other frames. For checkpoints of that code;
+# otherwise as combo_pvt-v2-b5_s4.py.
+_base_ = './combo_pvt-v2-b5_s4.py'
+
+model = dict(decode_head=dict(query_layout='released'))

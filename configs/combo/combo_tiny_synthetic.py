@@ -1,0 +1,5 @@
+# A small COMBO on synthetic clips, trained from scratch on a CPU in a few minutes.
+_base_ = [
+    '../_base_/models/combo_tiny.py', '../_base_/datasets/synthetic_96.py',
+    '../_base_/schedules/tiny_synthetic.py', '../_base_/default_runtime.py'
+]
