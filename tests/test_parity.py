@@ -18,6 +18,7 @@ CHECKS = {
     'avsegformer': 'avsegformer',
     'avsegformer-v1': 'avsegformer',
     'beats': 'beats',
+    'ease': 'ease',
     'tpavi': 'tpavi',
     'vct': 'vct',
     'vct-loss': 'vct_loss',

@@ -153,7 +153,7 @@ def test_scores_are_sums_over_the_queries(monkeypatch):
     masks = torch.nn.functional.interpolate(outputs['mask_logits'], INPUT_SIZE, mode='bilinear').sigmoid()
     expected = torch.einsum('nqc,nqhw->nchw', outputs['class_logits'].softmax(-1)[..., :NUM_CLASSES], masks)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
-    monkeypatch.setattr('mmavs.models.decode_heads.vct.MAX_SCORES_PER_CHUNK', 1)
+    monkeypatch.setattr('mmavs.models.layers.query_scores.MAX_SCORES_PER_CHUNK', 1)
     torch.testing.assert_close(head.predict(*inputs, INPUT_SIZE), expected)
 
 

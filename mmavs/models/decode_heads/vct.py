@@ -11,13 +11,9 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
+from mmavs.models.layers import MLP, MultiheadAttention, class_scores, sine_positional_encoding
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
-from mmavs.utils.exporting import is_exporting
-
-# Bound on the values of the upsampled masks that give class scores (64 MiB of float32, a frame at 384x384).
-MAX_SCORES_PER_CHUNK = 2**24
 
 
 class PixelGrouping(nn.Module):
@@ -483,23 +479,9 @@ class VCTHead(BaseModule):
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
-        """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
-
-        The score of class c at a pixel is ``sum_q softmax(class logits of q)[c] * sigmoid(mask logit of q)``, in
-        [0, Q]; "no object" has been dropped.
-        """
+        """:func:`~mmavs.models.layers.class_scores` (N, K, h, w) at the size ``input_shape`` of the network input."""
         outputs = self(features, audio, valid)
-        classes = outputs['class_logits'].softmax(2)[..., :-1].transpose(1, 2)
-        masks = outputs['mask_logits']
-        if is_exporting():
-            upsampled = F.interpolate(masks, input_shape, mode='bilinear', align_corners=False).flatten(2)
-            return (classes @ upsampled.sigmoid()).unflatten(2, input_shape)
-        chunk = max(1, MAX_SCORES_PER_CHUNK // (masks.shape[1] * input_shape[0] * input_shape[1]))
-        scores = masks.new_empty(len(masks), self.num_classes, input_shape[0] * input_shape[1])
-        for score, weights, mask in zip(*(x.split(chunk) for x in (scores, classes, masks))):
-            upsampled = F.interpolate(mask, input_shape, mode='bilinear', align_corners=False).flatten(2)
-            score.copy_(weights @ upsampled.sigmoid_())
-        return scores.unflatten(2, input_shape)
+        return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
 
     def _check_sizes(self, features: Sequence[Tensor], audio: Tensor) -> None:
         size = tuple(features[0].shape[-2:])

@@ -5,10 +5,11 @@ from .deformable_encoder import DeformableEncoderLayer, encode_pyramid, split_le
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 from .prototype_bank import PrototypeBank
+from .query_scores import class_scores
 from .token_grouping import empty_groups, group_by_density_peaks, softmax_within_groups, spread_groups, sum_groups
 
 __all__ = [
     'DeformableEncoderLayer', 'MLP', 'MultiScaleDeformableAttention', 'MultiheadAttention', 'PrototypeBank',
-    'deformable_sampling', 'empty_groups', 'encode_pyramid', 'group_by_density_peaks', 'sine_positional_encoding',
-    'softmax_within_groups', 'split_levels', 'spread_groups', 'sum_groups'
+    'class_scores', 'deformable_sampling', 'empty_groups', 'encode_pyramid', 'group_by_density_peaks',
+    'sine_positional_encoding', 'softmax_within_groups', 'split_levels', 'spread_groups', 'sum_groups'
 ]

@@ -1,0 +1,3 @@
+_base_ = ['../_base_/models/ease_dinov3-b.py']
+
+model = dict(decode_head=dict(num_classes=71))
