@@ -72,12 +72,26 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
             for sample, original in zip(data_samples, originals):
                 sample.set_data({key: original.get(key) for key in ('valid', 'labelled') if key in original})
             if training:
-                for sample in data_samples:
-                    sample.gt_sem_seg = _pad_to(sample.gt_sem_seg, height, width, value=255)
+                for sample, clip in zip(data_samples, clips):
+                    sample.gt_sem_seg = self._pad_masks(sample.gt_sem_seg, clip['frames'].shape[-2:], height, width)
         return dict(inputs=inputs, data_samples=data_samples)
 
     def _round_up(self, size: int) -> int:
         return -(-size // self.pad_size_divisor) * self.pad_size_divisor
+
+    @staticmethod
+    def _pad_masks(masks: Tensor, frame_size: Sequence[int], height: int, width: int) -> Tensor:
+        """Pad (T, h, w) masks at the bottom and right as their frames are padded to (height, width).
+
+        Masks may have another size than the frames, if these are not padded.
+        """
+        if masks.shape[-2:] == frame_size:
+            return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]), value=255)
+        if tuple(frame_size) != (height, width):
+            raise ValueError(f'the masks are {tuple(masks.shape[-2:])} (height, width), the frames '
+                             f'{tuple(frame_size)}, padded to {(height, width)}: resize both to one size in the '
+                             f'training pipeline, or the frames to {(height, width)}')
+        return masks
 
     def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
         """Normalize uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
@@ -97,8 +111,3 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         if data_samples is not None and 'valid' in data_samples[index]:
             valid[:length] = data_samples[index].valid.cpu()
         return valid
-
-
-def _pad_to(masks: Tensor, height: int, width: int, value: int) -> Tensor:
-    """Pad (T, h, w) masks at the bottom and right to (T, height, width)."""
-    return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]), value=value)
