@@ -89,7 +89,8 @@ def test_blocks_of_timm_give_the_features_of_timm(name):
     model_name = dict(zip(('timm-dinov2', 'timm-dinov3', 'timm-eva02'), (
         'vit_base_patch14_reg4_dinov2', 'vit_base_patch16_dinov3', 'eva02_tiny_patch14_224')))[name]
     theirs = timm.create_model(model_name, num_classes=0, global_pool='', dynamic_img_size=True, **TIMM).eval()
-    weights = {key.removeprefix('embedding.'): value for key, value in ours.state_dict().items()}
+    weights = {key.removeprefix('embedding.'): value.clone() for key, value in ours.state_dict().items()}
+    ours.init_weights()  # which keeps those that timm has loaded
     theirs.load_state_dict(weights)
     frames = torch.randn(2, 3, *SIZE)
     features = ours(frames)
@@ -157,7 +158,7 @@ def test_last_blocks_of_pvt_attend_to_every_token_and_mix_queries_with_pixels():
     attend = torch.eye(25, dtype=torch.bool)[None, None]
     x = torch.cat((queries, features.tokens), 1)
     found = features.run_block(3, x, attend)
-    x[:, 8] += 1  # the last query, above the 13th and beside the 9th token of the 5x5 map
+    x[:, 8] = -x[:, 8]  # the last query: row 1, column 3 of the 5x5 map
     changed = (features.run_block(3, x, attend) - found).abs().amax(2)[0] > 1e-6
     assert changed.nonzero().flatten().tolist() == [2, 3, 4, 7, 8, 9, 12, 13, 14]
     with pytest.raises(ValueError, match=r'8 queries and 16 patches do not fill a square.*num_queries of .* to 9'):

@@ -142,13 +142,14 @@ def test_masked_attention_is_annealed_block_by_block():
     expected = [[1, 1], [1, 1], [0.5**0.9, 1], [0, 1], [0, 0.5**0.9], [0, 0], [0, 0]]
     torch.testing.assert_close(torch.tensor(found), torch.tensor(expected, dtype=torch.float32), atol=1e-6, rtol=0)
     head.progress = 0.3
-    blocks = RecordingBlocks(num_frames=300)
-    head.train()(blocks.features, torch.randn(300, 1, 8), None)
-    free = blocks.seen[1][2][:, 0, :7, 9:].all(2).float().mean().item()
-    assert abs(free - (1 - 0.5**0.9)) < 0.06
+    blocks = RecordingBlocks(num_frames=100)
+    masks = head.train()(blocks.features, torch.randn(100, 1, 8), None)['aux'][0][1]
+    partial = (nn.functional.interpolate(masks, (3, 4), mode='bilinear', align_corners=False) <= 0).flatten(2).any(2)
+    free = blocks.seen[1][2][:, 0, :7, 9:].all(2)[partial].float().mean().item()
+    assert abs(free - (1 - 0.5**0.9)) < 0.08
     head.progress = 1.
     blocks.seen.clear()
-    head(blocks.features, torch.randn(300, 1, 8), None)
+    head(blocks.features, torch.randn(100, 1, 8), None)
     assert all(attend.all() for _, _, attend in blocks.seen[1:])
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmavs.models.decode_heads import vct
+from mmavs.models.decode_heads import ease, vct
 
 # A decision is tied if its margin is at most this fraction of the largest magnitude among the values compared.
 TIED = 2e-6
@@ -44,7 +44,8 @@ class Decision:
 
 @contextmanager
 def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decision]]:
-    """Record the tied decisions of VCT's decoder and grouping, and take the ``flipped`` ones the other way."""
+    """Record the tied decisions of VCT's decoder and grouping, and of EASE's masked attention, and take the ``flipped``
+    ones the other way."""
     ties, calls = [], {'masked attention': 0, 'hard grouping': 0}
     inside_masks, one_hot = vct._inside_masks, vct._one_hot
 
@@ -78,7 +79,17 @@ def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decis
             assignment[n, order[n, :, p], p] = assignment[n, order[n, :, p].flip(0), p]
         return assignment
 
-    with mock.patch.object(vct, '_inside_masks', watched_masks), mock.patch.object(vct, '_one_hot', watched_one_hot):
+    def watched_ease_masks(mask_logits: Tensor, grid: tuple[int, int]) -> Tensor:
+        call, chosen = begin('masked attention')
+        values = F.interpolate(mask_logits, grid, mode='bilinear', align_corners=False).flatten(2)
+        record('masked attention', call, values.abs(), values.abs().max())
+        inside = values > 0
+        for n, q, p in chosen:
+            inside[n, q, p] = ~inside[n, q, p]
+        return inside
+
+    with (mock.patch.object(vct, '_inside_masks', watched_masks), mock.patch.object(vct, '_one_hot', watched_one_hot),
+          mock.patch.object(ease, '_inside_masks', watched_ease_masks)):
         yield ties
 
 

@@ -51,7 +51,7 @@ class TwoStageWarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
                              f'optim_wrapper.paramwise_cfg.named_groups=[{delayed!r}]')
         self.warmup, self.delayed_warmup, self.delayed = warmup, delayed_warmup, delayed
         self.total, self.power = total, power
-        super().__init__(optimizer, 'lr', begin, end, last_step, by_epoch, verbose)
+        super().__init__(optimizer, begin, end, last_step, by_epoch, verbose)
 
     def _get_value(self) -> list[float]:
         return [value * self.factor(self.last_step, group.get('name') == self.delayed)

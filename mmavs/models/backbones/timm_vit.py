@@ -53,6 +53,8 @@ class TimmViT(BlockBackbone):
         # timm's own embedding and positions; its blocks and its norm are registered once, below.
         self.blocks, self.norm = model.blocks, model.norm
         del model.blocks, model.norm
+        # MMEngine would call timm's init_weights, which makes the weights random again.
+        model.is_init = True
         self.embedding = model
         self.embed_dims = model.embed_dim
         self.num_blocks = len(self.blocks)

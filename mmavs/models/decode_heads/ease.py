@@ -154,7 +154,7 @@ class EASEHead(BaseModule):
             attend = None
             if self.training and index >= first_query_block:
                 aux.append(self._predict(features.norm(x), features.grid)[:2])
-                attend = self._inside_masks(aux[-1][1], x.shape[1], features.grid, index - first_query_block)
+                attend = self._attended(aux[-1][1], x.shape[1], features.grid, index - first_query_block)
             x = features.run_block(index, x, attend)
         # Late fusion
         if self.norm_before_late_fusion:
@@ -186,7 +186,7 @@ class EASEHead(BaseModule):
         return self.class_head(queries), masks, mask_features
 
     @torch.no_grad()
-    def _inside_masks(self, mask_logits: Tensor, num_tokens: int, grid: tuple[int, int], block: int) -> Tensor:
+    def _attended(self, mask_logits: Tensor, num_tokens: int, grid: tuple[int, int], block: int) -> Tensor:
         """Tokens that each token may attend to, bool (N, 1, L, L): queries only to the patches inside of their masks.
 
         Args:
@@ -195,7 +195,7 @@ class EASEHead(BaseModule):
             grid: (h, w) of the patches.
             block: Which of the blocks that the queries ride in, for the annealing.
         """
-        inside = F.interpolate(mask_logits, grid, mode='bilinear', align_corners=False).flatten(2) > 0  # (N, Q, P)
+        inside = _inside_masks(mask_logits, grid)
         masked = torch.rand(inside.shape[:2], device=inside.device) <= self.mask_probability(block)
         attend = inside.new_ones(len(inside), 1, num_tokens, num_tokens)
         attend[:, 0, :self.num_queries, -inside.shape[2]:] = inside | ~masked.unsqueeze(2)
@@ -232,3 +232,8 @@ class EASEHead(BaseModule):
                 f'EASEHead: num_query_blocks={self.num_query_blocks} and fusion_blocks={self.fusion_blocks} need the '
                 f'blocks {needed} to {max(last - 1, *self.fusion_blocks)}, and the backbone has {last} and leaves '
                 f'{first} to {last - 1} to the head: set backbone.num_head_blocks, or fusion_blocks')
+
+
+def _inside_masks(mask_logits: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Patches inside of the masks, bool (N, Q, h * w), from mask logits (N, Q, 4 h, 4 w)."""
+    return F.interpolate(mask_logits, grid, mode='bilinear', align_corners=False).flatten(2) > 0
