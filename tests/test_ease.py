@@ -166,6 +166,8 @@ def test_blocks_that_the_backbone_does_not_hand_out_are_named():
     head = make_head(fusion_blocks=(2, 5))
     with pytest.raises(ValueError, match=r'need the blocks 2 to 5, and the backbone has 6 and leaves 3 to 5'):
         head(RecordingBlocks().features, torch.randn(2, 1, 8), None)
+    with pytest.raises(ValueError, match=r'embed_dims is 64, the tokens of the backbone have 32 channels'):
+        head(RecordingBlocks(channels=32).features, torch.randn(2, 1, 8), None)
     with pytest.raises(ValueError, match='EASEHead runs the last blocks of the backbone, and got tuple'):
         head((torch.zeros(2, 64, 3, 4), ), torch.randn(2, 1, 8), None)
 

@@ -225,6 +225,10 @@ class EASEHead(BaseModule):
         if not isinstance(features, BlockFeatures):
             raise ValueError(f'EASEHead runs the last blocks of the backbone, and got {type(features).__name__}: use a '
                              'backbone that hands them out, TransformersViT, TimmViT or BlockPVTv2')
+        channels, embed_dims = features.tokens.shape[2], self.query_embed.embedding_dim
+        if channels != embed_dims:
+            raise ValueError(f'EASEHead: embed_dims is {embed_dims}, the tokens of the backbone have {channels} '
+                             f'channels: set decode_head.embed_dims={channels}')
         last, first = features.num_blocks, features.first_block
         needed = min(last - self.num_query_blocks, *self.fusion_blocks, last)
         if needed < first or max(self.fusion_blocks, default=0) >= last:

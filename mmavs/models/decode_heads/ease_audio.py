@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmavs.models.layers import MultiheadAttention
+from mmavs.utils.precision import at_least_float32
 
 #: Audio tokens of a frame, and centers of the clusters of patches.
 NUM_TOKENS = 5
@@ -33,7 +34,8 @@ class ClusterAssignment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Assignment (..., k) of x (..., C); its sum over k is 1."""
-        logits = F.linear(x, self.centers)
+        # The noise needs float32: in half precision, samples of the exponential distribution are 0 too often.
+        logits = at_least_float32(F.linear(x, self.centers))
         if self.training or self.noise_in_evaluation:
             logits = logits - torch.empty_like(logits).exponential_().log()
         return logits.softmax(-1)
