@@ -33,6 +33,8 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
     scope='mmavs',
     locations=['mmavs.engine'])
+PARAM_SCHEDULERS = Registry(
+    'parameter scheduler', parent=root.PARAM_SCHEDULERS, scope='mmavs', locations=['mmavs.engine'])
 INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
 VISBACKENDS = Registry('vis_backend', parent=root.VISBACKENDS, scope='mmavs', locations=['mmavs.visualization'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
@@ -41,6 +43,6 @@ VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', loc
 UNEXTENDED = [
     Registry(parent.name, parent=parent, scope='mmavs', locations=[])
     for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS,
-                   root.MODEL_WRAPPERS, root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.PARAM_SCHEDULERS, root.RUNNERS,
+                   root.MODEL_WRAPPERS, root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.RUNNERS,
                    root.RUNNER_CONSTRUCTORS, root.STRATEGIES, root.TASK_UTILS, root.WEIGHT_INITIALIZERS)
 ]

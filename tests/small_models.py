@@ -25,13 +25,14 @@ FRAME = 64
 CHANNELS = (32, 64, 128, 256)
 # GroupNorm has 32 groups: with 32 channels it would remove everything that is the same at every pixel.
 SIZES = dict(
-    embed_dims=64, num_heads=2, ffn_dims=16, num_queries=8, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
+    embed_dims=64, num_heads=2, ffn_dims=16, num_queries=9, audio_hidden_dims=16, hidden_dims=16, num_layers=1,
     num_encoder_layers=1, num_decoder_layers=2, query_ffn_dims=16, mask_dims=32, in_channels=CHANNELS,
     input_size=(FRAME, FRAME))
 SIZES_OF = dict(
     SetCriterion=dict(num_points=64),
     PACLoss=dict(channels=64),
-    VCTHead=dict(num_layers=5))
+    VCTHead=dict(num_layers=5),
+    EASEHead=dict(audio_dims=64, num_clusters=16))
 BACKBONES = {
     'SwinTransformer': dict(embed_dims=32, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), drop_path_rate=0.),
     'mmseg.ResNet': dict(stem_channels=8, base_channels=8),
@@ -44,6 +45,10 @@ BACKBONES = {
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
     'ViTEVA02': dict(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
+    # Their depth is that of the config, which the blocks of the head belong to.
+    'TransformersViT': dict(directory=None),
+    'TimmViT': dict(arch=dict(embed_dim=64, num_heads=2)),
+    'BlockPVTv2': dict(),
     'VGGish': dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16),
     'BEATs': dict(patch_dims=8, embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16, conv_size=8, conv_groups=2),
     'AudioMAE': dict(embed_dims=16, num_layers=1, num_heads=2, ffn_dims=16),
@@ -75,10 +80,19 @@ def small_config(path: str | Path) -> ConfigDict:
 def shrink_backbone(backbone: ConfigDict) -> None:
     if backbone.type == 'AudioGuidedBackbone':
         return shrink_backbone(backbone.backbone)
-    if backbone.type == 'AST':
+    if backbone.type in ('AST', 'TransformersViT'):
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
     if backbone.type == 'SimpleFeaturePyramid':
         shrink_backbone(backbone.backbone)
+    if backbone.type == 'TransformersViT':
+        # Other patches than the published 14 divide the small frames.
+        backbone.arch.update(hidden_size=64, num_attention_heads=2, patch_size=16)
+        if 'intermediate_size' in backbone.arch:
+            backbone.arch.intermediate_size = 16
+    if backbone.type == 'BlockPVTv2':
+        depths = (3, 6, 40, 3) if backbone.arch == 'b5' else backbone.arch.depths
+        backbone.arch = dict(
+            embed_dims=(32, 32, 64, 64), depths=depths, num_heads=(1, 1, 2, 2), mlp_ratios=(1, 1, 1, 1))
     backbone.update(BACKBONES[backbone.type])
     backbone.pop('init_cfg', None)
     if backbone.get('depth') == 18:

@@ -26,8 +26,8 @@ BACKBONES = {
 PLAIN = ('dinov2-b', 'eva02-b')
 # The names of all configs; a size is named where it is not the usual one of the method.
 NAME = re.compile(
-    r'(?P<method>act|avsegformer|avsegformer-v1|combo|ravs|tpavi|vct)'
-    r'_(?P<backbone>convnext-b|dinov2-b|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
+    r'(?P<method>act|avsegformer|avsegformer-v1|combo|ease|ravs|tpavi|vct)'
+    r'_(?P<backbone>convnext-b|dinov2-b|dinov3-b|dinov3-l|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
     r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed)'
     r'(_(?P<variant>[a-z0-9-]+))?(_(?P<row>[a-z0-9-]+))?')  # row: of an ablation of a variant
 USUAL_SIZES = {'act': 384, 'vct': 384}
@@ -54,7 +54,7 @@ def steps_of(pipeline: list) -> Iterator[dict]:
 def test_config_fits_together(config):
     head = config.model.decode_head
     datasets = {split: config[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')}
-    if datasets['train'].type == 'NegativeAudio':
+    if datasets['train'].type in ('NegativeAudio', 'SingleFrames'):
         datasets['train'] = datasets['train'].dataset
     steps = {step.type: step for step in steps_of(datasets['train'].pipeline)}
     if 'Pad' in steps and 'input_size' in head:
@@ -69,7 +69,7 @@ def test_config_fits_together(config):
         assert config.param_scheduler[-1].end == config.train_cfg.max_iters + 1
     # The batch of the learning rate is that of the stated GPUs.
     base, batch_size = config.auto_scale_lr.base_batch_size, config.train_dataloader.batch_size
-    stated = re.search(r'(\d+) GPUs? with (\d+) clips?', Path(config.filename).read_text())
+    stated = re.search(r'(\d+) GPUs? with (\d+) (?:clips?|frames)', Path(config.filename).read_text())
     if stated:
         gpus, clips = map(int, stated.groups())
         assert (batch_size, base) == (clips, gpus * clips)

@@ -12,7 +12,9 @@ from mmavs.registry import MODELS
 CONFIGS = Path(__file__).parents[1] / 'configs'
 PATHS = sorted(path for path in CONFIGS.glob('*/**/*.py') if path.relative_to(CONFIGS).parts[0] != '_base_')
 # Parameters without a gradient by design -> the reason.
-NO_GRADIENT: dict[str, str] = {}
+NO_GRADIENT: dict[str, str] = {
+    r'decode_head\.fuser\.weight\.bias': 'of EASE: a softmax over the tokens follows, which it does not change',
+}
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:

@@ -19,6 +19,7 @@ CHECKS = {
     'avsegformer-v1': 'avsegformer',
     'beats': 'beats',
     'combo': 'combo',
+    'ease': 'ease',
     'tpavi': 'tpavi',
     'vct': 'vct',
     'vct-loss': 'vct_loss',

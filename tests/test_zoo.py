@@ -197,7 +197,11 @@ DATASET_TYPES = dict(
 def test_entries_state_the_data_of_their_configs(metafile):
     for entry in entries(metafile):
         dataset = Config.fromfile(REPOSITORY / entry['Config']).train_dataloader.dataset
-        expected = DATASET_TYPES.get(dataset.type) or f"VPO-{dataset.subset.removeprefix('vpo-').upper()}"
+        dataset = dataset.get('dataset', dataset)  # of a wrapper
+        if dataset.type == 'BinaryAVSSDataset':
+            expected = f'AVSBench-{dataset.subset.upper()}'
+        else:
+            expected = DATASET_TYPES.get(dataset.type) or f"VPO-{dataset.subset.removeprefix('vpo-').upper()}"
         assert entry['Metadata']['Training Data'] == expected, entry['Name']
 
 

@@ -610,7 +610,85 @@ def ravs() -> Diagram:
     return d
 
 
-FIGURES = {'tpavi': tpavi, 'avsegformer': avsegformer, 'combo': combo, 'vct': vct, 'ravs': ravs}
+def ease() -> Diagram:
+    """EASE: the blocks of the backbone in the middle, the audio below, and one fuser."""
+    d = Diagram(452)
+    c0 = COLUMNS[0]
+    row, query_row, audio_row = 72, 160, 246
+    c1, c2, c3, c4 = 150, 290, 428, 545
+    d.frames('frames', c0, row)
+    d.box('first', c1, row, 'First blocks\nDINOv3 or\nPVTv2', 'visual', width=80)
+    d.box('fuser', c2 - 36, row, 'Fuser\nsee below', 'fusion', width=62)
+    d.box('last', c2 + 58, row, 'Last blocks\n4 or 6, with\nthe queries', 'fusion', width=76)
+    d.box('late', c3 + 22, row, 'Fuser\nthe same', 'fusion', width=58)
+    d.box('upscale', c4, row, 'Upscaling\nof patches\nby 4', 'visual', width=70)
+    d.box('class_head', c3 + 22, query_row, 'Class head\nmask head', 'fusion', width=72, height=36)
+    d.masks('masks', c4, 236)
+    d.waveform('waveform', c0, audio_row)
+    d.box('vggish', c1, audio_row, 'VGGish\nfrozen,\n(N, 128)', 'audio', width=80)
+    d.box('enhancer', 254, audio_row, 'Audio\n*enhancer\n5 tokens A', 'audio', width=72)
+    d.box('generator', 348, audio_row, 'Query\n*generator\n2 layers', 'audio', width=68)
+    d.box('learned', 440, audio_row, 'Learned\n(Q, C)', 'learned', width=62, height=32)
+    d.circle('plus', 348, query_row, '+', 'fusion')
+    d.box('embedding', 290, query_row, 'Learned\n(Q, d)', 'learned', width=56, height=32)
+
+    d.arrow('visual', 'frames.right', 'first.left')
+    d.around(88, row, '(N, 3,', 'H, W)')
+    d.arrow('visual', 'first.right', 'fuser.left')
+    d.around(206, row, '(N, P,', 'd)')
+    d.arrow('fusion', 'fuser.right', 'last.left')
+    d.arrow('fusion', 'last.top', (348, 30), '-|', 'fuser.top')
+    d.label(301, 22, 'to the next block')
+    d.arrow('fusion', 'last.right', 'late.left')
+    d.arrow('fusion', 'late.right', 'upscale.left')
+    d.arrow('fusion', 'late.bottom', 'class_head.top')
+    d.label(455, 117, 'norm, Q queries', 'left')
+    d.arrow('visual', 'upscale.bottom', 'masks.top:=')
+    d.label(c4 - 5, 187, '(N, d, H/4,', 'right')
+    d.label(c4 - 5, 200, 'W/4)', 'right')
+    d.arrow('fusion', 'class_head.bottom:=', (440, 205), (496, 205), (496, 240), 'masks.left:=')
+    d.arrow('audio', 'waveform.right', 'vggish.left')
+    d.label(89, audio_row - 8, '(B, L)')
+    d.arrow('audio', 'vggish.right', 'enhancer.left')
+    d.arrow('audio', 'enhancer.right', 'generator.left')
+    d.arrow('audio', 'enhancer.top:0.2', 'fuser.bottom:=')
+    d.label(227, query_row, 'A (N, 5, 320)', 'right')
+    d.arrow('learned', 'learned.left', 'generator.right')
+    d.arrow('audio', 'generator.top', 'plus.bottom')
+    d.arrow('learned', 'embedding.right', 'plus.left')
+    d.arrow('fusion', 'plus.top', 'last.bottom:=')
+    d.label(353, 120, '(N, Q, d)', 'left')
+    d.box('criterion', 452, 301, 'Set criterion: matching, CE, BCE and dice', 'loss', width=232, height=26)
+    d.arrow('loss', 'masks.right', (584, 236), '|-', 'criterion.right')
+
+    # The fuser
+    line, low = 366, 420
+    d.panel(12, 322, 588, 444, 'Fuser: the same weights at every call')
+    d.box('patches', 44, line, 'x', 'visual', 34, 28)
+    d.box('tokens', 44, low, 'A', 'audio', 34, 28)
+    d.box('clusters', 156, line, 'Clusters\n5 centers', 'visual', width=78, height=34)
+    d.box('attention', 276, 393, 'Attention\nof A to the\nclusters', 'fusion', width=80, height=74)
+    d.box('vector', 390, 393, 'One audio\n*vector\nweighted sum', 'fusion', width=84)
+    d.circle('gate', 474, 393, '×', 'fusion')
+    d.circle('add', 530, 393, '+', 'fusion')
+    d.arrow('visual', 'patches.right', 'clusters.left')
+    d.label(89, line - 8, '(N, P, d)')
+    d.arrow('visual', 'clusters.right', 'attention.left:=')
+    d.arrow('audio', 'tokens.right', 'attention.left:=')
+    d.label(140, low - 8, '(N, 5, 320), projected to d')
+    d.arrow('fusion', 'attention.right', 'vector.left')
+    d.arrow('fusion', 'vector.right', 'gate.left')
+    d.arrow('fusion', 'gate.right', 'add.left')
+    d.arrow('visual', 'patches.top', (44, 345), '-|', 'gate.top')
+    d.arrow('visual', (474, 345), (530, 345), 'add.top')
+    d.label(474, 416, 'sigmoid of x and')
+    d.label(474, 428, 'the vector, 8 heads')
+    d.arrow('fusion', 'add.right', (572, 393))
+    d.legend('visual', 'audio', 'fusion', 'learned', 'loss')
+    return d
+
+
+FIGURES = {'tpavi': tpavi, 'avsegformer': avsegformer, 'combo': combo, 'vct': vct, 'ease': ease, 'ravs': ravs}
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ class ClipDataset(BaseDataset):
     - ``audio_path`` and ``log_mel_path`` (pkl), each None if there is no such file; or ``audio_paths``, the audio
       of single objects, which is to be mixed;
     - ``valid`` and ``labelled``, T bools: the frame exists, the frame has ground truth (in training: may be used);
-    - ``mask_encoding``: 'binary', 'index', 'palette' or 'category'; ``num_classes``, background included.
+    - ``mask_encoding``: 'binary', 'index', 'palette', 'nonzero' or 'category'; ``num_classes``, background included.
 
     Args:
         data_root: Directory that holds the CSV file.

@@ -82,8 +82,8 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
             for sample, original in zip(data_samples, originals):
                 sample.set_data({key: original.get(key) for key in ('valid', 'labelled') if key in original})
             if training:
-                for sample in data_samples:
-                    sample.gt_sem_seg = _pad_to(sample.gt_sem_seg, height, width, value=255)
+                for sample, clip in zip(data_samples, clips):
+                    sample.gt_sem_seg = self._pad_masks(sample.gt_sem_seg, clip['frames'].shape[-2:], height, width)
         return dict(inputs=inputs, data_samples=data_samples)
 
     def split(self, data: dict) -> list[tuple[list[int], dict]]:
@@ -109,6 +109,20 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         divisor = self.pad_size_divisor
         height, width = (-(-size // divisor) * divisor for size in clip['frames'].shape[-2:])
         return height, width
+
+    @staticmethod
+    def _pad_masks(masks: Tensor, frame_size: Sequence[int], height: int, width: int) -> Tensor:
+        """Pad (T, h, w) masks at the bottom and right as their frames are padded to (height, width).
+
+        Masks may have another size than the frames, if these are not padded.
+        """
+        if masks.shape[-2:] == frame_size:
+            return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]), value=255)
+        if tuple(frame_size) != (height, width):
+            raise ValueError(f'the masks are {tuple(masks.shape[-2:])} (height, width), the frames '
+                             f'{tuple(frame_size)}, padded to {(height, width)}: resize both to one size in the '
+                             f'training pipeline, or the frames to {(height, width)}')
+        return masks
 
     def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
         """Normalize uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
@@ -140,8 +154,3 @@ def _stack_audio(audio: list[Tensor], time: int) -> Tensor:
     longest = max(x.shape[time] for x in audio)
     after = (0, 0) * (audio[0].ndim - 1) if time == 0 else ()
     return torch.stack([F.pad(x, (*after, 0, longest - x.shape[time])) for x in audio])
-
-
-def _pad_to(masks: Tensor, height: int, width: int, value: int) -> Tensor:
-    """Pad (T, h, w) masks at the bottom and right to (T, height, width)."""
-    return F.pad(masks, (0, width - masks.shape[-1], 0, height - masks.shape[-2]), value=value)

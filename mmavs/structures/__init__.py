@@ -9,8 +9,9 @@ from .avs_data_sample import (
     check_outputs,
     select_frames,
 )
+from .block_features import BlockFeatures
 
 __all__ = [
-    'AVSDataSample', 'AudioGuidedPyramid', 'DEFAULT_OUTPUTS', 'FrameTargets', 'PREDICTIONS', 'UNLABELLED',
-    'check_outputs', 'select_frames'
+    'AVSDataSample', 'AudioGuidedPyramid', 'BlockFeatures', 'DEFAULT_OUTPUTS', 'FrameTargets', 'PREDICTIONS',
+    'UNLABELLED', 'check_outputs', 'select_frames'
 ]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmavs.models.decode_heads import vct
+from mmavs.models.decode_heads import ease, vct
 from mmavs.models.layers import masked_attention_decoder
 
 # A decision is tied if its margin is at most this fraction of the largest magnitude among the values compared.
@@ -45,7 +45,8 @@ class Decision:
 
 @contextmanager
 def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decision]]:
-    """Record the tied decisions of decoders and of VCT's grouping, and take the ``flipped`` ones the other way."""
+    """Record the tied decisions of decoders, of VCT's grouping and of EASE's masked attention, and take the ``flipped``
+    ones the other way."""
     ties, calls = [], {'masked attention': 0, 'hard grouping': 0}
     inside_masks, one_hot = masked_attention_decoder.inside_masks, vct._one_hot
 
@@ -79,8 +80,18 @@ def watched_decisions(flipped: tuple[Decision, ...] = ()) -> Iterator[list[Decis
             assignment[n, order[n, :, p], p] = assignment[n, order[n, :, p].flip(0), p]
         return assignment
 
+    def watched_ease_masks(mask_logits: Tensor, grid: tuple[int, int]) -> Tensor:
+        call, chosen = begin('masked attention')
+        values = F.interpolate(mask_logits, grid, mode='bilinear', align_corners=False).flatten(2)
+        record('masked attention', call, values.abs(), values.abs().max())
+        inside = values > 0
+        for n, q, p in chosen:
+            inside[n, q, p] = ~inside[n, q, p]
+        return inside
+
     with (mock.patch.object(masked_attention_decoder, 'inside_masks', watched_masks),
-          mock.patch.object(vct, '_one_hot', watched_one_hot)):
+          mock.patch.object(vct, '_one_hot', watched_one_hot),
+          mock.patch.object(ease, '_inside_masks', watched_ease_masks)):
         yield ties
 
 

@@ -7,7 +7,15 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmavs.audio.io import audio_seconds, read_stereo_waveform, read_waveform, require_stereo, waveform_length
-from mmavs.audio.log_mel import EXAMPLE_SHAPE, LOG_OFFSET, MIN_SAMPLES, SAMPLE_RATE, min_seconds
+from mmavs.audio.log_mel import (
+    EXAMPLE_SHAPE,
+    FRAMES_PER_EXAMPLE,
+    HOP,
+    LOG_OFFSET,
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    min_seconds,
+)
 from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.registry import TRANSFORMS
 
@@ -28,7 +36,9 @@ class LoadAudio(BaseTransform):
             missing audio instead of silence. BEATs masks it; VGGish gives frames without a complete second of audio
             examples of zeros, as the released code of AVSBench, AVSegFormer and VCT does on AVSS.
 
-    Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``. Added keys: ``waveform``, (L,) float32 in
+    Required keys: ``audio_path`` or ``log_mel_path``, ``frame_paths``; ``first_frame``, if the frames do not begin with
+    the first one of the audio: that is then cut where the example of this frame begins (0.96 s for each frame). Not for
+    clips of more than ten frames, whose examples begin elsewhere. Added keys: ``waveform``, (L,) float32 in
     [-1, 1], mono, 16 kHz, padded with zeros, and with ``mark_end`` ``num_samples``, the number of samples before the
     padding; or ``log_mel``, (T, 1, 96, 64) float32.
 
@@ -57,16 +67,18 @@ class LoadAudio(BaseTransform):
         path, num_frames = results[self.path_key], len(results['frame_paths'])
         if path is None:
             raise FileNotFoundError(f"clip {results['clip_id']}: no file for LoadAudio(source={self.source!r})")
+        first = results.get('first_frame', 0)
         if self.source == 'waveform':
             seconds = num_frames if self.num_seconds is None else self.num_seconds
-            num_samples = math.ceil(seconds * SAMPLE_RATE)
-            waveform = read_waveform(path, SAMPLE_RATE, stop=num_samples)
+            num_samples, start = math.ceil(seconds * SAMPLE_RATE), first * FRAMES_PER_EXAMPLE * HOP
+            waveform = read_waveform(path, SAMPLE_RATE, stop=start + num_samples)
             _require_one_example(len(waveform) / SAMPLE_RATE, path)
+            waveform = waveform[start:]
             if self.mark_end:
                 results['num_samples'] = len(waveform)
             results['waveform'] = np.pad(waveform, (0, num_samples - len(waveform)))
         else:
-            results['log_mel'] = read_log_mel(path, num_frames, self.short_log_mel)
+            results['log_mel'] = read_log_mel(path, first + num_frames, self.short_log_mel)[first:]
         return results
 
     def check_files(self, clip: dict) -> str | None:

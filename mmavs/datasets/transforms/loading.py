@@ -105,6 +105,8 @@ class LoadClipMasks(BaseTransform):
       More pixels between 0 and 255 than at 255 are an error (class indices were stored, for example).
     - 'index': the stored value (of a gray or palette image) is the class. Other values are an error.
     - 'palette': RGB in PASCAL-VOC colors. Other colors are an error.
+    - 'nonzero': every value but 0, of a gray or palette image of classes, or color but black, is foreground; 255 is
+      unlabelled.
     - 'category': the stored value (of a gray or palette image) is the id of a category, whose class is its position in
       ``results['category_ids']``; 255 is unlabelled. Other values are an error.
 
@@ -115,10 +117,10 @@ class LoadClipMasks(BaseTransform):
             released code of AVSBench and AVSegFormer, which take the argmax over the colors that a pixel equals: 0 if
             none does. (VCT reads class indices.) Their published numbers include that rule; whether the published
             masks have such pixels is not known.
-        allow_unlabelled: Whether 255 in masks of 'index', and VOC's (224, 224, 192) in those of 'palette', are
-            unlabelled pixels instead of an error. Losses of frames and the dataset protocol skip such pixels; for the
-            segments of VCT's set criterion they are outside of every segment, as in Mask2Former. The avsbench protocol
-            scores every pixel and refuses them.
+        allow_unlabelled: Whether 255 in masks of 'index' and 'nonzero', and VOC's (224, 224, 192) in 'palette' masks,
+            are unlabelled pixels instead of an error. Losses of frames and the dataset protocol skip such pixels; for
+            the segments of VCT's set criterion they are outside of every segment, as in Mask2Former. The avsbench
+            protocol scores every pixel and refuses them.
 
     Required keys: ``mask_paths``, ``mask_encoding``, ``num_classes``; ``category_ids`` for 'category'. Added keys:
     ``masks``, a list of T arrays (H, W) uint8.
@@ -214,10 +216,12 @@ def read_mask(path: str,
         return _check_index(read_image(path, 'mask'), path, num_classes, allow_unlabelled)
     if encoding == 'palette':
         return _decode_palette(read_image(path, 'mask', 'RGB'), path, num_classes, off_palette, allow_unlabelled)
+    if encoding == 'nonzero':
+        return _decode_nonzero(read_image(path, 'mask'), path, allow_unlabelled)
     if encoding == 'category':
         return _decode_category(read_image(path, 'mask'), path, tuple(category_ids))
-    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette', 'category' or "
-                     "'auto'")
+    raise ValueError(f"{path}: mask_encoding is {encoding!r}, expected 'binary', 'index', 'palette', "
+                     "'nonzero', 'category' or 'auto'")
 
 
 def _read_binary(path: str) -> np.ndarray:
@@ -248,6 +252,18 @@ def _check_index(values: np.ndarray, path: str, num_classes: int, allow_unlabell
             hint = '; LoadClipMasks(allow_unlabelled=True) reads 255 as unlabelled'
         raise ValueError(f'{path}: mask value {value} is outside the classes, expected 0 to {num_classes - 1}{hint}')
     return values.astype(np.uint8, copy=False)
+
+
+def _decode_nonzero(values: np.ndarray, path: str, allow_unlabelled: bool) -> np.ndarray:
+    if values.ndim == 3:  # colors, without an alpha channel
+        return values[..., :3].any(-1).view(np.uint8)
+    unlabelled = values == UNLABELLED
+    if unlabelled.any() and not allow_unlabelled:
+        raise ValueError(f'{path}: mask value 255 is outside the classes, expected class indices, 0 for the '
+                         'background; LoadClipMasks(allow_unlabelled=True) reads 255 as unlabelled')
+    mask = (values != 0).view(np.uint8)
+    mask[unlabelled] = UNLABELLED
+    return mask
 
 
 def _decode_category(values: np.ndarray, path: str, category_ids: tuple[int, ...]) -> np.ndarray:

@@ -231,7 +231,7 @@ def sounding_classes(clip: dict, classes: Sequence[str]) -> frozenset[str] | Non
         Names, or None if neither source has them (MS3 without a column of sounding classes).
     """
     in_masks = None
-    if clip['mask_encoding'] != 'binary':
+    if clip['mask_encoding'] not in ('binary', 'nonzero'):  # these do not tell the classes
         paths = tuple(path for path in clip['mask_paths'] if path is not None)
         in_masks = _classes_in_masks(paths, clip['mask_encoding'], clip['num_classes'],
                                      tuple(clip.get('category_ids', ())))

@@ -8,8 +8,10 @@ from .iteration_seed import IterationSeedHook
 from .mean_loss import MeanLossHook
 from .progress_bar import ProgressBarHook
 from .strict_load import StrictLoadHook
+from .training_progress import TrainingProgressHook
 
 __all__ = [
     'AtomicCheckpointHook', 'ClipVisualizationHook', 'FiniteTrainingHook', 'FreezeBackboneHook', 'CheckDataHook',
-    'IterationSeedHook', 'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook'
+    'IterationSeedHook', 'MeanLossHook', 'ProgressBarHook', 'StrictLoadHook',
+    'TrainingProgressHook'
 ]

@@ -9,7 +9,7 @@ from mmavs.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmavs.utils.model import unwrap_model
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult')
+OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult', 'named_groups')
 
 
 # The second name is the former one, which older configs state.
@@ -33,7 +33,10 @@ class ParamRulesOptimWrapperConstructor:
               multiplied on top of it;
             - ``decay_mult`` (dict): factor on the weight decay of parameters whose name contains the key, if any does;
             - ``norm_decay_mult`` (float): the same for weights and biases of normalization layers;
-            - ``embedding_decay_mult`` (float): the same for every ``nn.Embedding``.
+            - ``embedding_decay_mult`` (float): the same for every ``nn.Embedding``;
+            - ``named_groups`` (list): prefixes of names, for example ``backbone.``. Parameters whose name begins with
+              one form groups of their own, with this prefix as the ``name`` of the group, for
+              :class:`TwoStageWarmupPolyLR`.
 
             Of several keys in a name the longest counts; ``decay_mult`` overrides the rules for layer types.
 
@@ -60,7 +63,7 @@ class ParamRulesOptimWrapperConstructor:
         return OPTIM_WRAPPERS.build(dict(type='OptimWrapper') | self.optim_wrapper_cfg | dict(optimizer=optimizer))
 
     def parameter_groups(self, model: nn.Module) -> list[dict]:
-        """Make the groups, each ``dict(params=..., lr=..., weight_decay=...)``."""
+        """Make the groups, each ``dict(params=..., lr=..., weight_decay=...)``, with ``name`` if it is a named one."""
         names = [name for name, _ in model.named_parameters()]
         for key in self.rules.get('lr_mult', {}):
             if not any(key in name for name in names):
@@ -77,12 +80,15 @@ class ParamRulesOptimWrapperConstructor:
                 lr = self.optimizer_cfg['lr'] * _longest_match(self.rules.get('lr_mult', {}), name, 1.0)
                 lr *= layer_factors.get(id(parameter), 1.0)
                 decay = self.optimizer_cfg['weight_decay'] * self._decay_mult(module, name)
-                groups.setdefault((lr, decay), []).append(parameter)
-        for (lr, decay), parameters in groups.items():
+                owner = next((prefix for prefix in self.rules.get('named_groups', ()) if name.startswith(prefix)), None)
+                groups.setdefault((lr, decay, owner), []).append(parameter)
+        for (lr, decay, _), parameters in groups.items():
             print_log(f'{len(parameters)} parameters with learning rate {lr:g} and weight decay {decay:g}', 'current')
         # MMEngine logs the learning rate of the first group.
-        ordered = sorted(groups.items(), key=lambda item: item[0][0] != self.optimizer_cfg['lr'])
-        return [dict(params=parameters, lr=lr, weight_decay=decay) for (lr, decay), parameters in ordered]
+        ordered = sorted(
+            groups.items(), key=lambda item: (item[0][0] != self.optimizer_cfg['lr'], item[0][2] is not None))
+        return [dict(params=parameters, lr=lr, weight_decay=decay, **({} if owner is None else dict(name=owner)))
+                for (lr, decay, owner), parameters in ordered]
 
     def _layer_factors(self, model: nn.Module) -> dict[int, float]:
         """Compute the factor on the learning rate of each parameter whose depth is known, by its id."""

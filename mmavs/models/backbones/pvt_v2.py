@@ -44,12 +44,15 @@ class SpatialReductionAttention(nn.Module):
             self.sr = nn.Conv2d(embed_dims, embed_dims, reduction, stride=reduction)
             self.norm = nn.LayerNorm(embed_dims)
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        """Attention output (N, h * w, C) of the pixels (N, h * w, C) of a map of ``size`` (h, w)."""
+    def forward(self, x: Tensor, size: tuple[int, int], attend: Tensor | None = None) -> Tensor:
+        """Attention output (N, h * w, C) of the pixels (N, h * w, C) of a map of ``size`` (h, w).
+
+        ``attend`` is bool (N, 1, h * w, keys), True where a pixel may attend to a key; None: everywhere.
+        """
         reduced = x if self.sr is None else self.norm(to_tokens(self.sr(to_map(x, size))))  # (N, h * w / r^2, C)
         q = self.q(x).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
         k, v = self.kv(reduced).unflatten(2, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.proj(F.scaled_dot_product_attention(q, k, v, attend).transpose(1, 2).flatten(2))
 
 
 class DepthwiseConv(nn.Module):
@@ -87,8 +90,8 @@ class Block(nn.Module):
         self.mlp = ConvMLP(embed_dims, mlp_ratio * embed_dims)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x), size))
+    def forward(self, x: Tensor, size: tuple[int, int], attend: Tensor | None = None) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), size, attend))
         return x + self.drop_path(self.mlp(self.norm2(x), size))
 
 

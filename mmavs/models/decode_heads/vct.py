@@ -357,11 +357,7 @@ class VCTHead(BaseModule):
     @torch.no_grad()
     def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
                 input_shape: tuple[int, int]) -> Tensor:
-        """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
-
-        The score of class c at a pixel is ``sum_q softmax(class logits of q)[c] * sigmoid(mask logit of q)``, in
-        [0, Q]; "no object" has been dropped.
-        """
+        """:func:`~mmavs.models.layers.class_scores` (N, K, h, w) at the size ``input_shape`` of the network input."""
         outputs = self(features, audio, valid)
         return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)
 

@@ -1,0 +1,6 @@
+# EASE with PVTv2-B5 on AVSBench S4 at 384x384; 1 GPU with 5 clips.
+_base_ = [
+    '../_base_/models/ease_pvt-v2-b5-384.py', '../_base_/datasets/ease_s4_384.py', '../_base_/schedules/ease.py'
+]
+
+globals().update(_base_.pop('schedules')['pvt-v2-b5-384_s4'])

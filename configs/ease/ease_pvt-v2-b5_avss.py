@@ -1,0 +1,7 @@
+# EASE with PVTv2-B5 on AVSBench-semantic (AVSS) at 224x224; 1 GPU with 60 frames.
+_base_ = [
+    '../_base_/models/ease_pvt-v2-b5.py', '../_base_/datasets/ease_avss_224.py', '../_base_/schedules/ease.py'
+]
+
+globals().update(_base_.pop('schedules')['pvt-v2-b5_avss'])
+model = dict(decode_head=dict(num_classes=71))
