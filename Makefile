@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 # CPU=1 installs PyTorch without CUDA, from the address in TORCH_CPU_INDEX.
 CPU ?=
 
-# One thread per process: the tests run on as many processes as there are cores.
+# One thread per process: the tests run on as many processes as there are cores. Tests that follow each other run in one
+# process, which makes their fixtures once (worksteal). The processes that they start need the compiled modules.
 JOBS ?= auto
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -29,7 +30,7 @@ lint: env
 	@$(BIN)/ruff check .
 
 test: env
-	@$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	@$(TEST_ENV) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 docs: env
 	@$(TEST_ENV) $(BIN)/python -m sphinx -W --keep-going -q -j auto docs docs/_build/html

@@ -13,7 +13,6 @@ import shlex
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from rich.console import Console
@@ -27,6 +26,7 @@ from mmavs.engine import training
 from mmavs.registry import DATASETS
 from mmavs.synthesis import synthesize_clips
 from mmavs.utils.config import load_config
+from mmavs.utils.image_files import write_image
 from mmavs.utils.images import read_image
 from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
@@ -48,8 +48,9 @@ def parse_args() -> argparse.Namespace:
 def make_clips(data: Path, num_train: int, num_val: int, num_test: int) -> None:
     """Write the training and validation clips (AVSS style) and the test clips (MS3 style) unless they exist."""
     CONSOLE.rule('1. clips')
-    synthesize_clips(data, 'avss', num_train, num_val, num_test=0, workers=2)
-    synthesize_clips(data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=2)
+    synthesize_clips(data, 'avss', num_train, num_val, num_test=0, workers=2, replace=False)
+    synthesize_clips(data, 'ms3', num_train=0, num_val=0, num_test=num_test, workers=2,
+                     replace=False)
     CONSOLE.print(f'{num_train} AVSS-style clips for training, {num_test} MS3-style clips for testing')
 
 
@@ -87,7 +88,7 @@ def draw(config, checkpoint: Path, num_clips: int = 3) -> None:
         if index == 0:
             visualizer.add_datasample(
                 sample.clip_id, frames, sample, waveform, SAMPLE_RATE, out_file=work_dir / 'overlay.mp4')
-    cv2.imwrite(str(work_dir / 'contact_sheet.png'), np.concatenate(sheets)[..., ::-1])
+    write_image(work_dir / 'contact_sheet.png', np.concatenate(sheets))
 
 
 def make_video(config, path: Path, num_clips: int = 4, fps: int = 25) -> None:

@@ -34,6 +34,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     scope='mmavs',
     locations=['mmavs.engine'])
 INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
+VISBACKENDS = Registry('vis_backend', parent=root.VISBACKENDS, scope='mmavs', locations=['mmavs.visualization'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 
 # MMEngine warns if a scope lacks one of its registries; mmavs adds nothing to these.
@@ -41,6 +42,5 @@ UNEXTENDED = [
     Registry(parent.name, parent=parent, scope='mmavs', locations=[])
     for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS,
                    root.MODEL_WRAPPERS, root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.PARAM_SCHEDULERS, root.RUNNERS,
-                   root.RUNNER_CONSTRUCTORS, root.STRATEGIES, root.TASK_UTILS, root.VISBACKENDS,
-                   root.WEIGHT_INITIALIZERS)
+                   root.RUNNER_CONSTRUCTORS, root.STRATEGIES, root.TASK_UTILS, root.WEIGHT_INITIALIZERS)
 ]

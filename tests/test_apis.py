@@ -3,15 +3,18 @@ import copy
 import warnings
 from fractions import Fraction
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from small_models import audio_sensitive_model
 from torch import nn
 
 from mmavs.apis import inference_clip, init_model
 from mmavs.apis.clip_windows import cut_into_windows
+from mmavs.apis.evaluation_mode import evaluation_mode
 from mmavs.audio.resampling import resample
 from mmavs.models.audio_backbones import VGGish
 from mmavs.utils.config import ConfigError, dataset_metainfo
@@ -368,3 +371,41 @@ def test_a_typo_in_the_config_lists_close_matches(tmp_path, typo, message):
 def test_a_missing_config_is_named(tmp_path):
     with pytest.raises(ConfigError, match='absent.py'):
         init_model(tmp_path / 'absent.py')
+
+
+# ---- Several threads ----
+
+
+def test_a_model_stays_in_evaluation_mode_until_the_last_prediction_has_ended():
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(1), nn.Dropout()).train()
+    model[1].eval()  # as a frozen part
+    first, second = evaluation_mode(model), evaluation_mode(model)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not any(module.training for module in model.modules())
+    second.__exit__(None, None, None)
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+
+
+def test_predictions_of_two_threads_with_a_model_in_training_mode_are_those_of_one():
+    model = audio_sensitive_model()
+    frames, waveform = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8), np.zeros(48000, np.float32)
+    alone = inference_clip(model, frames, waveform, 16000).foreground_prob
+    found = []
+
+    def predict():
+        found.append(inference_clip(model, frames, waveform, 16000).foreground_prob)
+
+    def predict_in_another_thread(module, args):
+        hook.remove()
+        thread = Thread(target=predict)
+        thread.start()
+        thread.join()
+
+    # The second prediction begins and ends within the first.
+    hook = model.audio_backbone.register_forward_pre_hook(predict_in_another_thread)
+    model.train()
+    predict()
+    assert len(found) == 2 and all(torch.equal(prob, alone) for prob in found)
+    assert model.training and model.decode_head.training

@@ -13,11 +13,13 @@ import pytest
 import torch
 from avsbench_tree import write_s4
 from doc_pages import blocks, run_shell
+from mmengine.config import DictAction
 from test_converters import randoms, swin_shapes
 
 from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.cli import check_data, convert, main, run_tool
 from mmavs.cli.arguments import add_cfg_options
+from mmavs.cli.cfg_options import parse_value
 from mmavs.cli.command import COMMANDS, EXIT_STATUSES, make_parsers
 from mmavs.datasets.check import DATASET_TYPES
 from mmavs.engine import MeanLossHook
@@ -97,6 +99,9 @@ def test_version(start):
     (['check-data', 'x', '--subset', 's5'], "mmavs check-data: error: argument --subset: invalid choice: 's5'"),
     (['train', 'x.py', '--cfg-options', 'train_cfg'],
      "mmavs train: error: argument --cfg-options: 'train_cfg', expected KEY=VALUE"),
+    (['train', 'x.py', '--cfg-options', '=1'], "mmavs train: error: argument --cfg-options: '=1', expected KEY=VALUE"),
+    (['train', 'x.py', '--cfg-options', 'a..b=1'],
+     "mmavs train: error: argument --cfg-options: 'a..b=1', expected KEY=VALUE"),
     (['test', 'x.py', 'x.pth', '--predict-only', '--show-dir', 'y', '--json'],
      'mmavs test: error: --json prints metrics, which --predict-only does not compute'),
 ])
@@ -117,11 +122,35 @@ def test_a_tool_takes_the_arguments_of_its_command(run_tool, capsys, monkeypatch
     assert of_tool.partition('\n\n')[2] == of_command.partition('\n\n')[2]
 
 
-def test_options_of_a_config_are_read_as_mmengine_reads_them():
+def test_options_of_a_config_are_collected():
     parser = argparse.ArgumentParser()
     add_cfg_options(parser)
-    args = parser.parse_args(['--cfg-options', 'a.b=1', 'c=[1,x]', '--cfg-options', 'd=e=f', 'g=True'])
-    assert args.cfg_options == {'a.b': 1, 'c': [1, 'x'], 'd': 'e=f', 'g': True}
+    args = parser.parse_args(['--cfg-options', 'a.b=1', 'c=[1,x]', '--cfg-options', 'd=e=f', 'g=/a b/c', 'a.b=2'])
+    assert args.cfg_options == {'a.b': 2, 'c': [1, 'x'], 'd': 'e=f', 'g': '/a b/c'}
+
+
+@pytest.mark.parametrize('text', [
+    '1', '1e-4', 'True', 'false', 'None', 'none', '', 'ab', '1,2,3', '1,', '[1,2]', '[1, 2]', '(1,)', '()', '[]',
+    '[(1, 2, 3), [a, b], c]', '"[1,2]"', "['a','b']", '[old', 'a=b', '/a/b', '(1,(2,[3,x]))'])
+def test_values_without_blanks_are_read_as_mmengine_reads_them(text):
+    found = parse_value(text)
+    assert found == DictAction._parse_iterable(text) and type(found) is type(DictAction._parse_iterable(text))
+
+
+@pytest.mark.parametrize(('text', 'value'), [
+    ('/a b/c', '/a b/c'), (' /a', ' /a'), ('[/a b/c, d]', ['/a b/c', 'd']), ('(a b,)', ('a b', )),
+    ("'/a, b'", '/a, b'), ("['/a, b', 1]", ['/a, b', 1]), ("[('a,b', 2), 3]", [('a,b', 2), 3]),
+    ('/a (b,c)/d', '/a (b,c)/d'), ('/a (b', '/a (b'), ("it's, that's", ["it's", "that's"])])
+def test_blanks_and_commas_of_paths_are_kept(text, value):
+    assert parse_value(text) == value
+
+
+@pytest.mark.parametrize('text', ['[1,2', '[1,2]]', 'a],b', '(1,2]', "'a, b"])
+def test_brackets_that_do_not_match_are_one_error(capsys, text):
+    with pytest.raises(ValueError, match='brackets or quotes do not match'):
+        parse_value(text)
+    assert status_of('train', 'x.py', '--cfg-options', f'a={text}') == 2
+    assert f"--cfg-options: {f'a={text}'!r}: brackets or quotes do not match" in capsys.readouterr().err
 
 
 def test_choices_in_the_help_are_those_of_the_package():

@@ -254,6 +254,7 @@ def score_on_one_rank(rank, samples, init_file, out_file):
 
 def test_numbers_do_not_depend_on_processes_and_samplers(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / '.dist_test').touch()  # MMEngine would collect the results through this directory
     samples = as_samples(make_clips([1, 5, 2, 1, 3, 5, 1]))
     mp.start_processes(
         score_on_one_rank, (samples, tmp_path / 'init', tmp_path / 'results.pth'), 2, start_method='fork')

@@ -373,8 +373,20 @@ train_dataloader = dict(num_workers=0, prefetch_factor=4, timeout=9)
     config = load_config(str(path), {'val_dataloader.num_workers': 0})
     assert config.test_dataloader.persistent_workers
     for name in ('train_dataloader', 'val_dataloader'):
+        assert 'timeout' not in config[name]
         options = {key: value for key, value in config[name].items() if key not in ('dataset', 'sampler')}
         assert len(list(DataLoader(range(8), **options))) == 8 // options['batch_size']
+
+
+def test_workers_have_a_time_out_unless_the_config_states_one():
+    config = load_config('vct_r50_s4', {'val_dataloader.timeout': 0, 'test_dataloader.timeout': 7})
+    assert [config[f'{split}_dataloader'].timeout for split in ('train', 'val', 'test')] == [540, 0, 7]
+
+
+@pytest.mark.parametrize('key', ['model', 'train_dataloader', 'default_hooks', 'optim_wrapper'])
+def test_a_section_of_a_config_is_a_dict(key):
+    with pytest.raises(ConfigError, match=f'{key} is 5, expected a dict'):
+        load_config('vct_r50_s4', {key: 5})
 
 
 def test_helper_variables_may_hold_keys_of_the_config_language(tmp_path):

@@ -10,7 +10,7 @@ from mmengine.visualization import LocalVisBackend
 
 import mmavs.engine  # noqa: F401 - replaces the JSON writer of MMEngine
 from mmavs.utils.files import atomic_write
-from mmavs.utils.json_files import nan_for_null, to_json, write_json
+from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json, to_json, write_json
 
 
 def refuse(constant):
@@ -50,6 +50,24 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path):
         partial.write_text('half')
         raise KeyboardInterrupt
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('a.json', 'old')]
+
+
+def test_a_key_that_occurs_twice_is_an_error(tmp_path):
+    (tmp_path / 'x.json').write_text('{"a": [{"b": 1, "c": 2, "b": 3}]}')
+    with pytest.raises(ValueError, match=r"x\.json: not a JSON file, expected a report \(the key 'b' occurs twice\)"):
+        read_json(tmp_path / 'x.json', 'a report')
+
+
+@pytest.mark.parametrize(('content', 'message'), [
+    ([], r'the content is a list, expected dict'), (dict(a={}), r'x: b is missing'),
+    (dict(a=[], b=1), r'x: a is a list'),
+    (dict(a=dict(c='y'), b=1), r'x: a\.c is a str, expected null or a number'),
+    (dict(a={}, b=[1]), r'x: b is a list, expected int'), (dict(a={}, b=1, d=['y', 2]), r'x: d\[1\] is a int')])
+def test_the_place_of_another_type_is_named(content, message):
+    types = {'a': {'*': NUMBER}, 'b': int, 'd?': [str]}
+    check_types(dict(a=dict(c=None, d=0.5), b=1), types, 'x')
+    with pytest.raises(ValueError, match=message):
+        check_types(content, types, 'x')
 
 
 def test_a_value_that_json_does_not_have_is_an_error():

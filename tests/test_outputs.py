@@ -2,9 +2,7 @@
 import csv
 import errno
 import json
-import resource
 import sys
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
 
@@ -12,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from disk_limits import largest_file
 from PIL import Image
 from pycocotools.coco import COCO
 from video_files import write_test_video
@@ -397,17 +396,6 @@ def test_an_earlier_result_is_kept_until_the_new_one_is_complete(output, tmp_pat
         write(output, tmp_path, broken_chunks(), context(video))
     assert {file: file.read_bytes() for file in tmp_path.rglob('*') if file.is_file()} == before
     assert list(tmp_path.iterdir()) == [path]
-
-
-@contextmanager
-def largest_file(size):
-    """Let no file grow beyond a size, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize('size', [0, 3000])

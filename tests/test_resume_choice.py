@@ -1,5 +1,7 @@
 """Which checkpoint a training is resumed from, and the lock of its directory."""
 import json
+import os
+import socket
 import subprocess
 import sys
 
@@ -7,10 +9,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmavs.engine import work_dir_lock
 from mmavs.engine.resume import choose_checkpoint
 from mmavs.engine.schedule import check_length
-from mmavs.engine.work_dir_lock import LOCK, OWNER, locked_work_dir
+from mmavs.engine.work_dir_lock import LOCK, locked_work_dir
 
 CHECKPOINT = dict(
     meta=dict(iter=4, epoch=0), state_dict=dict(weight=torch.ones(3)), optimizer=dict(state={}),
@@ -119,21 +120,21 @@ sys.stdin.read()
 """
 
 
-def test_a_second_training_in_a_directory_is_told_who_has_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(work_dir_lock, 'PATIENCE', 60)
+def test_a_second_training_in_a_directory_is_told_who_has_it(tmp_path):
+    owner = tmp_path / f'{LOCK}.json'
     holder = subprocess.Popen([sys.executable, '-c', HOLDER, tmp_path / LOCK], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b'locked\n'
-        (tmp_path / OWNER).write_text(json.dumps(dict(pid=holder.pid, host=work_dir_lock.socket.gethostname())))
-        with pytest.raises(ValueError, match=f'process {holder.pid} on .* trains into this directory'):
+        owner.write_text(json.dumps(dict(pid=holder.pid, host=socket.gethostname())))
+        with pytest.raises(ValueError, match=rf'process {holder.pid} on .* trains into {tmp_path}\. Wait until'):
             with locked_work_dir(tmp_path):
                 pass
     finally:
         holder.kill()
         holder.communicate()
     # What a killed process leaves is no lock.
-    assert (tmp_path / LOCK).exists() and (tmp_path / OWNER).exists()
+    assert (tmp_path / LOCK).exists() and owner.exists()
     with locked_work_dir(tmp_path):
-        assert json.loads((tmp_path / OWNER).read_text())['pid'] == work_dir_lock.os.getpid()
-    assert not (tmp_path / OWNER).exists()
+        assert json.loads(owner.read_text())['pid'] == os.getpid()
+    assert not owner.exists()

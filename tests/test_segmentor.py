@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from small_models import FRAME, loss_of, make_clip, predict, preprocess, small_config
 from torch import nn
@@ -134,6 +135,52 @@ def test_flags_stay_on_the_cpu():
     moved = batch['data_samples'][0]
     assert [moved.get(key).device.type for key in ('valid', 'labelled', 'gt_sem_seg')] == ['cpu', 'cpu', 'meta']
     assert batch['inputs']['valid'].device.type == 'cpu' and batch['inputs']['frames'].device.type == 'meta'
+
+
+def shape_clip(clip, height, width, seconds=None):
+    """Cut frames and mask priors to a size, and the audio to a number of seconds."""
+    inputs, sample = copy.deepcopy(clip)
+    for key in inputs.keys() & {'frames', 'mask_prior'}:
+        inputs[key] = inputs[key].repeat(1, 1, 2, 2)[..., :height, :width].clone()
+    if seconds:
+        inputs['waveform'] = inputs['waveform'][..., :int(seconds * 16000)]
+    sample.set_metainfo(dict(img_shape=(height, width), out_shape=(height, width)))
+    return inputs, sample
+
+
+# VCT takes one size.
+@pytest.mark.parametrize(('config', 'width'), [
+    ('tpavi/tpavi_r50_ms3.py', 100), ('avsegformer/avsegformer_pvt-v2-b5_avss_beats.py', 100),
+    ('ravs/ravs_pvt-v2-b5_vpo-msmi_stereo.py', 100), ('vct/vct_r50-224_ms3_mask-prior.py', 50)])
+def test_clips_of_a_test_batch_are_predicted_as_each_alone(config, width):
+    model = build_model(CONFIGS / config).eval()
+    clips = [make_clip(model, 2), make_clip(model, 2), make_clip(model, 3), make_clip(model, 2)]
+    clips[1], clips[3] = shape_clip(clips[1], 40, width), shape_clip(clips[3], FRAME, FRAME, seconds=1.3)
+    with torch.no_grad():
+        batch = [dict(inputs=inputs, data_samples=sample) for inputs, sample in copy.deepcopy(clips)]
+        together = model.val_step(pseudo_collate(batch))
+    alone = [predict(model, clip)[0] for clip in clips]
+    for found, expected in zip(together, alone):
+        torch.testing.assert_close(found.foreground_prob, expected.foreground_prob, rtol=1e-4, atol=1e-5)
+
+
+def test_a_test_batch_of_several_sizes_is_not_padded_to_one():
+    model = build_model(FULL)
+    clips = [make_clip(model, 1), shape_clip(make_clip(model, 1), 40, 100)]
+    with pytest.raises(ValueError, match=r'clips of the padded sizes \(64, 64\), \(64, 128\).*model.test_step'):
+        preprocess(model, clips)
+    assert preprocess(model, clips, training=True)['inputs']['frames'].shape[-2:] == (64, 128)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('part', ['', 'audio_backbone'])
+def test_weights_of_another_type_are_one_error(dtype, part):
+    model = build_model(FULL)
+    model.get_submodule(part).to(dtype)
+    with pytest.raises(ValueError, match=rf'weights of the model are {dtype}, its inputs torch.float32: .*model.float'):
+        predict(model, make_clip(model, 1))
+    with pytest.raises(ValueError, match='weights of the model are'):
+        loss_of(model, [make_clip(model, 1)])
 
 
 def test_batch_padding_is_cut_off_before_the_scores_are_resized():

@@ -2,10 +2,7 @@
 import csv
 import filecmp
 import json
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -31,7 +28,6 @@ from mmavs.synthesis.scenes import (
 from mmavs.synthesis.sounds import SOUNDS, gate, synthesize_sound
 from mmavs.synthesis.synthesize import _sample, make_clip, visible_objects
 
-ROOT = Path(__file__).parents[1]
 SIZE = 64
 
 
@@ -418,12 +414,12 @@ def test_pauses_are_cut_to_half_a_second_and_short_ones_kept():
     np.testing.assert_array_equal(cut_pauses(silence), silence)
 
 
-def test_tool_writes_clips_and_reports_errors_in_one_line(tmp_path):
-    command = [sys.executable, ROOT / 'tools/dataset_converters/synthesize_clips.py', tmp_path, '--size', '32']
-    subprocess.run([*command, '--num-train', '1', '--num-val', '0', '--num-test', '0'], check=True)
+def test_tool_writes_clips_and_reports_errors_in_one_line(tmp_path, run_tool):
+    tool = 'dataset_converters/synthesize_clips'
+    run_tool(tool, tmp_path, '--size', 32, '--num-train', 1, '--num-val', 0, '--num-test', 0)
     assert len(AVSBenchMS3Dataset(tmp_path / 'Multi-sources', 'train')) == 1
-    failed = subprocess.run([*command, '--pairs', tmp_path / 'none.csv'], capture_output=True, text=True)
-    assert failed.returncode == 1 and failed.stderr.startswith('error: ') and failed.stderr.count('\n') == 1
+    with pytest.raises(SystemExit, match=r'\Aerror: .*\Z'):
+        run_tool(tool, tmp_path, '--size', 32, '--pairs', tmp_path / 'none.csv')
 
 
 def test_visual_only_baselines_are_scored_on_the_written_clips(run_tool, capsys):

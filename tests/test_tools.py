@@ -1,6 +1,7 @@
 """The scripts of tools/, run on a few synthetic clips."""
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.engine import MeanLossHook
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.randomness import derive_seed
 
@@ -54,15 +56,18 @@ def logged(work_dir, key):
     return {line['step']: line[key] for line in lines if key in line}
 
 
-# Trains like tools/train.py until it is killed in iteration 5, after the checkpoint of iteration 4.
-KILLED = f"""
-import os, runpy, signal, sys
-from mmavs.engine import MeanLossHook
-MeanLossHook.before_train_iter = (
-    lambda self, runner, *args, **kwargs: runner.iter == 5 and os.kill(os.getpid(), signal.SIGKILL))
-sys.argv[0] = '{REPOSITORY}/tools/train.py'
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
+def train_until_killed(run_tool, *arguments):
+    """Train in a process that is killed in iteration 5, after the checkpoint of iteration 4."""
+
+    def train():
+        MeanLossHook.before_train_iter = (
+            lambda self, runner, *args, **kwargs: runner.iter == 5 and os.kill(os.getpid(), signal.SIGKILL))
+        run_tool('train', *arguments)
+
+    process = multiprocessing.get_context('fork').Process(target=train)  # a new interpreter would import for seconds
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def assert_equal_states(resumed, uninterrupted):
@@ -74,8 +79,7 @@ def assert_equal_states(resumed, uninterrupted):
 
 
 def test_killed_training_resumes_to_the_weights_of_an_uninterrupted_run(tmp_path, run_tool, options, trained):
-    killed = start([sys.executable, '-c', KILLED], CONFIG, '--work-dir', tmp_path, *options)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_until_killed(run_tool, CONFIG, '--work-dir', tmp_path, *options)
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
 
     run_tool('train', CONFIG, '--work-dir', tmp_path, '--resume', *options)
@@ -87,8 +91,7 @@ def test_killed_training_by_epochs_resumes_to_the_weights_of_an_uninterrupted_ru
     config = REPOSITORY / 'tests/configs/vct_tiny_s4_epochs.py'
     run_tool('train', config, '--work-dir', tmp_path / 'uninterrupted', *options)
     work_dir = tmp_path / 'killed'
-    killed = start([sys.executable, '-c', KILLED], config, '--work-dir', work_dir, *options)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_until_killed(run_tool, config, '--work-dir', work_dir, *options)
     assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_1.pth')
 
     run_tool('train', config, '--work-dir', work_dir, '--resume', *options)

@@ -154,6 +154,8 @@ def test_comparison_page_agrees_with_the_metafiles():
     known = set().union(*map(metafile_numbers, METAFILES))
     columns, compared, alone = dict(s4='S4', ms3='MS3', avss='AVSS'), 0, 0
     for row in table_rows(REPOSITORY / 'docs/reference/published.md'):
+        if 'config' not in row:  # the table of systems that are not built
+            continue
         per_frame = 'S4' in row
         configs = {re.match(r'\w[^_]*_[^_]+_([^_]+)', Path(link).stem)[1]: Path(link).stem
                    for link in LINK.findall(row['config'])}

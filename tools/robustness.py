@@ -29,7 +29,7 @@ from mmavs.cli.arguments import add_cfg_options, add_launcher, set_work_dir
 from mmavs.datasets.wrappers.replace_audio import write_manifest
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, check_writable_directory
 from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization.robustness_figure import draw_robustness
@@ -91,6 +91,7 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
 def main() -> None:
     args = parse_args()
     quiet_libraries()
+    check_writable_directory(args.out)
     results = [result for path in args.add for result in read_results(path)]
     manifests: dict[str, list[dict]] = {}
     pairs = [(config, str(resolve_weights(config, checkpoint)))
@@ -116,7 +117,8 @@ def main() -> None:
         save(args.out, results, manifests)
     groups = group_by_name(results)
     figure = draw_robustness({name: [run.to_dict() for run in runs] for name, runs in groups.items()})
-    figure.savefig(args.out / 'robustness.png')
+    with atomic_write(args.out / 'robustness.png') as path:
+        figure.savefig(path, format='png')
     console = Console()
     for name, runs in groups.items():
         print_tables(console, name, runs)

@@ -9,7 +9,8 @@ from mmengine.runner import find_latest_checkpoint
 from mmavs.engine.training import train
 from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
-from mmavs.utils.json_files import nan_for_null, read_json, write_json
+from mmavs.utils.files import atomic_write
+from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json, write_json
 
 from .audio_ablation import ORIGINAL, audio_ablation, rename_original
 from .complexity import count_flops, count_parameters, drop_pretrained, frame_size
@@ -60,6 +61,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     file = work_dir / 'scores.json'
     if file.exists():
         stored = read_json(file, 'the result of a comparison', ('recipe', 'scores'))
+        check_types(stored, dict(recipe=str, scores={'*': {'*': NUMBER}}), file)
         if stored['recipe'] == recipe:
             return rename_original(nan_for_null(stored['scores']))
     config.work_dir = str(work_dir)
@@ -146,7 +148,8 @@ def write_comparison(directory: Path, results: dict[str, list[dict]], costs: dic
     rows = comparison_table(results, costs)
     header = list(rows[0])
     lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
-    (directory / 'comparison.md').write_text('\n'.join([*lines, '', stamp]) + '\n')
+    with atomic_write(directory / 'comparison.md') as partial:
+        partial.write_text('\n'.join([*lines, '', stamp]) + '\n', encoding='utf-8')
     numbers = dict(stamp=stamp, results=results, costs={name: asdict(cost) for name, cost in costs.items()})
     write_json(directory / 'comparison.json', numbers)
 

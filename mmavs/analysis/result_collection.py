@@ -13,12 +13,14 @@ import numpy as np
 
 from mmavs.engine.test_report import FORMAT
 from mmavs.evaluation.functional.avsbench import BETA2
-from mmavs.utils.json_files import nan_for_null, read_json
+from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json
 
 # Scores of a table if none are named; those that some report lacks are left out.
 HEADLINES = ('avsbench/M_J', 'avsbench/M_F', 'dataset/mIoU', 'dataset/F', 'dataset/J&F')
 # Resampled weights of clips that are held at once.
 MAX_WEIGHTS_PER_CHUNK = 2**22
+# Types in a report, for check_types.
+REPORT = dict(scores={'*': NUMBER}, details={'*': {'per_clip?': [dict(clip=str, subset=str | None)]}}, stamp=dict)
 
 # Score of a dataset from weights of its clips: (samples, clips) -> (samples,).
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -52,9 +54,7 @@ def read_report(path: str | Path) -> Report:
     if found != FORMAT:
         raise ValueError(f'{path}: the format is {found!r}, expected {FORMAT!r}: write it with mmavs test --out '
                          'metrics.json')
-    for key in ('scores', 'details', 'stamp'):
-        if not isinstance(content.get(key), dict):
-            raise ValueError(f'{path}: {key} is missing or no object, expected a metrics.json of mmavs test')
+    check_types(content, REPORT, path)
     return Report(str(path), nan_for_null(content['scores']), nan_for_null(content['details']), content['stamp'])
 
 

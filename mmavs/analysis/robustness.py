@@ -11,7 +11,7 @@ from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import run_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 from mmavs.utils.config import metric_configs
-from mmavs.utils.json_files import nan_for_null, read_json
+from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json
 
 from .audio_ablation import ORIGINAL, rename_original
 from .method_comparison import mean_and_spread
@@ -21,6 +21,9 @@ KINDS = ('silence', 'noise', 'noise:-20', 'off-screen', 'mixture:10', 'mixture:0
 COLUMNS = {'M_J': 'M_J', 'M_F': 'M_F', 'mIoU': 'mIoU', 'F': 'F', 'FPR': 'foreground_share',
            'non-empty': 'nonempty_rate', 'pixel FPR': 'pixel_FPR'}
 G_COLUMNS = ('G-mIoU', 'G-F', 'G-FPR(ours)', 'G-M_J', 'G-M_F')
+# Types in a robustness.json, for check_types.
+RESULT = dict(name=str, config=str, checkpoint=str, clips={'*': int}, scores={'*': {'*': NUMBER}},
+              other_scores={'*': {'*': NUMBER}}, g_scores={'*': dict}, mute_score=NUMBER)
 
 
 @dataclass
@@ -126,7 +129,9 @@ def read_results(path: str | Path) -> list[RobustnessResult]:
         ValueError: It is not a ``robustness.json``.
     """
     try:
-        results = [RobustnessResult(**run) for run in read_json(path, 'a robustness.json')]
+        content = read_json(path, 'a robustness.json')
+        check_types(content, [RESULT], path)
+        results = [RobustnessResult(**run) for run in content]
         for result in results:
             result.g_scores = nan_for_null(result.g_scores)
             for field in ('clips', 'scores', 'other_scores'):

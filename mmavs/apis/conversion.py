@@ -11,7 +11,7 @@ from mmavs.checkpoint.converters import CONVERTERS, Conversion, export_weights
 from mmavs.checkpoint.reading import extract_state_dict, read_checkpoint
 from mmavs.checkpoint.training_settings import TRAINED_FOR, training_settings
 from mmavs.registry import MODELS
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.zoo import current_name, read_zoo, zoo_root
 from mmavs.version import __version__
 
@@ -37,6 +37,7 @@ def convert_checkpoint(source: str, src: str | Path, dst: str | Path, config: st
         ValueError: The file is not a checkpoint or not the published one, holds an unknown key, its weights fit
             several configs and none is named, or the result does not fit the model.
     """
+    check_writable(dst)
     converter = CONVERTERS[source]
     checkpoint = read_checkpoint(src)
     conversion = converter.convert(extract_state_dict(checkpoint, str(src)))
@@ -76,9 +77,11 @@ def export_checkpoint(target: str, src: str | Path, dst: str | Path) -> Conversi
         FileNotFoundError: There is no such file.
         ValueError: The file is not a checkpoint, or has a key without a counterpart in the published model.
     """
+    check_writable(dst)
     conversion = export_weights(target, extract_state_dict(read_checkpoint(src), str(src)))
     with atomic_write(dst) as partial:
-        torch.save(CONVERTERS[target].file(conversion.state_dict), partial)
+        with open(partial, 'wb') as file:
+            torch.save(CONVERTERS[target].file(conversion.state_dict), file)
     return conversion
 
 

@@ -13,12 +13,16 @@ from torch import Tensor
 from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
 from mmavs.utils.device import select_device
+from mmavs.utils.json_files import check_types
 from mmavs.utils.optional_packages import optional_import
 
 #: Format -> suffix of its files.
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt'}
 #: Entry of a file that describes the model, as JSON, and the version of the description.
 METADATA_KEY, METADATA_VERSION = 'mmavs', 1
+METADATA_TYPES = dict(
+    pipeline=[{'transforms?': [dict]}], dataset_meta=dict, independent_frames=bool, stereo=bool, examples_per_frame=int,
+    inputs=[str], frame_size=[int])
 # Transforms that a description may name: it comes from the file, and a name could otherwise stand for any function.
 TRANSFORMS = ('ClipBroadcaster', 'ResizeToSquare', 'ResizeShortSide', 'LoadAudio', 'PackClipInputs')
 IMAGE_TRANSFORMS = ('Resize', 'CenterCrop', 'Pad')
@@ -161,10 +165,15 @@ def _read_metadata(text: str | None, path: Path) -> dict:
     """
     if not text:
         raise ValueError(f'{path}: holds no description by mmavs, expected a file of mmavs export')
-    metadata = json.loads(text)
-    if metadata['format_version'] != METADATA_VERSION:
-        raise ValueError(f"{path}: its description has the version {metadata['format_version']}, this mmavs reads "
-                         f'{METADATA_VERSION}: export the model again')
+    try:
+        metadata = json.loads(text)
+        version = metadata['format_version']
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f'{path}: its description is damaged ({error!r}), export the model again') from error
+    if version != METADATA_VERSION:
+        raise ValueError(f'{path}: its description has the version {version}, this mmavs reads {METADATA_VERSION}: '
+                         'export the model again')
+    check_types(metadata, METADATA_TYPES, path)
     metadata['pipeline'] = [_read_transform(transform, TRANSFORMS, path) for transform in metadata['pipeline']]
     return metadata
 

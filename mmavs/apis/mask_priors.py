@@ -120,7 +120,13 @@ class PriorDirectory:
             raise ValueError(f'{directory}: no mask priors (*{PRIOR_SUFFIX}) of the video {video}: make them with '
                              f'tools/dataset_converters/make_mask_priors.py {video} {self.directory}')
         made_for = (read_settings(self.directory) or {}).get('fps')
-        rate = probe_video(video).frame_rate if made_for == 'native' else made_for and Fraction(made_for)
+        try:
+            rate = None if made_for in ('native', None) else Fraction(made_for)
+        except (ValueError, TypeError, ArithmeticError) as error:
+            raise ValueError(f'{self.directory}: the settings of the mask priors state fps {made_for!r}, expected a '
+                             'number: make the mask priors again') from error
+        if made_for == 'native':
+            rate = probe_video(video).frame_rate
         if rate not in (None, fps):
             raise ValueError(f'{self.directory}: the mask priors were made for {rate} frames per second, the video is '
                              f'segmented at {fps}: pass fps={made_for}, or make others')

@@ -19,7 +19,7 @@ from mmavs.models.segmentors.clip_scores import ClipScores
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
 from mmavs.utils.exporting import for_onnx
-from mmavs.utils.files import atomic_write, stream_sha256
+from mmavs.utils.files import atomic_write, check_writable, stream_sha256
 from mmavs.version import __version__
 
 from .exported_model import (
@@ -90,6 +90,8 @@ def export_model(config: str | Path | Config,
         raise ValueError(f'{out}: the suffix of a file of the format {format} is {SUFFIXES[format]}')
     if format == 'onnx':
         _require_onnx()
+    if out is not None:
+        check_writable(out)
     if checkpoint is not None:
         checkpoint = Path(resolve_weights(config, checkpoint)).expanduser()
     model = init_model(config, checkpoint, 'cpu')
@@ -100,27 +102,23 @@ def export_model(config: str | Path | Config,
 
     scorer = ClipScores(model, frame_size).eval().requires_grad_(False)
     clip = _random_clip(model, RECORDED_FRAMES, frame_size, metadata['inputs'])
-    with atomic_write(path) as partial:
-        # Its name decides how it is read.
-        partial_model = partial.with_name(partial.name + SUFFIXES[format])
-        try:
-            with torch.no_grad(), _quiet_recording():
-                _WRITERS[format](scorer, clip, partial_model, metadata)
-            report = _compare(model, partial_model, path, metadata)
-            if not report.difference <= tolerance * report.largest_score:
-                raise ValueError(
-                    f'{path}: the scores of the exported model differ from those of PyTorch by up to '
-                    f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is '
-                    f'{tolerance}: nothing was written; raise the tolerance if this is good enough')
-            partial_model.replace(partial)
-        finally:
-            partial_model.unlink(missing_ok=True)
+    # Its name decides how the file is read.
+    with atomic_write(path, SUFFIXES[format]) as partial:
+        with torch.no_grad(), _quiet_recording():
+            _WRITERS[format](scorer, clip, partial, metadata)
+        report = _compare(model, partial, path, metadata)
+        if not report.difference <= tolerance * report.largest_score:
+            raise ValueError(
+                f'{path}: the scores of the exported model differ from those of PyTorch by up to '
+                f'{report.difference:.2g}, of at most {report.largest_score:.3g}, and the tolerance is '
+                f'{tolerance}: nothing was written; raise the tolerance if this is good enough')
     return report
 
 
 def _write_torchscript(scorer: ClipScores, clip: dict[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:
     traced = torch.jit.trace(scorer, example_kwarg_inputs=clip, check_trace=False)
-    traced.save(str(path), _extra_files={METADATA_KEY: json.dumps(metadata)})
+    # In memory: when it writes to a full disk, PyTorch ends the process.
+    path.write_bytes(traced.save_to_buffer(_extra_files={METADATA_KEY: json.dumps(metadata)}))
 
 
 def _write_onnx(scorer: ClipScores, clip: dict[str, Tensor], path: Path, metadata: Mapping[str, Any]) -> None:

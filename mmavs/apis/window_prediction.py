@@ -4,6 +4,7 @@ from contextlib import ExitStack, closing
 from fractions import Fraction
 from itertools import groupby, islice
 from numbers import Real
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
 
 from .clip_windows import ClipWindow, WindowCutter
+from .evaluation_mode import evaluation_mode
 from .read_ahead import read_ahead
 
 # Transforms of a test pipeline that inference skips because they generate targets. It also skips those that read files,
@@ -29,6 +31,8 @@ AUDIO_TRANSFORMS = ('FlipAudio', 'MuteAudio')
 DEFAULT_CLIP_LENGTH = 10
 # Windows of a long video are predicted in batches of this many frames, the length of the longest published clips.
 FRAMES_PER_BATCH = 10
+# MMEngine restores the scopes as they were: of two threads, one would keep that of the other.
+_scope_lock = Lock()
 
 
 class AudioSections(Protocol):
@@ -163,14 +167,9 @@ class WindowPredictor:
 
     def _predict_batch(self, clips: Sequence[dict], outputs: Sequence[str] | None,
                        prob_dtype: torch.dtype) -> list[AVSDataSample]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                inputs = self.model.data_preprocessor({key: [clip[key] for clip in clips] for key in clips[0]})
-                return self.model(**inputs, mode='predict', outputs=outputs, prob_dtype=prob_dtype)
-        finally:
-            self.model.train(training)
+        with evaluation_mode(self.model), torch.no_grad():
+            inputs = self.model.data_preprocessor({key: [clip[key] for clip in clips] for key in clips[0]})
+            return self.model(**inputs, mode='predict', outputs=outputs, prob_dtype=prob_dtype)
 
 
 def _join_clip(frames: Sequence[dict], audio: dict) -> dict:
@@ -198,7 +197,7 @@ def _test_transforms(model: BaseModel) -> list[BaseTransform]:
         raise ValueError('the model has no config with a test_dataloader, whose pipeline is needed: make the model '
                          'with init_model')
     _, dataset = find_clip_dataset(config, 'test')
-    with DefaultScope.overwrite_default_scope('mmavs'):
+    with _scope_lock, DefaultScope.overwrite_default_scope('mmavs'):
         return [TRANSFORMS.build(dict(transform)) for transform in dataset.pipeline]
 
 

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import torch
 from mmengine.dist import barrier, get_rank
 
-from mmavs.utils.files import PARTIAL, atomic_write, stream_sha256
+from mmavs.utils.files import PARTIAL, atomic_write, read_text, stream_sha256
 from mmavs.utils.optional_packages import optional_import
 from mmavs.utils.published import PublishedWeights
 
@@ -95,9 +95,19 @@ def fetch(weights: PublishedWeights, path: Path) -> str:
 
 
 def recorded_sha256(path: Path) -> str | None:
-    """Return the SHA-256 that the file had at its first use, None if it has not been used."""
+    """Return the SHA-256 that the file had at its first use, None if it has not been used.
+
+    Raises:
+        ValueError: The file beside it that holds the SHA-256 is damaged.
+    """
     record = _record(path)
-    return record.read_text(encoding='utf-8').split(' ')[0] if record.is_file() else None
+    if not record.is_file():
+        return None
+    sha256 = read_text(record, 'a SHA-256').split(' ')[0]
+    if not re.fullmatch('[0-9a-f]{64}', sha256):
+        raise ValueError(f'{record}: holds {sha256[:80]!r}, expected the SHA-256 of {path.name}: remove {record.name} '
+                         'if you trust the file')
+    return sha256
 
 
 def remember_sha256(path: Path, sha256: str) -> None:

@@ -2,9 +2,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Imported before PyTorch: it notes the parent of the process.
+import mmavs.utils.parent_process  # noqa: F401
+
+from .cfg_options import ConfigOptions
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -15,21 +19,6 @@ def positive_int(text: str) -> int:
     if not text.strip().isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f'{text!r}, expected a whole number of at least 1')
     return int(text)
-
-
-class ConfigOptions(argparse.Action):
-    """Collect ``KEY=VALUE`` arguments in a dict, as MMEngine's ``DictAction`` reads them."""
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Sequence[str],
-                 option_string: str | None = None) -> None:
-        """Add the values to those of earlier options of the same name."""
-        # Importing MMEngine takes seconds, which --help need not wait for.
-        from mmengine.config import DictAction
-
-        for value in values:
-            if '=' not in value:
-                raise argparse.ArgumentError(self, f'{value!r}, expected KEY=VALUE')
-        DictAction(self.option_strings, self.dest, self.nargs)(parser, namespace, values, option_string)
 
 
 def add_config(parser: argparse.ArgumentParser, **options) -> None:

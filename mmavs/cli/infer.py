@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='for models with a mask-prior branch: none, sam, sam2, a SAM of the Hub or its directory, '
                         'or the directory that make_mask_priors.py wrote')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--skip-existing', action='store_true', help='leave videos out whose results are complete')
+    parser.add_argument('--skip-existing', action='store_true',
+                        help='leave videos out that have results of these kinds, of whatever model and options')
     add_json(parser, 'status and files of each video')
 
 
@@ -60,6 +61,7 @@ def frame_rate(text: str) -> Fraction | str:
 def run(args: argparse.Namespace) -> int:
     """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
     from mmavs.apis.exported_model import is_exported_model
+    from mmavs.utils.files import check_writable_directory
     from mmavs.utils.json_files import to_json
     from mmavs.utils.terminal import messages_to_stderr, one_line_warnings, quiet_libraries
 
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise argparse.ArgumentError(None, f'--weights is missing: name a checkpoint of {args.model}, or '
                                      "'published' for the weights of the authors")
     quiet_libraries()
+    check_writable_directory(args.out)
     records: list[dict] = []
     try:
         with messages_to_stderr(args.json), one_line_warnings():
@@ -140,6 +143,7 @@ def _segment_video(inferencer: AVSInferencer, record: dict, target: Path, args: 
                    on_progress: Callable[[float, float | None], None]) -> None:
     """Segment one video, and fill in its record."""
     from mmavs.utils.errors import USER_ERRORS, user_message
+    from mmavs.utils.files import FULL_DISK_ERRORS
 
     begin = time.monotonic()
     record['status'] = 'interrupted'
@@ -151,8 +155,12 @@ def _segment_video(inferencer: AVSInferencer, record: dict, target: Path, args: 
         if message is None:
             raise
         record.update(status='failed', error=message)
+        if isinstance(error, OSError) and error.errno in FULL_DISK_ERRORS:
+            raise  # the results of the other videos cannot be written either
         print(f'error: {message}', file=sys.stderr)
     finally:
+        if target.is_dir() and not any(target.iterdir()):
+            target.rmdir()
         record['seconds'] = round(time.monotonic() - begin, 3)
 
 

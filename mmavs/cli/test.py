@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmavs.utils.files import check_writable
+from mmavs.utils.files import check_writable, check_writable_directory
 
 from .arguments import add_json, add_run_arguments, load_run_config
 
@@ -59,7 +59,9 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise argparse.ArgumentError(None, f'--out {args.out}: with --out-item {args.out_item} the file must end in '
                                      f'{SUFFIXES[args.out_item]}')
     if args.out:
-        check_writable(Path(args.out, 'masks') if args.out_item == 'png' and Path(args.out).is_dir() else args.out)
+        (check_writable_directory if Path(args.out).is_dir() else check_writable)(args.out)
+    if args.show_dir:
+        check_writable_directory(args.show_dir)
     if args.predict_only and not args.show_dir and (not args.out or args.out_item == 'metrics'):
         raise argparse.ArgumentError(None, '--predict-only needs --show-dir DIR, --out FILE.npz --out-item pred or '
                                      '--out DIR --out-item png')
@@ -89,10 +91,18 @@ def test(args: argparse.Namespace) -> dict | None:
     meta = load_weights(unwrap_model(runner.model), args.checkpoint, None if args.allow_other_settings else config)
     if args.show_dir or args.out and args.out_item != 'metrics':
         check_clip_ids(clip_ids(runner))
-    scores = runner.test()
+    scores = run_test(runner)
     if not is_main_process() or not (args.json or args.out and args.out_item == 'metrics'):
         return None
     return make_report(config, scores, runner.test_evaluator.metrics, make_stamp(loaded, args.checkpoint, meta))
+
+
+def run_test(runner: Runner) -> dict[str, float]:
+    """Run a test; the error of a stopped loader worker names it."""
+    from mmavs.engine.loader_timeout import naming_late_worker
+
+    with naming_late_worker():
+        return runner.test()
 
 
 def request_outputs(config: Config, args: argparse.Namespace) -> None:

@@ -10,11 +10,12 @@ from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from PIL import Image
 
+from mmavs.audio.encoding import encode_wav
 from mmavs.audio.log_mel import SAMPLE_RATE
-from mmavs.utils.files import atomic_write
+from mmavs.utils.directory_lock import locked_directory
+from mmavs.utils.files import FULL_DISK_ERRORS, atomic_write
 from mmavs.utils.progress import track_progress
 from mmavs.video import FRAME_POSITION, AudioTrack, probe_video, read_frames
 
@@ -65,11 +66,19 @@ def extract_clips(videos: Iterable[str | Path],
             their masks are problems. None: no masks are added.
 
     Raises:
-        ValueError: Two videos have one name.
+        OSError: A clip cannot be written, because the disk is full or read-only.
+        ValueError: Two videos have one name, or another process adds clips to the dataset.
     """
     videos = [Path(video) for video in videos]
     _require_unique(videos)
-    csv_path = Path(data_root) / AVSBenchMS3Dataset.ANN_FILE
+    lock = Path(data_root, '.clips.lock')
+    with locked_directory(lock, f'adds clips to {data_root}', 'choose another directory'):
+        return _extract_all(videos, Path(data_root), split_of, masks)
+
+
+def _extract_all(videos: list[Path], data_root: Path, split_of: Callable[[Path], str],
+                 masks: str | Path | None) -> ExtractedClips:
+    csv_path = data_root / AVSBenchMS3Dataset.ANN_FILE
     rows = read_csv(csv_path, COLUMNS) if csv_path.exists() else []
     check_names(rows, ('video_id', 'split'), csv_path)
     known, done = {row['video_id'] for row in rows}, ExtractedClips()
@@ -78,9 +87,11 @@ def extract_clips(videos: Iterable[str | Path],
     for video in track_progress(videos, 'videos'):
         try:
             split = splits.get(video.name) or split_of(video)
-            for row in _extract(video, Path(data_root), split, masks, known, done):
+            for row in _extract(video, data_root, split, masks, known, done):
                 rows.append(row)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in FULL_DISK_ERRORS:
+                raise
             done.problems.append(str(error))
         if rows:
             write_csv(csv_path, [{name: row[name] for name in COLUMNS} for row in rows], COLUMNS)
@@ -185,4 +196,4 @@ def _write_clip(clip: dict, images: list[np.ndarray], waveform: np.ndarray, rate
         with atomic_write(path) as partial:
             Image.fromarray(image).save(partial, format='PNG')
     with atomic_write(clip['audio_path']) as partial:
-        soundfile.write(partial, waveform, rate, subtype='PCM_16', format='WAV')
+        partial.write_bytes(encode_wav(waveform, rate))

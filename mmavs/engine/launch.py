@@ -2,8 +2,11 @@
 import atexit
 import gc
 import logging
+import os
 import socket
+import sys
 from collections.abc import Iterator
+from functools import partial
 from urllib.error import URLError
 
 import torch
@@ -13,11 +16,16 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmavs.checkpoint.fetching import DownloadError
+from mmavs.utils.files import errors_with_name
+from mmavs.utils.parent_process import end_with_parent
 from mmavs.utils.terminal import concerns_user
 
 
 def build_runner(config: Config, launcher: str = 'none') -> Runner:
     """Build the runner of a config, in this process or in each process that a launcher has started.
+
+    If the launcher is killed, its processes end (:func:`mmavs.utils.parent_process.end_with_parent`). Those that a user
+    has started by hand, with the environment of torchrun, have no launcher.
 
     Without a GPU, processes communicate through gloo and training is in float32, even if the config asks for mixed
     precision.
@@ -30,19 +38,39 @@ def build_runner(config: Config, launcher: str = 'none') -> Runner:
         DownloadError: A part of the model downloads its weights when it is built, and there is no network.
     """
     config.launcher = launcher
+    if launcher in ('slurm', 'mpi') or launcher == 'pytorch' and 'TORCHELASTIC_RUN_ID' in os.environ:
+        end_with_parent()
     if not torch.cuda.is_available():
         _prepare_for_cpu(config)
     try:
-        runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+        with errors_with_name(config.get('work_dir') or '.'):  # the logs and the config
+            runner = RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
     except Exception as error:
         reason = _network_error(error)
         if reason is None:
             raise
         raise DownloadError(_timm_advice(config, reason)) from error
     runner.logger.addFilter(concerns_user)
+    _raise_log_errors(runner.logger)
     if launcher != 'none':
         atexit.register(_leave_process_group)
     return runner
+
+
+def _raise_log_errors(logger: logging.Logger) -> None:
+    """Let a log that cannot be written raise its error; Python would print a traceback for every line of it."""
+
+    def raise_error(record: logging.LogRecord, handler: logging.FileHandler) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            type(handler).handleError(handler, record)
+            return
+        with errors_with_name(handler.baseFilename):
+            raise error
+
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(raise_error, handler=handler)
 
 
 def _network_error(error: BaseException | None) -> str | None:

@@ -11,6 +11,7 @@ from mmavs.registry import TRANSFORMS
 from mmavs.utils.model import unwrap_model
 
 from .launch import build_runner
+from .loader_timeout import naming_late_worker
 
 
 def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], evaluator: dict | list[dict],
@@ -36,7 +37,8 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
     for name in dataloaders:
         # The workers of a loader end with its loop.
         loop = loops.pop(name)
-        results[name] = loop.run(), loop.dataloader.dataset
+        with naming_late_worker():
+            results[name] = loop.run(), loop.dataloader.dataset
     runner.call_hook('after_run')
     return results
 

@@ -8,10 +8,12 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.fetching import DownloadError
 from mmavs.utils.errors import DivergedError
+from mmavs.utils.files import errors_with_name
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels
 from .launch import build_runner
+from .loader_timeout import naming_late_worker
 from .resume import choose_checkpoint
 from .schedule import check_length, schedule_problems
 from .stop_signals import StopSignalHook
@@ -29,6 +31,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         The runner of the finished training.
 
     Raises:
+        DataError: A worker of a data loader has delivered no batch in its time-out.
         DivergedError: A loss, a gradient or a prediction is NaN or infinite.
         DownloadError: Pretrained weights cannot be downloaded.
         FileNotFoundError: No checkpoint can be resumed.
@@ -57,7 +60,8 @@ def train(config: Config, launcher: str = 'none') -> Runner:
 def _run(runner: Runner) -> None:
     """Train; an error of a diverged training names the iteration."""
     try:
-        runner.train()
+        with naming_late_worker(), errors_with_name(runner.work_dir):
+            runner.train()
     except DivergedError as error:
         # Losses that match predictions find NaN before there is a loss.
         place = f'iteration {runner.iter + 1}: '

@@ -25,9 +25,12 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
     - ``frames`` (B, T, 3, H, W) float32, normalized;
     - ``mask_prior`` (B, T, 3, H, W) float32, normalized in the same way, if the clips have one;
     - ``waveform`` (B, L) float32 in [-1, 1], or ``log_mel`` (B, n, 1, 96, 64) float32, zero-padded to the longest;
-      stereo ``waveform`` (B, 2, L), all of one length;
+      stereo ``waveform`` (B, 2, L);
     - ``num_samples`` (B,) int64, the recorded samples of each waveform, if the clips have it;
     - ``valid`` (B, T) bool on the CPU.
+
+    Networks do not mask the padding of frames, which changes predictions. Therefore clips of different padded sizes are
+    one batch in training only; in a test, :meth:`split` puts them into several.
 
     The flags of the data samples stay on the CPU as well: they decide what is computed, and reading them from a GPU
     would block until it has finished.
@@ -43,13 +46,20 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Batch ``data = dict(inputs=[dict, ...], data_samples=[AVSDataSample, ...])`` of B clips."""
-        clips, data_samples = data['inputs'], data.get('data_samples')
-        if isinstance(clips, dict):  # MMEngine's pseudo_collate makes a dict of lists
-            clips = [dict(zip(clips, values)) for values in zip(*clips.values())]
+        """Batch ``data = dict(inputs=[dict, ...], data_samples=[AVSDataSample, ...])`` of B clips.
+
+        Raises:
+            ValueError: Clips of a test are padded to different sizes.
+        """
+        clips, data_samples = _list_clips(data['inputs']), data.get('data_samples')
         lengths = [len(clip['frames']) for clip in clips]
         num_frames = max(lengths)
-        height, width = (self._round_up(max(clip['frames'].shape[axis] for clip in clips)) for axis in (-2, -1))
+        sizes = sorted({self._padded_size(clip) for clip in clips})
+        if len(sizes) > 1 and not training:
+            raise ValueError(f'a test batch has clips of the padded sizes {", ".join(map(str, sizes))}: padding would '
+                             'change their predictions. Pass the clips to model.test_step, which splits the batch, or '
+                             'resize all frames to one size')
+        height, width = (max(size[axis] for size in sizes) for axis in (0, 1))
 
         inputs = dict(
             frames=self._batch_frames([clip['frames'] for clip in clips], num_frames, height, width),
@@ -62,8 +72,8 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
             inputs['mask_prior'] = self._batch_frames([clip['mask_prior'] for clip in clips], num_frames, height, width)
         for key in ('waveform', 'log_mel'):
             if key in clips[0]:
-                audio = [self.cast_data(clip[key]) for clip in clips]
-                inputs[key] = torch.nn.utils.rnn.pad_sequence(audio, batch_first=True)
+                time = -1 if key == 'waveform' else 0
+                inputs[key] = _stack_audio([self.cast_data(clip[key]) for clip in clips], time)
         if 'num_samples' in clips[0]:
             inputs['num_samples'] = torch.tensor([clip['num_samples'] for clip in clips], device=self.device)
 
@@ -76,8 +86,29 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
                     sample.gt_sem_seg = _pad_to(sample.gt_sem_seg, height, width, value=255)
         return dict(inputs=inputs, data_samples=data_samples)
 
-    def _round_up(self, size: int) -> int:
-        return -(-size // self.pad_size_divisor) * self.pad_size_divisor
+    def split(self, data: dict) -> list[tuple[list[int], dict]]:
+        """Split clips into batches in which nothing is padded beyond what each clip alone is padded to.
+
+        Args:
+            data: As for :meth:`forward`.
+
+        Returns:
+            The indices of the clips of each batch, and the batch. Its clips have one padded size, one number of frames
+            and one length of audio.
+        """
+        clips, groups = _list_clips(data['inputs']), {}
+        for index, clip in enumerate(clips):
+            shapes = [tuple(clip[key].shape) for key in ('waveform', 'log_mel') if key in clip]
+            groups.setdefault((self._padded_size(clip), len(clip['frames']), *shapes), []).append(index)
+        data = dict(data, inputs=clips)
+        return [(indices, {key: [values[i] for i in indices] for key, values in data.items()})
+                for indices in groups.values()]
+
+    def _padded_size(self, clip: dict) -> tuple[int, int]:
+        """Height and width of a clip, rounded up."""
+        divisor = self.pad_size_divisor
+        height, width = (-(-size // divisor) * divisor for size in clip['frames'].shape[-2:])
+        return height, width
 
     def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
         """Normalize uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
@@ -97,6 +128,18 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
         if data_samples is not None and 'valid' in data_samples[index]:
             valid[:length] = data_samples[index].valid.cpu()
         return valid
+
+
+def _list_clips(inputs: list[dict] | dict) -> list[dict]:
+    """Clips, of which MMEngine's ``pseudo_collate`` makes a dict of lists."""
+    return [dict(zip(inputs, values)) for values in zip(*inputs.values())] if isinstance(inputs, dict) else inputs
+
+
+def _stack_audio(audio: list[Tensor], time: int) -> Tensor:
+    """Stack audio, zero-padded along the axis of time to the longest."""
+    longest = max(x.shape[time] for x in audio)
+    after = (0, 0) * (audio[0].ndim - 1) if time == 0 else ()
+    return torch.stack([F.pad(x, (*after, 0, longest - x.shape[time])) for x in audio])
 
 
 def _pad_to(masks: Tensor, height: int, width: int, value: int) -> Tensor:

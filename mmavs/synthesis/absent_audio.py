@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 
 from mmavs.audio.log_mel import SAMPLE_RATE
+from mmavs.utils.files import atomic_write
 
-from .layouts import write_audio
+from .layouts import encode_audio
 
 SECONDS = 5
 # RMS, in the middle of the range of the clips' sources.
@@ -43,5 +44,6 @@ def synthesize_absent_audio(directory: str | Path, count: int, seed: int = 0) ->
         signal = make(t, np.random.default_rng([seed, number]))
         signal *= LEVEL / np.sqrt(np.mean(signal**2))
         waveform = (signal / max(1, np.abs(signal).max())).astype(np.float32)
-        write_audio(Path(directory, name, f'{number:03d}.wav'), waveform)
+        with atomic_write(Path(directory, name, f'{number:03d}.wav')) as partial:
+            partial.write_bytes(encode_audio(waveform))
     return Path(directory)

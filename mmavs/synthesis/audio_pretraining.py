@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.registry import MODELS
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.progress import track_progress
 
 from .scenes import CATEGORIES, SOUND_POOL, sound_instance
@@ -42,6 +42,7 @@ def pretrain_audio_backbone(config: dict,
         Accuracy over the last tenth of the steps: fraction of correct decisions (present or not, by category and
         pitch).
     """
+    check_writable(out)
     init_default_scope('mmavs')
     torch.manual_seed(seed)
     kaiming = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')
@@ -65,8 +66,8 @@ def pretrain_audio_backbone(config: dict,
 
     scale_outputs(backbone, sample_seconds(rng, batch_size, pitches)[0].to(device))
     meta = dict(source='synthetic sounds', pitches=tuple(pitches), steps=steps, seed=seed)
-    with atomic_write(out) as partial:
-        torch.save(dict(state_dict=backbone.state_dict(), meta=meta), partial)
+    with atomic_write(out) as partial, open(partial, 'wb') as file:
+        torch.save(dict(state_dict=backbone.state_dict(), meta=meta), file)
     return float(np.mean(accuracies[-max(1, steps // 10):]))
 
 

@@ -1,7 +1,6 @@
 """Write datasets of synthetic clips; a dataset that is up to date is not written again."""
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -11,12 +10,14 @@ import cv2
 import numpy as np
 
 from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
-from mmavs.utils.json_files import read_json, write_json
+from mmavs.utils.directory_lock import locked_directory
+from mmavs.utils.files import atomic_directory
 from mmavs.utils.progress import track_progress
 
 from .clip import SyntheticClip
 from .composition import Pair, compose_clip, compose_still, read_classes, read_pairs
-from .layouts import DIRECTORIES, write_avss, write_metadata, write_ms3, write_s4
+from .current_dataset import MANIFEST, count_files, is_current
+from .layouts import DIRECTORIES, DatasetFiles, write_avss, write_metadata, write_ms3, write_s4
 from .rendering import render_frames, render_scene
 from .scenes import CATEGORIES, SPLITS, Scene, sample_scene, sample_twins, scene_stream
 from .stills import make_still
@@ -24,7 +25,6 @@ from .vpo_layouts import write_cavp, write_clean, write_vpo_metadata
 
 #: To be increased when the same arguments give other files than before: users' datasets are then written again.
 VERSION = 7
-MANIFEST = 'synthesis.json'
 # The position of a subset in this list is part of its random streams.
 SUBSETS = ('s4', 'ms3', 'avss', *VPO_SUBSETS, 'twins')
 #: AVSS: parts of the clips of a split, in turn.
@@ -83,7 +83,7 @@ def _sample(subset: str, split: str, index: int, seed: int) -> tuple[Scene, np.r
 
 
 def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int, num_test: int, seed: int = 0,
-                     size: int = 224, workers: int = 1, layout: str | None = None) -> Path:
+                     size: int = 224, workers: int = 1, layout: str | None = None, replace: bool = True) -> Path:
     """Write procedural clips in the layout of a subset of AVSBench or VPO.
 
     Args:
@@ -96,12 +96,15 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
         size: Side of the frames in pixels.
         workers: Number of processes.
         layout: Of VPO, 'cavp' (the default) or 'clean', which is written beside it.
+        replace: Whether a dataset of other arguments is replaced. One that is incomplete, or was written by an earlier
+            version, always is.
 
     Returns:
         Data root of the subset.
 
     Raises:
-        FileExistsError: The data root holds files that this function did not write.
+        FileExistsError: The data root holds files that this function did not write, or a dataset of other arguments
+            that is not to be replaced; another process wrote it while this one waited.
         ValueError: An argument is out of range.
     """
     counts = (num_train, num_val, num_test)
@@ -110,11 +113,12 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
     jobs = [(split, index) for split, count in zip(SPLITS, counts, strict=True) for index in range(count)]
     arguments = dict(source='procedural', num_train=num_train, num_val=num_val, num_test=num_test, seed=seed, size=size)
     return _write_dataset(out, subset, arguments, jobs, partial(_make_job, subset=subset, seed=seed, size=size),
-                          CATEGORIES, CATEGORY_IDS, workers, layout)
+                          CATEGORIES, CATEGORY_IDS, workers, layout, replace)
 
 
 def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str | Path, num_frames: int | None = None,
-                  seed: int = 0, size: int = 224, workers: int = 1, layout: str | None = None) -> Path:
+                  seed: int = 0, size: int = 224, workers: int = 1, layout: str | None = None,
+                  replace: bool = True) -> Path:
     """Write clips composed of images and recordings in the layout of MS3, AVSS, VPO-SS or VPO-MS.
 
     VPO has a recording for each sounding class. Pairs without targets or with another number of recordings than of
@@ -131,12 +135,14 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
         size: Side of the frames in pixels; for VPO the longest side, to which larger images are shrunk.
         workers: See :func:`synthesize_clips`.
         layout: See :func:`synthesize_clips`.
+        replace: See :func:`synthesize_clips`.
 
     Returns:
         Data root of the subset.
 
     Raises:
-        FileExistsError: The data root holds files that this function did not write.
+        FileExistsError: The data root holds files that this function did not write, or a dataset of other arguments
+            that is not to be replaced; another process wrote it while this one waited.
         FileNotFoundError: An image, mask or recording is missing.
         ValueError: A CSV file or an argument is invalid, or a file is inconsistent with the others.
     """
@@ -159,7 +165,7 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     arguments = dict(source='composition', classes=names, inputs=_fingerprint(jobs), num_frames=num_frames, seed=seed,
                      size=size)
     make = partial(_compose_job, subset=subset, classes=names, seed=seed, size=size, num_frames=num_frames)
-    return _write_dataset(out, subset, arguments, jobs, make, names.values(), (0, *names), workers, layout)
+    return _write_dataset(out, subset, arguments, jobs, make, names.values(), (0, *names), workers, layout, replace)
 
 
 def _pairs_of_vpo(pairs: list[Pair], subset: str, path: str | Path) -> list[Pair]:
@@ -188,28 +194,30 @@ def _compose_job(job: Pair, subset: str, classes: dict, seed: int, size: int,
 
 
 def _write_job(number: int, job: object, make: Callable, directory: Path, subset: str, layout: str | None,
-               classes: list[str], category_ids: Sequence[int]) -> tuple[list[dict], dict]:
-    """Make a clip and write it; return its metadata rows and its entry in the manifest."""
+               classes: list[str], category_ids: Sequence[int]) -> tuple[list[dict], dict, int]:
+    """Make a clip and write it; return its metadata rows, its entry in the manifest and its number of files."""
     cv2.setNumThreads(1)
     clip, label = make(job)
+    files = DatasetFiles(directory)
     if subset == 's4':
-        rows = [write_s4(directory, clip)]
+        rows = [write_s4(files, clip)]
     elif subset == 'ms3':
-        rows = [write_ms3(directory, clip)]
+        rows = [write_ms3(files, clip)]
     elif subset in ('avss', 'twins'):
-        rows = [write_avss(directory, clip, label, len(classes))]
+        rows = [write_avss(files, clip, label, len(classes))]
     elif layout == 'cavp':
-        rows = write_cavp(directory, clip, number, subset, label, category_ids, classes)
+        rows = write_cavp(files, clip, number, subset, label, category_ids, classes)
     else:
-        rows = write_clean(directory, clip, subset, classes)
-    return rows, dict(name=clip.name, split=clip.split, **clip.description)
+        rows = write_clean(files, clip, subset, classes)
+    return rows, dict(name=clip.name, split=clip.split, **clip.description), files.count
 
 
 def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, make: Callable, classes: Iterable[str],
-                   category_ids: Sequence[int], workers: int, layout: str | None) -> Path:
+                   category_ids: Sequence[int], workers: int, layout: str | None, replace: bool) -> Path:
     """Write one clip per job into a directory, which gets its name when it is complete.
 
-    A directory whose manifest holds the same arguments is left as it is; one with other arguments is replaced.
+    A directory whose manifest holds the same arguments is left as it is; one with other arguments is replaced, if
+    ``replace`` says so. Of two processes, the second waits for the first; then it replaces nothing.
     """
     if subset not in SUBSETS:
         raise ValueError(f"subset is {subset!r}, expected one of {', '.join(SUBSETS)}")
@@ -225,54 +233,42 @@ def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, ma
         raise ValueError(f"layout is {layout!r}, expected 'cavp' or 'clean' for VPO, none for the subsets of AVSBench")
     classes = ['background', *classes]
     arguments = json.loads(json.dumps(dict(version=VERSION, subset=subset, **arguments)))
-    if _is_current(directory, arguments):
+    # Before there is a lock: a dataset may lie where nothing can be written.
+    if is_current(directory, arguments, replace):
         return directory
-    unfinished = directory.with_name(f'.{directory.name}.partial')
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write = partial(_write_job, make=make, directory=unfinished, subset=subset, layout=layout, classes=classes,
-                    category_ids=category_ids)
+    with locked_directory(directory.with_name(f'.{directory.name}.lock'), f'writes {directory}',
+                          'choose another directory', wait=True) as waited:
+        if not is_current(directory, arguments, replace and not waited):
+            with atomic_directory(directory) as unfinished:
+                write = partial(_write_job, make=make, directory=unfinished, subset=subset, layout=layout,
+                                classes=classes, category_ids=category_ids)
+                _write_files(unfinished, subset, arguments, jobs, write, classes, workers, layout)
+    return directory
+
+
+def _write_files(directory: Path, subset: str, arguments: dict, jobs: list, write: Callable, classes: list[str],
+                 workers: int, layout: str | None) -> None:
+    """Write all files of a dataset into an empty directory.
+
+    Raises:
+        OSError: Files are missing at the end, because somebody has removed them.
+    """
     numbers = range(1, len(jobs) + 1)
     with ProcessPoolExecutor(workers) as pool:
         writing = pool.map(write, numbers, jobs, chunksize=8) if workers > 1 else map(write, numbers, jobs)
         results = list(track_progress(writing, f'{subset} clips', len(jobs)))
-    rows = [row for rows, _ in results for row in rows]
+    rows = [row for rows, _, _ in results for row in rows]
+    files = DatasetFiles(directory)
     if subset in VPO_SUBSETS:
-        write_vpo_metadata(unfinished, subset, layout, rows)
+        write_vpo_metadata(files, subset, layout, rows)
     else:
-        write_metadata(unfinished, subset, rows, classes)
-    manifest = dict(arguments=arguments, num_files=_count_files(unfinished) + 1, classes=classes,
-                    clips=[description for _, description in results])
-    write_json(unfinished / MANIFEST, manifest, indent=None)
-    if directory.exists():
-        shutil.rmtree(directory)
-    unfinished.rename(directory)
-    return directory
-
-
-def _is_current(directory: Path, arguments: dict) -> bool:
-    """Check if the directory holds the dataset of these arguments; an error if it holds any other file."""
-    if not directory.exists() or not any(directory.iterdir()):
-        return False
-    manifest = directory / MANIFEST
-    if not manifest.is_file():
-        raise FileExistsError(f'{directory} is not empty and has no {MANIFEST}: it was not written by this tool and is '
-                              'not changed. Choose another directory or move it away.')
-    try:
-        found = read_json(manifest, 'the description of a synthetic dataset', ('arguments', 'num_files'))
-        if not isinstance(found['num_files'], int):
-            raise ValueError(f"{manifest}: num_files is {found['num_files']!r}, expected a number")
-    except ValueError as error:
-        raise ValueError(f'{error}: the directory is not changed. Choose another one or remove it') from error
-    num_files = _count_files(directory)
-    if num_files > found['num_files']:
-        raise FileExistsError(f"{directory} has {num_files} files, but this tool wrote only {found['num_files']} of "
-                              'them. It is not changed. Choose another directory or move it away.')
-    return found['arguments'] == arguments and num_files == found['num_files']
-
-
-def _count_files(directory: Path) -> int:
-    return sum(path.is_file() for path in directory.rglob('*'))
+        write_metadata(files, subset, rows, classes)
+    num_files = files.count + sum(count for _, _, count in results) + 1
+    manifest = dict(arguments=arguments, num_files=num_files, classes=classes, clips=[entry for _, entry, _ in results])
+    files.add_json(MANIFEST, manifest)
+    if count_files(directory) != num_files:
+        raise OSError(f'{directory}: {count_files(directory)} of {num_files} files are there, the others have been '
+                      'removed while the dataset was written: nothing is kept, write it again')
 
 
 def _fingerprint(pairs: list[Pair]) -> str:

@@ -4,19 +4,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mmavs.datasets.file_listing import write_csv
 from mmavs.datasets.vpo import SUBSETS
 
 from .clip import SyntheticClip
-from .layouts import object_columns, write_audio, write_image
+from .layouts import DatasetFiles, object_columns
 
 
-def write_cavp(directory: Path, clip: SyntheticClip, number: int, subset: str, type_: str,
+def write_cavp(files: DatasetFiles, clip: SyntheticClip, number: int, subset: str, type_: str,
                category_ids: Sequence[int], classes: Sequence[str]) -> list[dict]:
     """Write a clip in the layout of CAVP.
 
     Args:
-        directory: Data root.
+        files: Files of the data root.
         clip: Clip of one frame, with the audio of its objects.
         number: Id of the image and its annotation.
         subset: 'vpo-ss', 'vpo-ms' or 'vpo-msmi'.
@@ -31,12 +30,12 @@ def write_cavp(directory: Path, clip: SyntheticClip, number: int, subset: str, t
     if subset == 'vpo-ss':
         image = f'{clip.targets[0]}/{image}'
         name = f'{image}_{number:012}'
-    write_image(directory / 'VPO' / type_ / 'data' / f'{image}.jpg', clip.frames[0])
-    write_image(directory / 'VPO' / type_ / 'mask' / f'{name}.png', np.array(category_ids, np.uint8)[clip.masks[0]])
+    files.add_image(Path('VPO', type_, 'data', f'{image}.jpg'), clip.frames[0])
+    files.add_image(Path('VPO', type_, 'mask', f'{name}.png'), np.array(category_ids, np.uint8)[clip.masks[0]])
     rows = []
     for index, audio in enumerate(clip.object_audio):
         file = f'{clip.name}_{index}'
-        write_audio(directory / 'vggsound_bench/VGGSound/audios' / f'{file}.wav', audio.waveform)
+        files.add_audio(f'vggsound_bench/VGGSound/audios/{file}.wav', audio.waveform)
         rows.append(
             dict(
                 cateName=audio.category,
@@ -51,7 +50,7 @@ def write_cavp(directory: Path, clip: SyntheticClip, number: int, subset: str, t
     return rows
 
 
-def write_clean(directory: Path, clip: SyntheticClip, subset: str, classes: Sequence[str]) -> list[dict]:
+def write_clean(files: DatasetFiles, clip: SyntheticClip, subset: str, classes: Sequence[str]) -> list[dict]:
     """Write a clip in the layout of DDESeg's copy; see :func:`write_cavp`.
 
     Returns:
@@ -59,22 +58,21 @@ def write_clean(directory: Path, clip: SyntheticClip, subset: str, classes: Sequ
     """
     uid = f'{SUBSETS[subset]}/{clip.name}'
     frame, mask = f'{clip.name}.jpg', f'{clip.name}.png'
-    write_image(directory / uid / 'frames' / frame, clip.frames[0])
-    write_image(directory / uid / 'labels_semantic' / mask, clip.masks[0])
+    files.add_image(Path(uid, 'frames', frame), clip.frames[0])
+    files.add_image(Path(uid, 'labels_semantic', mask), clip.masks[0])
     gains = [np.array((1 - audio.position, audio.position), np.float32) for audio in clip.object_audio]
     stereo = sum(audio.waveform[:, None] * gain for audio, gain in zip(clip.object_audio, gains))
-    write_audio(directory / uid / 'mono_audio.wav', clip.waveform)
-    write_audio(directory / uid / 'stereo_audio.wav', stereo)
+    files.add_audio(f'{uid}/mono_audio.wav', clip.waveform)
+    files.add_audio(f'{uid}/stereo_audio.wav', stereo)
     indices = sorted({list(classes).index(name) for name in clip.targets})
     split = 'train' if clip.split == 'train' else 'test'
     return [dict(uid=uid, frame=frame, mask=mask, classes=str(indices), split=split, type=SUBSETS[subset],
                  **object_columns(clip))]
 
 
-def write_vpo_metadata(directory: Path, subset: str, layout: str, rows: list[dict]) -> None:
+def write_vpo_metadata(files: DatasetFiles, subset: str, layout: str, rows: list[dict]) -> None:
     """Write the CSV file of a subset."""
-    path = directory / 'vpo_data_clean.csv'
+    name = Path('vpo_data_clean.csv')
     if layout == 'cavp':
-        path = directory / 'VPO' / SUBSETS[subset] / f"{subset.replace('-', '_')}_data_stereo.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(path, rows, rows[0])
+        name = Path('VPO', SUBSETS[subset], f"{subset.replace('-', '_')}_data_stereo.csv")
+    files.add_list(name, rows)

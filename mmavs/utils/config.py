@@ -30,11 +30,16 @@ DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 DATALOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
 # Arguments of torch's DataLoader that concern its workers; it refuses them if there is none.
 WORKER_KEYS = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')
+# Seconds after which a worker that delivers no batch ends the run. Processes that wait for the others through NCCL give
+# up after 600 s, and could not say which worker it is.
+LOADER_TIMEOUT = 540
 RUNNER_KEYS = (
     'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
     'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
     'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer',
     'vis_backends', 'default_scope', 'randomness', 'experiment_name', 'auto_scale_lr', 'model_wrapper_cfg')
+
+SECTIONS = ('model', *DATALOADERS, 'train_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg')
 
 
 @register_handler(['yaml', 'yml'])
@@ -53,7 +58,8 @@ class ConfigError(ValueError):
 def load_config(filename: str, options: dict | None = None) -> Config:
     """Read a config and check it.
 
-    Data loaders with ``num_workers=0`` lose the options of workers, and hooks and schedulers that follow a metric get
+    Data loaders with ``num_workers=0`` lose the options of workers, others get a ``timeout`` of ``LOADER_TIMEOUT``
+    seconds unless they state one, and hooks and schedulers that follow a metric get
     its ``rule`` (:func:`mmavs.utils.monitored_metrics.complete_rules`).
 
     Args:
@@ -83,7 +89,7 @@ def load_config(filename: str, options: dict | None = None) -> Config:
             raise ConfigError(f'{filename} with {options}: {error}') from error
     init_default_scope(config.get('default_scope', 'mmavs'))
     _drop_delete_keys(list(config.values()))
-    _drop_worker_options(config)
+    _complete_loaders(config)
     problems = list(check_config(config)) or list(complete_rules(config, _find_component))
     if problems:
         raise ConfigError('\n'.join(f'{filename}: {problem}' for problem in problems))
@@ -98,13 +104,15 @@ def _drop_delete_keys(node: Any) -> None:
         _drop_delete_keys(child)
 
 
-def _drop_worker_options(config: Config) -> None:
-    """Remove the options of workers from data loaders without workers."""
+def _complete_loaders(config: Config) -> None:
+    """Remove the options of workers from data loaders without workers; give the others a time-out."""
     for key in DATALOADERS:
         loader = config.get(key)
         if isinstance(loader, dict) and not loader.get('num_workers'):
             for option in WORKER_KEYS:
                 loader.pop(option, None)
+        elif isinstance(loader, dict):
+            loader.setdefault('timeout', LOADER_TIMEOUT)
 
 
 def _renamed_base(error: Exception) -> str:
@@ -119,6 +127,8 @@ def check_config(config: Config) -> Iterator[str]:
     Variables that only help to write the config are not checked: the runner does not read them.
     """
     for key, value in config.items():
+        if key in SECTIONS and value is not None and not isinstance(value, dict):
+            yield f'{key} is {value!r}, expected a dict'
         if key not in RUNNER_KEYS:
             for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85):
                 yield f'{key} is not read by the runner: did you mean {meant}?'

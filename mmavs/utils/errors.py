@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .files import DISK_ERRORS
+
 PACKAGE = str(Path(__file__).parents[1])
 # Classes of the errors that mmavs raises, with a message for the user, where data and configs enter.
 USER_ERRORS = (ValueError, TypeError, OSError, ImportError, pickle.UnpicklingError)
@@ -77,6 +79,8 @@ def user_message(error: Exception) -> str | None:
         return ' '.join(str(error).split())
     if isinstance(error, DataError) or getattr(error, 'filename', None):
         return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f'{error}: a file, or the standard output, cannot be written'
     innermost = traceback.extract_tb(error.__traceback__)[-1]
     is_ours = innermost.filename.startswith(PACKAGE) and innermost.line.startswith('raise ')
     return str(error) if is_ours else None

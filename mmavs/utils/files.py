@@ -1,15 +1,20 @@
 """Write files and directories atomically, digest files, order and check their names."""
+import errno
 import hashlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-PARTIAL = '.partial'
+from .partial_paths import PARTIAL, partial_path
+
+# Errors of a disk while a file is written: full, over its quota, file too large, read-only, damaged.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# Of these, those after which no other file can be written either.
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Lists, logs and reports of the largest datasets have some 10 MB.
 MAX_TEXT = 2**30
 
@@ -36,13 +41,23 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f'{path}: is a directory, expected the name of a file')
+    _check_writable(path, path.parent, 'file')
+
+
+def check_writable_directory(path: str | Path) -> None:
+    """Raise an OSError, which names the directory, if no file can be written into it; it is made."""
+    _check_writable(Path(path), Path(path), 'directory')
+
+
+def _check_writable(path: Path, directory: Path, kind: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         # Permissions do not say it all: a file system may be read-only or full.
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=f'.{path.name}.', suffix=PARTIAL) as file:
             file.write(b' ')
     except OSError as error:
-        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a file that can') from error
+        raise OSError(f'{path}: cannot be written ({error.strerror}), expected the path of a {kind} that '
+                      'can') from error
 
 
 def stays_below(name: str) -> bool:
@@ -80,57 +95,77 @@ def read_text(path: str | Path, kind: str = 'a text file') -> str:
 
 @contextmanager
 def errors_with_name(path: str | Path) -> Iterator[None]:
-    """Add the name of the file that is written to the system's errors without one, such as that of a full disk."""
+    """Add the name of the file that is written to the system's errors without one, such as that of a full disk.
+
+    ``torch.save`` to an open file hides such an error behind one of its own; it is raised here. With the name of a file
+    instead of an open one it loses the error, and TorchScript's ``save`` ends the process.
+    """
     try:
         yield
+    except RuntimeError as error:
+        hidden = error.__context__
+        if isinstance(hidden, OSError) and hidden.errno in DISK_ERRORS:
+            raise OSError(hidden.errno, hidden.strerror, str(path)) from error
+        raise
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.filename is None and (error.errno in DISK_ERRORS or isinstance(error, PermissionError)):
             error.filename = str(path)
         raise
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file atomically: readers see either the old or the new content.
+def atomic_write(path: str | Path, suffix: str = '') -> Iterator[Path]:
+    """Write a file atomically: readers see either the old or the new content. Several processes may write it at once.
+
+    Args:
+        path: The file, whose directory is made.
+        suffix: End of the name of the file to write to, for writers that choose the format by it.
 
     Yields:
-        Path to write to, beside ``path``, whose directory is made. The file moves to ``path`` at the end; after an
-        error it is removed.
+        Path of an empty file beside ``path`` to write to. It moves to ``path`` at the end; an error removes it.
 
     Raises:
         OSError: The file cannot be written, for example because the disk is full; names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with errors_with_name(path):
-            yield partial
-            os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with errors_with_name(path), partial_path(path, suffix=suffix) as partial:
+        yield partial
+        os.replace(partial, path)
 
 
 @contextmanager
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """Write a directory atomically: it appears under its name, in place of an earlier one, when it is complete.
 
+    Several processes may write it at once; the last one to finish replaces the results of the others.
+
     Yields:
-        Directory to write to, beside ``path``, which is empty. It moves to ``path`` at the end; after an error it is
-        removed.
+        Empty directory beside ``path`` to write to. It moves to ``path`` at the end; after an error it is removed.
 
     Raises:
         OSError: As for :func:`atomic_write`.
     """
     path = Path(path)
-    partial = path.with_name(path.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with errors_with_name(path):
-            yield partial
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.rename(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with errors_with_name(path), partial_path(path, directory=True) as partial:
+        yield partial
+        _replace_directory(partial, path)
+
+
+def _replace_directory(new: Path, path: Path) -> None:
+    """Move a directory to a path, in place of the one there, which takes two renames: removing it takes long."""
+    while True:
+        with partial_path(path, directory=True) as bin_:
+            former = bin_ / path.name
+            if path.is_dir():
+                with suppress(FileNotFoundError):
+                    os.rename(path, former)
+            try:
+                os.rename(new, path)
+                return
+            except OSError as error:
+                # Another process has put a directory there in between.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    if former.exists():
+                        os.rename(former, path)
+                    raise
+

@@ -3,9 +3,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from .files import atomic_write, read_text
+
+#: Type of a score in a JSON file, see :func:`check_types`; null stands for NaN.
+NUMBER = int | float | None
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
@@ -29,10 +33,10 @@ def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] =
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is not a regular file, not JSON, or lacks one of the keys.
+        ValueError: It is not a regular file, not JSON, has a key twice, or lacks one of the keys.
     """
     try:
-        content = json.loads(read_text(path, kind))
+        content = json.loads(read_text(path, kind), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:  # deeply nested lists
         raise ValueError(f'{path}: not a JSON file, expected {kind} ({error})') from error
     if keys and not isinstance(content, dict):
@@ -40,6 +44,40 @@ def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] =
     missing = [key for key in keys if key not in content]
     if missing:
         raise ValueError(f'{path}: no {", ".join(missing)}, expected {kind} with {", ".join(keys)}')
+    return content
+
+
+def check_types(content: Any, types: Any, path: str | Path, place: str = '') -> None:
+    """Raise a ValueError, which names the place, if the content of a JSON file has other types than expected.
+
+    Args:
+        content: The content, or a part of it.
+        types: A type or union; a list with the types of all its items; or a dict with the types of each key, where
+            '*' stands for all keys and a key that ends in '?' may be missing.
+        path: The file, for the message.
+        place: The place of ``content`` in the file, for the message.
+    """
+    kind = types if isinstance(types, type | UnionType) else type(types)
+    if not isinstance(content, kind):
+        expected = 'null or a number' if kind == NUMBER else getattr(kind, '__name__', kind)
+        raise ValueError(f'{path}: {place or "the content"} is a {type(content).__name__}, expected {expected}')
+    if isinstance(types, list):
+        for index, item in enumerate(content):
+            check_types(item, types[0], path, f'{place}[{index}]')
+    elif isinstance(types, dict):
+        for key, inner in types.items():
+            name, before = key.removesuffix('?'), f'{place}.' if place else ''
+            if name == key != '*' and key not in content:
+                raise ValueError(f'{path}: {before}{key} is missing')
+            for found in content if key == '*' else {name} & content.keys():
+                check_types(content[found], inner, path, f'{before}{found}')
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f'the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice')
     return content
 
 

@@ -86,7 +86,7 @@ def read_zoo() -> dict[str, ModelInfo]:
         for entry in _listed(path, 'Models', dict):
             try:
                 info = _model_info(entry, root)
-            except (KeyError, TypeError, AttributeError) as error:
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ValueError(f"{path}: the model {entry.get('Name')!r} lacks or misstates {error}") from error
             if info.name in models:
                 raise ValueError(f'{path}: the name {info.name} is taken by {models[info.name].config}')

@@ -14,7 +14,7 @@ from mmavs.audio.resampling import resample
 from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.registry import VISUALIZERS
 from mmavs.structures import UNLABELLED, AVSDataSample
-from mmavs.utils.files import atomic_write
+from mmavs.utils.image_files import write_image
 
 from .canvas import Legend
 from .colors import Color, drawing_palette
@@ -101,8 +101,7 @@ class AVSVisualizer(Visualizer):
         if out_file is None:
             self.add_image(name.replace('/', '_'), sheet, step)
             return
-        with atomic_write(out_file) as partial:
-            partial.write_bytes(cv2.imencode(Path(out_file).suffix, sheet[..., ::-1])[1].tobytes())
+        write_image(out_file, sheet)
 
     def draw_contact_sheet(self,
                            title: str,

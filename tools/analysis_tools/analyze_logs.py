@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import read_text
+from mmavs.utils.files import atomic_write, check_writable, read_text
 from mmavs.utils.json_files import nan_for_null
 
 # Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
+SUFFIXES = ('.png', '.pdf', '.svg')
 Curves = dict[str, dict[int, float]]
 
 
@@ -31,7 +32,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--keys', nargs='+', metavar='KEY', help='keys to show, for example loss or avsbench/M_J '
                         '(default: all)')
     parser.add_argument('--out', metavar='FILE', help='figure (.png, .pdf, .svg) with a panel for each key')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.out and Path(args.out).suffix.lower() not in SUFFIXES:
+        parser.error(f"--out {args.out}: the file must end in {', '.join(SUFFIXES)}")
+    return args
 
 
 def read_curves(log: str) -> Curves:
@@ -45,8 +49,8 @@ def read_curves(log: str) -> Curves:
         for number, line in enumerate(lines, 1):
             try:
                 scalars = nan_for_null(json.loads(line))
-                step = scalars['step']
-            except (ValueError, KeyError, TypeError, RecursionError):
+                step = int(scalars['step'])
+            except (OverflowError, ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
                 sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')
@@ -90,13 +94,15 @@ def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
         axes.spines[['top', 'right']].set_visible(False)
     if len(logs) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc='outside upper center', frameon=False, fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    with atomic_write(out) as partial:
+        figure.savefig(partial, dpi=120, format=out.suffix[1:].lower())
 
 
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     logs = {log: read_curves(log) for log in args.logs}
     available = list(dict.fromkeys(key for curves in logs.values() for key in curves if key not in BOOKKEEPING))
     keys = args.keys or available

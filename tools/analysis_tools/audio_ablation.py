@@ -11,6 +11,7 @@ from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.apis.weights import resolve_weights
 from mmavs.cli.arguments import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import write_json
 
 
@@ -24,6 +25,8 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     config = load_run_config(args)
     scores = audio_ablation(config, str(resolve_weights(args.config, args.checkpoint)), args.launcher)
     if not is_main_process():

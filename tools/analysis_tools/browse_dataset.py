@@ -15,6 +15,7 @@ from mmavs.datasets.samplers import SeededIndex
 from mmavs.registry import DATASETS
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable_directory
 from mmavs.utils.randomness import derive_seed
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization import AVSVisualizer
@@ -39,6 +40,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     quiet_libraries()
+    out_dir = Path(args.out_dir or Path('work_dirs/browse', Path(args.config).stem, args.split))
+    check_writable_directory(out_dir)
     config = load_config(args.config, args.cfg_options)
     init_default_scope('mmavs')
     dataset = DATASETS.build(config[f'{args.split}_dataloader'].dataset)
@@ -46,7 +49,6 @@ def main() -> None:
         sys.exit(f'error: --first {args.first}: the split {args.split} has {len(dataset)} clips')
     visualizer = AVSVisualizer()
     visualizer.dataset_meta = dataset.metainfo
-    out_dir = Path(args.out_dir or Path('work_dirs/browse', Path(args.config).stem, args.split))
     for index in range(args.first, min(args.first + args.number, len(dataset))):
         clip = dataset[SeededIndex.draw(index, derive_seed(args.seed, index))]
         inputs, sample = clip['inputs'], clip['data_samples']

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
 from mmavs.cli.arguments import positive_int
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, check_writable
 
 
 def parse_args() -> argparse.Namespace:
@@ -46,6 +46,8 @@ def method_files(text: str) -> tuple[str, list[str]]:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    for out in args.out:
+        check_writable(out)
     methods = {name: [read_report(file) for file in files] for name, files in args.methods}
     metrics = args.metrics or headline_scores([report.scores for reports in methods.values() for report in reports])
     table = tabulate(methods, metrics, args.baseline, args.samples)

@@ -12,6 +12,7 @@ from mmavs.cli.arguments import add_run_arguments, load_run_config
 from mmavs.datasets.file_listing import write_csv
 from mmavs.engine.test_report import make_stamp
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import write_json
 
 
@@ -44,6 +45,8 @@ def named_directory(text: str) -> tuple[str, str]:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     config = load_run_config(args)
     stamp = make_stamp(config, args.checkpoint, {})
     scores = compare_mask_priors(config, args.checkpoint, dict(args.priors), args.launcher)

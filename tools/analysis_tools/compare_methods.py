@@ -39,6 +39,7 @@ from mmavs.synthesis.layouts import DIRECTORIES
 from mmavs.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable_directory
 from mmavs.utils.terminal import quiet_libraries
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -100,7 +101,7 @@ def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str,
                      'them')
     roots = {name: data_roots(config, args.data) for name, config in configs.items()}
     for directory in sorted({Path(root).name for options in roots.values() for root in options.values()}):
-        synthesize_clips(args.data, SUBSETS[directory], *args.clips, workers=args.jobs)
+        synthesize_clips(args.data, SUBSETS[directory], *args.clips, workers=args.jobs, replace=False)
     for config in configs.values():
         make_audio_weights(config.model.audio_backbone)
     return roots
@@ -110,6 +111,7 @@ def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str,
 def main() -> None:
     args = parse_args()
     console = Console()
+    check_writable_directory(args.work_dir)
     start_process()
     configs = {config: load_config(config, args.cfg_options) for config in args.configs}
     roots = dict.fromkeys(configs, {}) if args.own_data else make_data(args, configs)

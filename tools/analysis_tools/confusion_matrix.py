@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import read_json
 from mmavs.visualization.confusion_figure import draw_confusion, normalize_confusion
 
@@ -33,6 +34,7 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    check_writable(args.out)
     classes, matrix = read_confusion(args.report)
     shown = args.classes or [name for c, name in enumerate(classes) if matrix[c].any() or matrix[:, c].any()]
     unknown = sorted(set(shown) - set(classes))
@@ -53,7 +55,10 @@ def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
         names = ', '.join(metric['metric'] for metric in details)
         for metric in details:
             if 'confusion_matrix' in metric:
-                return metric['classes'], np.array(metric['confusion_matrix'], float)
+                classes, matrix = list(map(str, metric['classes'])), np.array(metric['confusion_matrix'], float)
+                if matrix.shape != (len(classes), len(classes)):
+                    raise ValueError(f'a matrix of shape {matrix.shape} for {len(classes)} classes')
+                return classes, matrix
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(f'error: {path}: expected a metrics.json of mmavs test ({error!r})')
     sys.exit(f'error: {path}: holds no confusion matrix, found {names}: test with '

@@ -16,7 +16,7 @@ from mmavs.cli.arguments import add_cfg_options
 from mmavs.utils.config import load_config
 from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import atomic_write
+from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.visualization.comparison_figure import draw_comparison
 
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     quiet_libraries()
+    check_writable(args.out)
     MMLogger.get_current_instance().setLevel('WARNING')
     files = args.models[::2]
     checkpoints = [str(resolve_weights(*pair)) for pair in zip(files, args.models[1::2], strict=True)]

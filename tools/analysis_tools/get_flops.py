@@ -17,6 +17,7 @@ from mmavs.analysis.complexity import Complexity, model_complexity
 from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.utils.zoo import read_yaml, zoo_root
 
@@ -61,10 +62,13 @@ def report(complexity: Complexity, title: str) -> Table:
 
 def fill_metafile(path: Path) -> None:
     """Write the numbers into a metafile and leave the rest of its text unchanged."""
+    check_writable(path)
     for entry in read_yaml(path)['Models']:
         complexity = model_complexity(load_config(str(zoo_root() / entry['Config'])))
         parameters, flops = complexity.parameters[''], complexity.flops['']
-        path.write_text(with_numbers(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops), 'utf-8')
+        text = with_numbers(path.read_text(encoding='utf-8'), entry['Name'], parameters, flops)
+        with atomic_write(path) as partial:
+            partial.write_text(text, encoding='utf-8')
         print(f"{entry['Name']}: {parameters} parameters, {flops} FLOPs", flush=True)
 
 

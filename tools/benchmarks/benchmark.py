@@ -30,7 +30,7 @@ from mmavs.registry import MODELS
 from mmavs.utils.config import load_config
 from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import read_text
+from mmavs.utils.files import atomic_write, check_writable, read_text
 from mmavs.utils.terminal import quiet_libraries
 
 PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
@@ -61,6 +61,8 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     quiet_libraries()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -158,8 +160,9 @@ def append_rows(file: Path, rows: list[dict]) -> None:
         if found != columns:
             sys.exit(f'error: {file}: has the columns {", ".join(found)}, expected {", ".join(columns)}; name another '
                      'file')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open('a', newline='') as stream:
+    before = b'' if new else file.read_bytes()
+    with atomic_write(file) as partial, partial.open('w', newline='') as stream:
+        stream.write(before.decode())
         writer = csv.DictWriter(stream, columns)
         if new:
             writer.writeheader()

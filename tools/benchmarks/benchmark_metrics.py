@@ -1,6 +1,5 @@
 """Measure how many frames per second one core scores, beside the loops of the published evaluation code."""
 import argparse
-import csv
 import datetime
 import platform
 import shlex
@@ -14,7 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from mmavs.datasets.file_listing import write_csv
 from mmavs.evaluation.functional.avsbench import binary_scores, class_score_sums, f_score_thresholds
+from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 
 
 def published_binary_loop(prob: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,8 +81,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@cli_errors()
 def main() -> None:
     args = parse_args()
+    if args.out:
+        check_writable(args.out)
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     prob = (2 * blobs(args.frames, args.size, generator)).sigmoid()
@@ -122,10 +127,7 @@ def main() -> None:
                 command=shlex.join(['python', *sys.argv])))
     Console().print(table)
     if args.out:
-        with open(args.out, 'w', newline='') as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(args.out, rows, rows[0])
 
 
 if __name__ == '__main__':

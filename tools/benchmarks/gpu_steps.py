@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import platform
 import subprocess
-import sys
 import time
 import traceback
 from argparse import Namespace
@@ -41,6 +40,7 @@ import mmavs.models
 from mmavs.apis import list_models
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
+from mmavs.synthesis import synthesize_clips
 from mmavs.synthesis.scenes import CATEGORIES
 from mmavs.utils.config import load_config
 from mmavs.utils.zoo import config_path
@@ -274,9 +274,7 @@ def training(args: Namespace, record: Record) -> None:
     """Train VCT with Swin-B at 384 in mixed precision on synthetic clips, as tools/train.py would."""
     extent = extent_of(args.device)
     data, classes = args.work_dir / 'data', ('background', *CATEGORIES)
-    subprocess.run([sys.executable, 'tools/dataset_converters/synthesize_clips.py', str(data), '--subset', 'avss',
-                    '--num-train', '16', '--num-val', '1', '--num-test', '1', '--size', str(extent.size), '--workers',
-                    str(min(8, len(os.sched_getaffinity(0))))], check=True, cwd=REPOSITORY)
+    synthesize_clips(data, 'avss', 16, 1, 1, size=extent.size, workers=min(8, len(os.sched_getaffinity(0))))
     # Without validation: the synthetic clips have fewer classes than the model.
     config = load_config(extent.trained, {
         'work_dir': str(args.work_dir / 'training'), 'train_cfg.max_iters': extent.steps,

@@ -56,10 +56,12 @@ def main() -> None:
     from mmavs.apis.mask_generators import IdMapFiles, MaskFiles
     from mmavs.apis.mask_prior_files import write_mask_priors
     from mmavs.apis.mask_priors import MaskPriorGenerator
+    from mmavs.utils.files import check_writable_directory
     from mmavs.utils.progress import track_progress
     from mmavs.utils.terminal import quiet_libraries
 
     quiet_libraries()
+    check_writable_directory(args.out)
     frames, input_settings = list_frames(args)
     if args.generator:
         masks = args.generator

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmcv.image import imwrite
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from torch.utils.data import Dataset
@@ -11,12 +10,15 @@ from torch.utils.data import Dataset
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.registry import HOOKS
 from mmavs.structures import AVSDataSample
+from mmavs.utils.image_files import write_image
 
 
 # The second name is the former one, which older configs state.
 @HOOKS.register_module(['ClipVisualizationHook', 'DrawClipsHook'])
 class ClipVisualizationHook(Hook):
     """Draw contact sheets (frames, ground truth, prediction, spectrogram) of tested and validated clips.
+
+    Each sheet appears under its name when it is complete.
 
     Args:
         out_dir: Directory of the sheets of a test, ``{clip_id}.png`` for every clip; None draws none.
@@ -80,7 +82,7 @@ class ClipVisualizationHook(Hook):
             return
         for i, sample in enumerate(outputs or ()):
             sheet = _draw(runner, data_batch['inputs'], i, sample)
-            imwrite(sheet[..., ::-1], str(self.out_dir / f'{sample.clip_id}.png'))
+            write_image(self.out_dir / f'{sample.clip_id}.png', sheet)
 
 
 def _draw(runner, inputs: dict, index: int, sample: AVSDataSample) -> np.ndarray:

@@ -25,7 +25,7 @@ class AVSBenchMetric(DetailedMetric):
 
     Args:
         batch_size: Clips in a published evaluation batch: 1 for VCT, 2 for AVSegFormer, 4 for AVSBench.
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: See :class:`DetailedMetric`.
         prefix: Prefix of the names of the results.
 
     ``details['per_clip']`` has ``M_J`` and ``M_F`` of each clip as a batch of its own, and ``sounding_frames``, the
@@ -38,7 +38,7 @@ class AVSBenchMetric(DetailedMetric):
     #: Results -> better direction, see :func:`mmavs.utils.monitored_metrics.complete_rules`.
     reported = {f'M_{score}{suffix}': 'greater' for suffix in ('', '_per_video', '_batch_free') for score in 'JF'}
 
-    def __init__(self, batch_size: int = 1, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, batch_size: int = 1, collect_device: str = 'gpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if batch_size < 1:
             raise ValueError(f'batch_size is {batch_size}, expected at least 1 clip')

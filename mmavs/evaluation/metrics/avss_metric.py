@@ -27,7 +27,7 @@ class AVSSMetric(ClassTableMetric):
     Args:
         count_padded_frames: Count the frames that pad a clip to 10 as correctly predicted background, as the evaluation
             of AVSBench and AVSegFormer does. VCT and COMBO evaluate valid frames only.
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: See :class:`DetailedMetric`.
         prefix: Prefix of the names of the results.
 
     ``details['per_clip']`` has the scores ``per_class`` of each clip, of the classes that are present in it, and their
@@ -47,7 +47,7 @@ class AVSSMetric(ClassTableMetric):
 
     def __init__(self,
                  count_padded_frames: bool = False,
-                 collect_device: str = 'cpu',
+                 collect_device: str = 'gpu',
                  prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.count_padded_frames = count_padded_frames

@@ -15,14 +15,14 @@ class ClassTableMetric(DetailedMetric):
     """Metric of the classes in the meta information of the dataset.
 
     Args:
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: See :class:`DetailedMetric`.
         prefix: Prefix of the names of the results.
 
     Attributes:
         per_class: After evaluation, on the main process: the scores of each class; also in ``details``.
     """
 
-    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, collect_device: str = 'gpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.per_class: dict[str, dict[str, float]] = {}
 

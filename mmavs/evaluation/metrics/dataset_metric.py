@@ -40,7 +40,7 @@ class DatasetMetric(ClassTableMetric):
     Args:
         preset: Treatment of classes that occur neither in the prediction nor in the ground truth of the whole dataset.
             'cavp': 0 in mIoU, left out of F. 'ddeseg': left out of both. The two agree if all classes occur.
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: See :class:`DetailedMetric`.
         prefix: Prefix of the names of the results.
 
     Reads ``pred_sem_seg`` and ``gt_sem_seg`` of the valid and labelled frames. Clips are identified by ``subset`` and
@@ -54,7 +54,7 @@ class DatasetMetric(ClassTableMetric):
     protocol = 'dataset'
     reported = dict.fromkeys(('mIoU', 'mIoU_fg', 'F', 'F_fg', 'FDR', 'J&F'), 'greater') | dict(FDR='less')
 
-    def __init__(self, preset: str = 'cavp', collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, preset: str = 'cavp', collect_device: str = 'gpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         if preset not in PRESETS:
             raise ValueError(f"preset is {preset!r}, expected one of {', '.join(PRESETS)}")

@@ -8,7 +8,8 @@ class DetailedMetric(BaseMetric):
     """Metric that, beside its averages, gives the scores of every clip.
 
     Args:
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: How the results of several processes are collected: 'gpu' through the process group, on GPUs or
+            not; 'cpu' through files in the current directory, which the processes then must share and may write to.
         prefix: Prefix of the names of the results.
 
     Attributes:
@@ -20,7 +21,7 @@ class DetailedMetric(BaseMetric):
 
     protocol: ClassVar[str]
 
-    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, collect_device: str = 'gpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         self.details: dict[str, Any] = {}
 

@@ -6,15 +6,17 @@ import weakref
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from mmengine.dist import get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.evaluator import BaseMetric
 
 from mmavs.registry import METRICS
-from mmavs.utils.files import PARTIAL, errors_with_name, stays_below
+from mmavs.utils.files import atomic_write, errors_with_name, stays_below
 from mmavs.utils.mask_images import mask_image, mask_palette
+from mmavs.utils.partial_paths import partial_path
 
 from .scored_frames import clip_name
 
@@ -49,11 +51,13 @@ class SaveMasks(BaseMetric):
     reported = {}
 
     def __init__(self, path: str) -> None:
-        super().__init__()
+        super().__init__('gpu')  # not through files in the current directory
         self.path = Path(path)
         self._saved: set[str] = set()
         self._num_clips = 0
         self._archive: zipfile.ZipFile | None = None
+        # Files of all processes, to be joined.
+        self._parts: list[Path] = []
         self._discard: weakref.finalize | None = None
 
     def process(self, data_batch: dict | None, data_samples: Sequence[dict]) -> None:
@@ -79,44 +83,43 @@ class SaveMasks(BaseMetric):
 
     def evaluate(self, size: int) -> dict:
         """Complete the file of the ``size`` clips of the dataset."""
+        part = None
         if self._archive is not None:
-            self._archive.close()
-            # From here on the main process has all files in charge.
-            self._discard.detach()
+            with errors_with_name(self.path):
+                self._archive.close()
+            part = self._archive.filename
+        self._parts = [Path(part) for part in all_gather_object(part) if part is not None]
         self._saved, self._archive, self._num_clips = set(), None, size
         # MMEngine would cut the collected results to ``size``, which drops the repeated clips of some samplers only.
-        return super().evaluate(sys.maxsize)
+        result = super().evaluate(sys.maxsize)
+        if self._discard is not None:
+            self._discard()
+        return result
 
     def compute_metrics(self, results: list[str]) -> dict:
         """Join the files of the processes; there are no scores."""
-        try:
-            if len(set(results)) != self._num_clips:
-                raise ValueError(f'{self.path}: masks of {len(set(results))} different clips were predicted, the '
-                                 f'dataset has {self._num_clips}: every clip needs a clip_id of its own')
-            if self.path.suffix == '.npz':
+        if len(set(results)) != self._num_clips:
+            if self._discard is not None:
+                self._discard()
+            raise ValueError(f'{self.path}: masks of {len(set(results))} different clips were predicted, the '
+                             f'dataset has {self._num_clips}: every clip needs a clip_id of its own')
+        if self.path.suffix == '.npz':
+            with errors_with_name(self.path):
                 self._join_archives()
-        finally:
-            for rank in range(get_world_size()):
-                self._partial(rank).unlink(missing_ok=True)
         return {}
-
-    def _partial(self, rank: int) -> Path:
-        """Path of what a process is writing."""
-        parent = self.path.parent if self.path.suffix == '.npz' else self.path
-        return parent / f'.{self.path.name}.{rank}{PARTIAL}'
 
     def _write_array(self, clip_id: str, masks: np.ndarray) -> None:
         if self._archive is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._archive = zipfile.ZipFile(self._partial(get_rank()), 'w', zipfile.ZIP_DEFLATED)
+            stack = ExitStack()
+            self._archive = zipfile.ZipFile(stack.enter_context(partial_path(self.path)), 'w', zipfile.ZIP_DEFLATED)
             # A test that fails does not tell its metrics; then the file goes with the metric or the process.
-            self._discard = weakref.finalize(self, self._partial(get_rank()).unlink, missing_ok=True)
+            self._discard = weakref.finalize(self, stack.close)
         # As numpy.savez_compressed, which takes all arrays at once and does not allow every name.
         with self._archive.open(f'{clip_id}.npy', 'w', force_zip64=True) as stream:
             np.lib.format.write_array(stream, masks, allow_pickle=False)
 
     def _join_archives(self) -> None:
-        first, *others = (path for path in map(self._partial, range(get_world_size())) if path.exists())
+        first, *others = self._parts
         with zipfile.ZipFile(first, 'a', zipfile.ZIP_DEFLATED) as joined:
             for path in others:
                 with zipfile.ZipFile(path) as archive:
@@ -127,14 +130,9 @@ class SaveMasks(BaseMetric):
 
     def _write_images(self, clip_id: str, masks: np.ndarray) -> None:
         directory, palette = self.path / clip_id, mask_palette(self.dataset_meta)
-        directory.mkdir(parents=True, exist_ok=True)
         for t, mask in enumerate(masks):
-            partial = self._partial(get_rank())
-            try:
+            with atomic_write(directory / f'{t:05d}.png') as partial:
                 mask_image(mask, palette).save(partial, 'png')
-                os.replace(partial, directory / f'{t:05d}.png')
-            finally:
-                partial.unlink(missing_ok=True)
 
 
 def check_clip_ids(clip_ids: Iterable[str]) -> None:

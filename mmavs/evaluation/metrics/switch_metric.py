@@ -50,7 +50,7 @@ class SwitchMetric(DetailedMetric):
     ``details['per_clip']`` has the same of each clip.
 
     Args:
-        collect_device: See :class:`mmengine.evaluator.BaseMetric`.
+        collect_device: See :class:`DetailedMetric`.
         prefix: Prefix of the names of the results.
     """
     default_prefix = 'switch'

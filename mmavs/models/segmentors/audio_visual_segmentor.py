@@ -41,6 +41,8 @@ class AudioVisualSegmentor(BaseModel):
 
     ``model(inputs, data_samples, mode)`` takes the batch that :class:`AVSDataPreprocessor` makes.
 
+    A ValueError says if the weights are not of the type of the frames, float32.
+
     - ``mode='loss'``: dict of named loss terms.
     - ``mode='predict'``: the data samples with the fields ``outputs`` filled in; ``outputs`` and ``prob_dtype`` may be
       passed as for :meth:`predict`.
@@ -70,6 +72,7 @@ class AudioVisualSegmentor(BaseModel):
                 data_samples: list[AVSDataSample] | None = None,
                 mode: str = 'tensor',
                 **options) -> dict | list[AVSDataSample]:
+        self._check_precision(inputs['frames'])
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         if mode == 'predict':
@@ -77,6 +80,30 @@ class AudioVisualSegmentor(BaseModel):
         if mode == 'tensor':
             return self.decode_head(*self.extract_features(inputs, self._frames_to_compute(_existing(inputs))))
         raise ValueError(f"mode is {mode!r}, expected 'loss', 'predict' or 'tensor'")
+
+    def test_step(self, data: dict) -> list[AVSDataSample]:
+        """Predict the clips of a batch of a data loader, each as it is predicted alone.
+
+        Clips of different sizes, lengths or audio are predicted one kind after the other, because padding would change
+        their predictions.
+        """
+        predictions = {}
+        for indices, batch in self.data_preprocessor.split(data):
+            predictions.update(zip(indices, self(**self.data_preprocessor(batch), mode='predict')))
+        return [predictions[index] for index in range(len(predictions))]
+
+    def val_step(self, data: dict) -> list[AVSDataSample]:
+        """Predict the clips of a batch as :meth:`test_step` does."""
+        return self.test_step(data)
+
+    def _check_precision(self, frames: Tensor) -> None:
+        """Raise a ValueError if the weights have another type than the frames, for example after ``model.half()``."""
+        for part in (self.backbone, self.mask_prior, self.audio_backbone, self.decode_head):
+            weight = next(part.parameters(), None) if part is not None else None
+            if weight is not None and weight.is_floating_point() and weight.dtype != frames.dtype:
+                raise ValueError(f'the weights of the model are {weight.dtype}, its inputs {frames.dtype}: models of '
+                                 'mmavs keep their weights in float32; undo half(), bfloat16() or double() by '
+                                 'model.float(), and compute in less precision with torch.autocast')
 
     def loss(self, inputs: dict[str, Tensor], data_samples: list[AVSDataSample]) -> dict[str, Tensor]:
         """Named loss terms of a batch."""
