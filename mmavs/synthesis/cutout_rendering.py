@@ -8,7 +8,7 @@ from .backdrops import Backdrop
 from .cutouts import CutOut, load_sprite
 
 #: Longest side of the largest object relative to the frame, by the number of objects, and limits of all objects.
-LARGEST, SMALLEST_SIDE, LARGEST_SIDE = ((0.45, 0.8), (0.36, 0.62), (0.32, 0.54), (0.3, 0.48)), 0.2, 0.8
+LARGEST, SMALLEST_SIDE, LARGEST_SIDE = ((0.5, 0.85), (0.42, 0.7), (0.38, 0.6), (0.34, 0.54)), 0.22, 0.85
 #: Exponent of the size in meters: 1 would show a mouse beside an elephant with one pixel.
 SIZE_EXPONENT = 0.3
 #: Fraction of an object that is visible in every frame, if one of ``_DRAWS`` placements allows it.
@@ -215,7 +215,7 @@ class Light:
         own = sprite[..., :3].sum() / (3 * sprite[..., 3].sum() + 1e-6) + 0.05
         gain = np.clip((self.brightness / own)**(0.5 * self.match), 0.65, 1.4)
         lit = sprite.copy()
-        lit[..., :3] *= (gain * self.tint**self.match * (1 + self.contrast * (across + down))[..., None])
+        lit[..., :3] *= (gain * self.tint**(0.4 * self.match) * (1 + self.contrast * (across + down))[..., None])
         np.minimum(lit[..., :3], lit[..., 3:], out=lit[..., :3])
         return lit
 

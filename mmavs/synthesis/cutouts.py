@@ -103,7 +103,10 @@ def read_cutouts(source: str | Path) -> CutOuts:
     listing = source / LISTING if source.is_dir() else source
     root = find_stamps(source) if source.is_dir() else None
     if listing.is_file():
-        rows, directory, strict = read_csv(listing, ['image', 'audio', 'class']), listing.parent, True
+        rows, directory, strict = read_csv(listing, []), listing.parent, True
+        missing = [name for name in ('image', 'audio', 'class') if rows and name not in rows[0]]
+        if missing:
+            raise ValueError(f"{listing}: no column {', '.join(map(repr, missing))}, found {', '.join(rows[0])}")
         check_names(rows, ['image', 'audio', 'class'], listing)
     elif root is not None:
         rows, directory, strict, listing = list_stamps(root), root, False, root

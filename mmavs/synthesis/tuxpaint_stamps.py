@@ -9,7 +9,7 @@ STAMPS = Path('usr/share/tuxpaint/stamps')
 _DRAWN = {'cartoon', 'clothes', 'military', 'naturalforces', 'seasonal', 'space', 'symbols', 'town', 'toys'}
 # Directories of things that are not animals: photographs without a recording are silent objects. The longest side in
 # meters, as in the table below. Animals without a recording are not used, because many look like those with one.
-_SILENT = dict(food=0.2, hobbies=0.7, household=0.5, plants=0.8, sports=0.3, vehicles=3.0)
+_SILENT = dict(food=0.2, hobbies=0.7, household=0.5, plants=0.3, sports=0.3, vehicles=3.0)
 # Recordings of a spoken name (NAME_desc, NAME_desc_fr, NAME_es), and copies that are mirrored.
 _SPEECH = re.compile(r'_desc(_\w+)?$|_[a-z]{2}(_[A-Z]{2})?$')
 _COPY = re.compile(r'_(mirror|flip)$')
@@ -102,7 +102,8 @@ ATTRIBUTES = {name: (category, float(size), place)
 
 def find_stamps(directory: str | Path) -> Path | None:
     """Root of the stamps in the directory of an installed or unpacked package, None if there is none."""
-    for root in (Path(directory), Path(directory, STAMPS), Path(directory, 'tuxpaint/stamps'), Path(directory, 'stamps')):
+    for place in ('', STAMPS, 'tuxpaint/stamps', 'stamps'):
+        root = Path(directory, place)
         if (root / 'animals').is_dir():
             return root
     return None
