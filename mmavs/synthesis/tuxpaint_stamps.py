@@ -5,8 +5,10 @@ from pathlib import Path
 
 #: Where the stamps are in an installed or unpacked package.
 STAMPS = Path('usr/share/tuxpaint/stamps')
-# Directories of symbols and drawings, at any depth.
-_DRAWN = {'cartoon', 'clothes', 'military', 'naturalforces', 'seasonal', 'space', 'symbols', 'town', 'toys'}
+# Directories of symbols and drawings, at any depth, and of flowers, which would be as large as animals.
+_UNUSED = {'cartoon', 'clothes', 'flowers', 'military', 'naturalforces', 'seasonal', 'space', 'symbols', 'town', 'toys'}
+# Drawings without a sign of it, and a car whose body is transparent.
+_UNUSED_FILES = {'pizza', 'sedan_police'}
 # Directories of things that are not animals: photographs without a recording are silent objects. The longest side in
 # meters, as in the table below. Animals without a recording are not used, because many look like those with one.
 _SILENT = dict(food=0.2, hobbies=0.7, household=0.5, plants=0.3, sports=0.3, vehicles=3.0)
@@ -119,10 +121,10 @@ def list_stamps(root: Path) -> list[dict]:
     """
     stems: dict[Path, dict[str, str]] = {}
     for directory, children, names in os.walk(root):
-        children[:] = sorted(set(children) - _DRAWN)
+        children[:] = sorted(set(children) - _UNUSED)
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
-            if suffix in ('.png', '.ogg', '.wav') and not _SPEECH.search(stem):
+            if suffix in ('.png', '.ogg', '.wav') and stem not in _UNUSED_FILES and not _SPEECH.search(stem):
                 path = Path(directory, stem).relative_to(root)
                 key = 'image' if suffix == '.png' else 'audio'
                 stems.setdefault(path, {})[key] = f'{path.as_posix()}{suffix}'
