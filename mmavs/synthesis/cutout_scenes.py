@@ -29,7 +29,7 @@ _PAN = 0.05
 
 @dataclass(frozen=True)
 class CutOutSource:
-    """What clips are made of: cut-outs, and photos by split (empty: procedural backgrounds only)."""
+    """The material of clips: cut-outs, and photos by split (empty: procedural backgrounds only)."""
 
     cutouts: CutOuts
     photos: dict[str, list[Path]]

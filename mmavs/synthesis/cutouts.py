@@ -159,7 +159,7 @@ def _parse_row(row: dict[str, str], directory: Path, where: str, strict: bool) -
 
 
 def _image_fault(path: Path) -> str | None:
-    """What makes an image unusable as a cut-out, None if nothing does."""
+    """Describe why an image is unusable as a cut-out; None if it is usable."""
     alpha = read_image(path, 'cut-out', 'RGBA')[..., 3]
     if max(alpha.shape) < MIN_SIDE:
         return (f'the cut-out has {alpha.shape[1]}x{alpha.shape[0]} pixels, expected a longest side of at least '
@@ -173,7 +173,7 @@ def _image_fault(path: Path) -> str | None:
 
 
 def _audio_fault(path: Path) -> str | None:
-    """What makes a recording unusable, None if nothing does."""
+    """Describe why a recording is unusable; None if it is usable."""
     peak = np.abs(read_waveform(path)).max(initial=0)
     return None if peak > MIN_PEAK else f'the largest sample of the recording is {peak:.2g}, expected audio'
 

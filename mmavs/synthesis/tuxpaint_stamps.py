@@ -1,4 +1,4 @@
-"""Which cut-outs of the stamps of Tux Paint are used, their classes and sizes (Debian: tuxpaint-stamps-default)."""
+"""Choose cut-outs among the stamps of Tux Paint (Debian: tuxpaint-stamps-default), and give classes and sizes."""
 import os
 import re
 from pathlib import Path
