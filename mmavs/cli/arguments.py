@@ -21,6 +21,13 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def non_negative_int(text: str) -> int:
+    """Parse a number from 0 on the command line; use it as ``type`` of ``add_argument``."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r}, expected a whole number of at least 0')
+    return int(text)
+
+
 def add_config(parser: argparse.ArgumentParser, **options) -> None:
     """Add the argument ``config``; ``options`` are those of ``add_argument``."""
     parser.add_argument('config', help='config file, or name of a model of the zoo', **options)

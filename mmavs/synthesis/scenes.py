@@ -101,7 +101,7 @@ def sample_scene(rng: np.random.Generator, split: str, num_frames: int, single_s
     if single_source:
         timeline = {visible[0]: _interrupted(rng, num_frames)}
     else:
-        timeline = _changing(rng, num_frames, visible, absent)
+        timeline = switching_timeline(rng, num_frames, visible, absent)
     sources = [
         SoundSource(name, int(rng.integers(SOUND_POOL[split])), float(rng.uniform(-25, -21)), flags, name in visible)
         for name, flags in timeline.items() if flags.any()
@@ -156,8 +156,15 @@ def _interrupted(rng: np.random.Generator, num_frames: int) -> np.ndarray:
     return flags
 
 
-def _changing(rng: np.random.Generator, num_frames: int, visible: list, absent: list) -> dict:
-    """Flags per category of a clip cut into one to three segments (per 5 s), each with its own set of sources."""
+def switching_timeline(rng: np.random.Generator, num_frames: int, visible: list, absent: list) -> dict:
+    """Flags (T,) per category of a clip cut into one to three segments (per 5 s), each with its own set of sources.
+
+    Args:
+        rng: Random stream of the clip.
+        num_frames: T; one flag per second.
+        visible: Visible categories; the first one sounds in the first segment.
+        absent: Categories that are not visible, some of which sound off screen.
+    """
     segments = int(rng.choice([1, 2, 3], p=[0.1, 0.5, 0.4])) * max(1, num_frames // 5)
     cuts = np.sort(rng.permutation(np.arange(1, num_frames))[:segments - 1])
     timeline = {name: np.zeros(num_frames, bool) for name in [*visible, *absent]}

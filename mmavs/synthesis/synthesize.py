@@ -112,8 +112,8 @@ def synthesize_clips(out: str | Path, subset: str, num_train: int, num_val: int,
         raise ValueError(f'num_train, num_val, num_test are {counts}, expected numbers >= 0 that are not all 0')
     jobs = [(split, index) for split, count in zip(SPLITS, counts, strict=True) for index in range(count)]
     arguments = dict(source='procedural', num_train=num_train, num_val=num_val, num_test=num_test, seed=seed, size=size)
-    return _write_dataset(out, subset, arguments, jobs, partial(_make_job, subset=subset, seed=seed, size=size),
-                          CATEGORIES, CATEGORY_IDS, workers, layout, replace)
+    return write_dataset(out, subset, arguments, jobs, partial(_make_job, subset=subset, seed=seed, size=size),
+                         CATEGORIES, CATEGORY_IDS, workers, layout, replace)
 
 
 def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str | Path, num_frames: int | None = None,
@@ -165,7 +165,7 @@ def compose_clips(out: str | Path, subset: str, pairs: str | Path, classes: str 
     arguments = dict(source='composition', classes=names, inputs=_fingerprint(jobs), num_frames=num_frames, seed=seed,
                      size=size)
     make = partial(_compose_job, subset=subset, classes=names, seed=seed, size=size, num_frames=num_frames)
-    return _write_dataset(out, subset, arguments, jobs, make, names.values(), (0, *names), workers, layout, replace)
+    return write_dataset(out, subset, arguments, jobs, make, names.values(), (0, *names), workers, layout, replace)
 
 
 def _pairs_of_vpo(pairs: list[Pair], subset: str, path: str | Path) -> list[Pair]:
@@ -212,7 +212,7 @@ def _write_job(number: int, job: object, make: Callable, directory: Path, subset
     return rows, dict(name=clip.name, split=clip.split, **clip.description), files.count
 
 
-def _write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, make: Callable, classes: Iterable[str],
+def write_dataset(out: str | Path, subset: str, arguments: dict, jobs: list, make: Callable, classes: Iterable[str],
                    category_ids: Sequence[int], workers: int, layout: str | None, replace: bool) -> Path:
     """Write one clip per job into a directory, which gets its name when it is complete.
 

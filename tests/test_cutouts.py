@@ -1,0 +1,223 @@
+"""Clips of cut-outs: which files are used, visible and sounding objects in the masks, splits, determinism, audio."""
+import csv
+import filecmp
+import json
+
+import cv2
+import numpy as np
+import pytest
+import soundfile
+
+from mmavs.datasets import AVSBenchMS3Dataset, AVSSDataset
+from mmavs.synthesis import compose_cutouts
+from mmavs.synthesis.backdrops import KINDS, render_backdrop
+from mmavs.synthesis.cutout_rendering import place_cutouts, render_cutouts
+from mmavs.synthesis.cutout_scenes import CutOutSource, make_cutout_clip
+from mmavs.synthesis.cutouts import read_cutouts, split_files
+from mmavs.synthesis.recordings import change_pitch, change_tempo, play
+
+SIZE = 64
+# name, class, RGB, frequency in Hz
+THINGS = [('bell', 'bell', (250, 30, 30), 500), ('horn1', 'horn', (30, 250, 30), 1200),
+          ('horn2', 'horn', (120, 250, 120), 1500), ('owl1', 'owl', (30, 30, 250), 2500),
+          ('owl2', 'owl', (120, 120, 250), 3000)]
+
+
+def write_cutout(path, color):
+    """A disc of a color on transparent ground, 100x100."""
+    image = np.zeros((100, 100, 4), np.uint8)
+    cv2.circle(image, (50, 50), 45, (*color[::-1], 255), -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), image)
+
+
+def write_tone(path, frequency, seconds=0.8, level=0.3):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(round(seconds * 16000)) / 16000
+    soundfile.write(path, level * np.sin(2 * np.pi * frequency * t), 16000)
+
+
+def write_listing(directory, rows):
+    with open(directory / 'cutouts.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, ['image', 'audio', 'class', 'size', 'place'])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope='module')
+def directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('cutouts')
+    rows = []
+    for name, category, color, frequency in THINGS:
+        write_cutout(directory / f'{name}.png', color)
+        write_tone(directory / f'{name}.wav', frequency)
+        rows.append({'image': f'{name}.png', 'audio': f'{name}.wav', 'class': category, 'size': '1'})
+    write_cutout(directory / 'stone.png', (120, 120, 120))
+    write_tone(directory / 'hum.wav', 100)
+    rows += [dict(image='stone.png', size='0.5'), dict(audio='hum.wav')]
+    write_listing(directory, rows)
+    return directory
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('photos')
+    for number in range(5):
+        noise = np.random.default_rng(number).integers(0, 255, (90, 120, 3), np.uint8)
+        cv2.imwrite(str(directory / f'{number}.png'), noise)
+    return directory
+
+
+def same_trees(first, second):
+    names = sorted(path.relative_to(first) for path in first.rglob('*') if path.is_file())
+    assert names == sorted(path.relative_to(second) for path in second.rglob('*') if path.is_file())
+    return not any(filecmp.cmpfiles(first, second, names, shallow=False)[1:])
+
+
+def test_rows_are_instances_silent_objects_and_off_screen_audio(directory):
+    cutouts = read_cutouts(directory)
+    assert cutouts.categories == ('bell', 'horn', 'owl')
+    assert [item.name for item in cutouts.sounding['horn']] == ['horn1', 'horn2']
+    assert [item.name for item in cutouts.silent] == ['stone'] and cutouts.silent[0].size == 0.5
+    assert [item.name for item in cutouts.off_screen] == ['hum']
+
+
+def test_stamps_are_chosen_by_the_rules_of_their_layout(tmp_path):
+    root = tmp_path / 'usr/share/tuxpaint/stamps'
+    for name in ('animals/birds/hen', 'animals/birds/rooster', 'animals/dog', 'animals/new_one', 'symbols/a',
+                 'animals/cartoon/cat', 'animals/drawing', 'animals/mute'):
+        write_cutout(root / f'{name}.png', (200, 100, 50))
+        write_tone(root / f'{name}.ogg', 440, level=0 if name.endswith('mute') else 0.3)
+        write_tone(root / f'{name}_desc.ogg', 200)
+        write_tone(root / f'{name}_desc_fr.ogg', 200)
+    for name in ('plants/oak', 'plants/oak_mirror', 'animals/pelican'):
+        write_cutout(root / f'{name}.png', (200, 100, 50))
+    (root / 'animals/drawing.dat').write_text('tintable\n')
+    write_tone(root / 'animals/mosquito.ogg', 440)
+    write_tone(root / 'animals/mosquito_es.ogg', 440)
+    cutouts = read_cutouts(tmp_path)
+    assert cutouts.categories == ('chicken', 'dog', 'new-one')
+    assert [item.name for item in cutouts.sounding['chicken']] == ['animals/birds/hen', 'animals/birds/rooster']
+    assert {item.name for item in cutouts.silent} == {'plants/oak', 'animals/mute'}
+    assert {item.name for item in cutouts.off_screen} == {'animals/mosquito', 'animals/drawing'}
+
+
+def test_a_held_out_instance_is_in_the_test_split_only(directory):
+    cutouts = read_cutouts(directory)
+    names = {split: {item.name for items in cutouts.of_split(split, 1).values() for item in items}
+             for split in ('train', 'val', 'test')}
+    assert names == dict(train={'bell', 'horn1', 'owl1'}, val={'bell', 'horn1', 'owl1'}, test={'horn2', 'owl2'})
+    source = CutOutSource(cutouts, {}, 1)
+    for split, index in (('train', 0), ('train', 1), ('test', 0), ('test', 1)):
+        description = make_cutout_clip(source, split, index, 0, SIZE).description
+        used = {part['instance'] for key in ('objects', 'sounds') for part in description[key]}
+        assert used <= names[split] | {'stone'}
+
+
+def test_masks_hold_the_visible_part_of_sounding_objects(directory):
+    source = CutOutSource(read_cutouts(directory), {})
+    silent_seconds = 0
+    for index in range(6):
+        clip = make_cutout_clip(source, 'train', index, 3, SIZE)
+        sounding = {part['category']: part['sounding'] for part in clip.description['sounds'] if part['visible']}
+        for second, mask in enumerate(clip.masks):
+            expected = {1 + ('bell', 'horn', 'owl').index(name) for name, flags in sounding.items() if flags[second]}
+            assert set(np.unique(mask)) - {0} == expected
+            silent_seconds += not expected
+    assert silent_seconds
+
+
+def test_an_object_in_front_covers_the_one_behind(directory):
+    cutouts = read_cutouts(directory)
+    rng = np.random.default_rng(0)
+    items = place_cutouts(rng, [cutouts.sounding['bell'][0], cutouts.sounding['owl'][0]], 0.4, 5, SIZE)
+    items[1].anchors = items[0].anchors + (0.1, 0)
+    owners = render_cutouts(rng, items, render_backdrop(rng, 70, 'room'), 5, SIZE)[1]
+    areas = np.array([(owners == number).sum() for number in (1, 2)])
+    alone = np.array([(render_cutouts(np.random.default_rng(0), [item], render_backdrop(rng, 70, 'room'), 5, SIZE)[1]
+                       > 0).sum() for item in items])
+    assert areas[1] >= 0.85 * alone[1] and 0 < areas[0] < 0.85 * alone[0]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_backdrops_are_in_range_and_differ(kind):
+    first, second = (render_backdrop(np.random.default_rng(seed), SIZE, kind).image for seed in (0, 1))
+    assert first.shape == (SIZE, SIZE, 3) and first.dtype == np.float32
+    assert 0 <= first.min() and first.max() <= 1 and first.std() > 0.01 and np.abs(first - second).mean() > 0.02
+
+
+def test_same_seed_gives_identical_files_with_any_number_of_processes(tmp_path, directory, photos):
+    roots = [compose_cutouts(tmp_path / str(workers), 'avss', directory, 2, 1, 1, photos, size=SIZE, workers=workers)
+             for workers in (1, 2)]
+    assert same_trees(*roots)
+    classes = ('background', 'bell', 'horn', 'owl')
+    clips = AVSSDataset(str(roots[0]), 'train', metainfo=dict(classes=classes))
+    assert len(clips) == 2 and all(len(clip['frame_paths']) == 5 for clip in clips)
+    manifest = json.loads((roots[0] / 'synthesis.json').read_text())
+    used = {split: {clip['background'] for clip in manifest['clips'] if clip['split'] == split}
+            for split in ('train', 'test')}
+    assert not {name for name in used['train'] & used['test'] if name.endswith('.png')}
+
+
+def test_ms3_masks_are_binary_and_a_clip_does_not_depend_on_the_others(tmp_path, directory):
+    one = compose_cutouts(tmp_path / 'one', 'ms3', directory, 1, 0, 0, size=SIZE)
+    two = compose_cutouts(tmp_path / 'two', 'ms3', directory, 2, 0, 1, size=SIZE)
+    first, same = (AVSBenchMS3Dataset(root, 'train')[0] for root in (one, two))
+    for paths in zip(first['mask_paths'], same['mask_paths'], strict=True):
+        masks = [cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in paths]
+        assert set(np.unique(masks[0])) <= {0, 255} and np.array_equal(*masks)
+    np.testing.assert_array_equal(*(soundfile.read(clip['audio_path'])[0] for clip in (first, same)))
+
+
+def test_splits_share_no_photo(photos):
+    parts = split_files(sorted(photos.iterdir()), 0)
+    assert sorted(sum(parts.values(), [])) == sorted(photos.iterdir()) and all(parts.values())
+    with pytest.raises(ValueError, match='2 background images, expected at least three'):
+        split_files(sorted(photos.iterdir())[:2], 0)
+
+
+def test_a_source_is_audible_in_each_of_its_seconds_and_in_no_other(directory):
+    sounding = np.array([True, False, True, True, False])
+    signal = play(directory / 'owl1.wav', sounding, np.array([1, 0.1], np.float32), np.random.default_rng(0))
+    levels = np.sqrt((signal.reshape(5, -1)**2).mean(1))
+    assert not levels[~sounding].any() and (levels[sounding] > 0.5).all()
+    assert np.sqrt((signal**2).sum() / (3 * 16000)) == pytest.approx(1, abs=1e-3)
+
+
+def test_tempo_keeps_the_pitch_and_pitch_moves_it():
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
+
+    def peak(signal):
+        return np.abs(np.fft.rfft(signal)).argmax() * 16000 / len(signal)
+
+    slower, higher = change_tempo(tone, 0.8), change_pitch(tone, 1.5)
+    assert len(slower) == 20000 and peak(slower) == pytest.approx(1000, abs=10)
+    assert peak(higher) == pytest.approx(1000 * 2**(1.5 / 12), rel=0.02) and len(higher) < 16000
+
+
+@pytest.mark.parametrize('change, error, message', [
+    (dict(audio=''), ValueError, 'expected all three'),
+    (dict(image='gone.png'), FileNotFoundError, 'gone.png does not exist'),
+    (dict(size='big'), ValueError, "size is 'big'"),
+    (dict(place='sky'), ValueError, "place is 'sky', expected one of ground, held, air, water"),
+    ({'class': 'a_b'}, ValueError, "class 'a_b'"),
+    (dict(image='opaque.png'), ValueError, 'opaque.png: 100% of the pixels are opaque'),
+    (dict(audio='silent.wav'), ValueError, 'silent.wav: the largest sample'),
+])
+def test_invalid_rows_are_named(tmp_path, change, error, message):
+    write_cutout(tmp_path / 'a.png', (9, 99, 200))
+    cv2.imwrite(str(tmp_path / 'opaque.png'), np.full((100, 100, 3), 99, np.uint8))
+    write_tone(tmp_path / 'a.wav', 440)
+    write_tone(tmp_path / 'silent.wav', 440, level=0)
+    row = {'image': 'a.png', 'audio': 'a.wav', 'class': 'a', 'size': '', 'place': ''}
+    write_listing(tmp_path, [{**row, **change}])
+    with pytest.raises(error, match=message):
+        read_cutouts(tmp_path)
+
+
+def test_tool_refuses_options_without_cutouts_and_directories_without_any(run_tool, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('dataset_converters/synthesize_clips', tmp_path / 'out', '--hold-out', 1)
+    assert '--hold-out cannot be used without --cutouts' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='error: .*tuxpaint-stamps-default'):
+        run_tool('dataset_converters/synthesize_clips', tmp_path / 'out', '--cutouts', tmp_path)
