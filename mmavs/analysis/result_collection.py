@@ -5,9 +5,11 @@ import csv
 import io
 import math
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +57,25 @@ def read_report(path: str | Path) -> Report:
     for key in ('scores', 'details', 'stamp'):
         if not isinstance(content.get(key), dict):
             raise ValueError(f'{path}: {key} is missing or no object, expected a metrics.json of mmavs test')
-    return Report(str(path), nan_for_null(content['scores']), nan_for_null(content['details']), content['stamp'])
+    report = Report(str(path), nan_for_null(content['scores']), nan_for_null(content['details']), content['stamp'])
+    wrong = [name for name, score in report.scores.items() if not _is_number(score)]
+    wrong += [name for name, details in report.details.items() if not _is_details(details)]
+    if not isinstance(report.stamp.get('checkpoint_sha256'), str | None):
+        wrong.append('checkpoint_sha256')
+    if wrong:
+        raise ValueError(f'{path}: {wrong[0]!r} is not what mmavs test writes: test again')
+    return report
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not abs(value) > sys.float_info.max
+
+
+def _is_details(details: Any) -> bool:
+    clips = details.get('per_clip', []) if isinstance(details, dict) else None
+    return isinstance(clips, list) and all(
+        isinstance(clip, dict) and isinstance(clip.get('clip'), str) and isinstance(clip.get('subset', 0), str | None)
+        for clip in clips)
 
 
 def check_comparable(methods: dict[str, Sequence[Report]], metric: str) -> None:
@@ -112,8 +132,12 @@ def clip_statistic(report: Report, metric: str) -> Statistic:
     if clips and kind == 'DatasetMetric' and name == 'J&F':
         parts = [clip_statistic(report, f'{prefix}/{part}') for part in ('mIoU', 'F')]
         return lambda weights: sum(part(weights) for part in parts) / 2
-    if clips and kind in TERMS:
-        found = TERMS[kind](details, clips, name)
+    if clips and isinstance(kind, str) and kind in TERMS:
+        try:
+            found = TERMS[kind](details, clips, name)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f'{report.path}: its scores of clips are not those of a {kind} ({error!r}): test '
+                             'again') from error
         if found is not None:
             numerator, denominator, absent = found
             return lambda weights: _mean_of_ratios(weights, numerator, denominator, absent)
@@ -320,7 +344,8 @@ def tabulate(methods: dict[str, Sequence[Report]], metrics: Sequence[str], basel
         rows[name] = len(reports), cells
     reports = [report for reports in methods.values() for report in reports]
     prefixes = {metric.partition('/')[0] for metric in metrics}
-    protocols = sorted({report.details[prefix]['protocol'] for report in reports for prefix in prefixes})
+    protocols = sorted(
+        {str(report.details.get(prefix, {}).get('protocol')) for report in reports for prefix in prefixes})
     return ResultTable(list(metrics), rows, baseline, protocols)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmavs.utils.json_files import to_json
+from mmavs.utils.json_files import read_json, to_json
 
 from .mask_priors import PRIOR_SUFFIX
 
@@ -21,12 +21,12 @@ def read_settings(directory: str | Path) -> dict[str, Any] | None:
     """
     path = Path(directory, SETTINGS_FILE)
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = read_json(path, 'the settings of mask priors')
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f'{path}: not a JSON file ({error}); the settings of the mask priors beside it are not '
-                         'known: write to another directory') from error
+        raise ValueError(f'{error}; the settings of the mask priors beside it are not known: write to another '
+                         'directory') from error
     if not isinstance(content, dict) or content.get('format') != FORMAT or not isinstance(
             content.get('settings'), dict):
         raise ValueError(f'{path}: expected the settings of mask priors, format {FORMAT!r}')

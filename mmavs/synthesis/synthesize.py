@@ -267,7 +267,7 @@ def _is_current(directory: Path, arguments: dict) -> bool:
     num_files = _count_files(directory)
     if num_files > found['num_files']:
         raise FileExistsError(f"{directory} has {num_files} files, but this tool wrote only {found['num_files']} of "
-                              'them. It is not changed. Choose another directory or move it away.')
+                              f'them, says {MANIFEST}. It is not changed. Choose another directory or move it away.')
     return found['arguments'] == arguments and num_files == found['num_files']
 
 

@@ -31,8 +31,13 @@ def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] =
         FileNotFoundError: There is no such file.
         ValueError: It is not a regular file, not JSON, or lacks one of the keys.
     """
+    return parse_json(read_text(path, kind), path, kind, keys)
+
+
+def parse_json(text: str, path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] = ()) -> Any:
+    """Parse JSON that is stored in a file, see :func:`read_json`; a ValueError names the file."""
     try:
-        content = json.loads(read_text(path, kind))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:  # deeply nested lists
         raise ValueError(f'{path}: not a JSON file, expected {kind} ({error})') from error
     if keys and not isinstance(content, dict):

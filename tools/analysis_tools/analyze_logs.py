@@ -46,6 +46,8 @@ def read_curves(log: str) -> Curves:
             try:
                 scalars = nan_for_null(json.loads(line))
                 step = scalars['step']
+                if not isinstance(step, int | float):
+                    raise TypeError(f'step is {step!r}')
             except (ValueError, KeyError, TypeError, RecursionError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
@@ -71,7 +73,7 @@ def summary(curves: Curves, keys: list[str], title: str) -> Table:
         low, high = min(curve, key=curve.get), max(curve, key=curve.get)
         table.add_row(key, str(len(curve)), f'{values[0]:.4g}', f'{values[-1]:.4g}', f'{curve[low]:.4g}', str(low),
                       f'{curve[high]:.4g}', str(high))
-    if 'time' in curves:
+    if {'time', 'data_time'} <= curves.keys():
         table.caption = f"median of {median(curves['time'].values()):.3f} s for an iteration, of which " \
                         f"{median(curves['data_time'].values()):.3f} s waiting for data"
     return table
