@@ -454,7 +454,7 @@ def test_damaged_archives_are_named(tmp_path, truth):
     start = claimed.rindex(b'PK\1\2')
     claimed[start + 20:start + 28] = (2**32 - 2).to_bytes(4, 'little') * 2
     (tmp_path / 'claimed.npz').write_bytes(claimed.replace(b'1000000000', b'0040000000'))
-    assert 'x.npy is not an array of NumPy' in error_of(truth, tmp_path / 'claimed.npz')
+    assert 'claimed.npz: x.npy is truncated, its header says' in error_of(truth, tmp_path / 'claimed.npz')
 
 
 def test_archives_of_other_content_are_named(tmp_path, truth):
