@@ -159,7 +159,8 @@ def test_yaml_whose_aliases_stand_for_more_than_fits_in_memory_is_refused(tmp_pa
 
 
 @pytest.mark.parametrize('text', ['default_scope = [1]', 'default_hooks = [1]', 'custom_hooks = 1',
-                                  'param_scheduler = 1', "model = dict(type='mmavs')"])
+                                  'param_scheduler = 1', "model = dict(type='mmavs')",
+                                  "model = dict(type='.registry')", "model = dict(type='')"])
 def test_sections_of_a_config_of_another_type_are_an_error_that_names_it(tmp_path, text):
     (tmp_path / 'x.py').write_text(text)
     with pytest.raises(ConfigError, match=r'x\.py: \w+(\.type)? is .*(expected|no registry)'):

@@ -210,7 +210,10 @@ def _registries() -> list[Registry]:
 def _find_component(name: str) -> Any:
     for registry in _registries():
         with registry.switch_scope_and_registry(None) as scoped:
-            component = scoped.get(name)
+            try:
+                component = scoped.get(name)
+            except (RuntimeError, TypeError, ValueError):  # MMEngine imports names with dots, which may be no names
+                component = None
         if component is not None:
             return component
     return None
