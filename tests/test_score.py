@@ -453,7 +453,7 @@ def test_damaged_archives_are_named(tmp_path, truth):
     claimed = bytearray((tmp_path / 'huge.npz').read_bytes())
     start = claimed.rindex(b'PK\1\2')
     claimed[start + 20:start + 28] = (2**32 - 2).to_bytes(4, 'little') * 2
-    (tmp_path / 'claimed.npz').write_bytes(claimed.replace(b'1000000000', b'0040000000'))
+    (tmp_path / 'claimed.npz').write_bytes(claimed.replace(b'1000000000', b'  40000000'))
     assert 'claimed.npz: x.npy is truncated, its header says' in error_of(truth, tmp_path / 'claimed.npz')
 
 
