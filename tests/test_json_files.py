@@ -10,7 +10,7 @@ from mmengine.visualization import LocalVisBackend
 
 import mmavs.engine  # noqa: F401 - replaces the JSON writer of MMEngine
 from mmavs.utils.files import atomic_write
-from mmavs.utils.json_files import nan_for_null, to_json, write_json
+from mmavs.utils.json_files import nan_for_null, read_json, to_json, write_json
 
 
 def refuse(constant):
@@ -55,3 +55,11 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path):
 def test_a_value_that_json_does_not_have_is_an_error():
     with pytest.raises(TypeError, match='not JSON serializable'):
         to_json(dict(a=object()))
+
+
+def test_whole_numbers_that_fit_in_no_float_are_refused(tmp_path):
+    (tmp_path / 'x.json').write_text(f'[{2**63 - 1}, {-2**63}]')
+    assert read_json(tmp_path / 'x.json') == [2**63 - 1, -2**63]
+    (tmp_path / 'x.json').write_text(f'[{10**400}]')
+    with pytest.raises(ValueError, match=r'x\.json: .*a whole number of 401 digits'):
+        read_json(tmp_path / 'x.json')

@@ -7,6 +7,9 @@ from typing import Any
 
 from .files import atomic_write, read_text
 
+# Digits of a whole number, with its sign: larger numbers are counts of nothing, and do not fit in a float.
+MAX_DIGITS = 20
+
 
 def to_json(value: Any, indent: int | None = 2) -> str:
     """Format a value as JSON that every parser reads.
@@ -37,7 +40,7 @@ def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] =
 def parse_json(text: str, path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] = ()) -> Any:
     """Parse JSON that is stored in a file, see :func:`read_json`; a ValueError names the file."""
     try:
-        content = json.loads(text)
+        content = json.loads(text, parse_int=_parse_int)
     except (ValueError, RecursionError) as error:  # deeply nested lists
         raise ValueError(f'{path}: not a JSON file, expected {kind} ({error})') from error
     if keys and not isinstance(content, dict):
@@ -46,6 +49,12 @@ def parse_json(text: str, path: str | Path, kind: str = 'a JSON file', keys: Seq
     if missing:
         raise ValueError(f'{path}: no {", ".join(missing)}, expected {kind} with {", ".join(keys)}')
     return content
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f'a whole number of {len(text)} digits')
+    return int(text)
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:

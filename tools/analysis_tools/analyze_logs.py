@@ -5,7 +5,6 @@ Reads the ``vis_data/scalars.json`` of MMEngine. A resumed training continues in
 directory are merged, and the last log counts for repeated steps. Tests are left out.
 """
 import argparse
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import read_text
-from mmavs.utils.json_files import nan_for_null
+from mmavs.utils.json_files import nan_for_null, parse_json
 
 # Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
@@ -44,11 +43,11 @@ def read_curves(log: str) -> Curves:
         lines = read_text(file, 'the log of a training').splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                scalars = nan_for_null(json.loads(line))
+                scalars = nan_for_null(parse_json(line, file))
                 step = scalars['step']
                 if not isinstance(step, int | float):
                     raise TypeError(f'step is {step!r}')
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
                 sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')
