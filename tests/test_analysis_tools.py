@@ -118,6 +118,11 @@ def test_files_that_are_not_logs_are_refused(run_tool, tmp_path):
     log = write_log(tmp_path, ['no json\n', dict(step=1)])
     with pytest.raises(SystemExit, match='scalars.json: line 1 is not a record of MMEngine'):
         run_tool('analysis_tools/analyze_logs', log)
+    log.write_text('{"loss": 1.0, "step": [1]}\n{"step": 1}\n')
+    with pytest.raises(SystemExit, match='scalars.json: line 1 is not a record of MMEngine with a step'):
+        run_tool('analysis_tools/analyze_logs', log)
+    log.write_text('{"loss": 1.0, "step": 1, "time": 0.5}\n')
+    run_tool('analysis_tools/analyze_logs', log)  # without the time of the data
     log.write_text('{"loss": 1.0, "step": 1}\n')
     with pytest.raises(SystemExit, match='los is in none of the logs, which hold loss'):
         run_tool('analysis_tools/analyze_logs', log, '--keys', 'los')

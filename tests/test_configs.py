@@ -7,7 +7,6 @@ import mmengine
 import pytest
 from mmengine.config import Config
 from torch import nn
-from yaml import YAMLError
 
 from mmavs.checkpoint.training_settings import training_settings
 from mmavs.engine import ParamRulesOptimWrapperConstructor
@@ -211,9 +210,9 @@ def test_configs_of_other_languages_are_refused_before_they_are_read(tmp_path, s
 def test_yaml_files_run_no_code(tmp_path):
     (tmp_path / 'evil.yaml').write_text(f'model: !!python/object/apply:os.mkdir ["{tmp_path}/ran"]')
     (tmp_path / 'x.py').write_text("_base_ = 'evil.yaml'")
-    with pytest.raises(ConfigError, match=r"x\.py: ConstructorError: could not determine a constructor.*os\.mkdir"):
+    with pytest.raises(ConfigError, match=r"x\.py: ValueError: could not determine a constructor.*os\.mkdir"):
         load_config(str(tmp_path / 'x.py'))
-    with pytest.raises(YAMLError):
+    with pytest.raises(ValueError, match='could not determine a constructor for the tag'):
         mmengine.load(tmp_path / 'evil.yaml')
     assert not (tmp_path / 'ran').exists()
     (tmp_path / 'evil.yaml').write_text('work_dir: there')

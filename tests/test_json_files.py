@@ -73,3 +73,11 @@ def test_the_place_of_another_type_is_named(content, message):
 def test_a_value_that_json_does_not_have_is_an_error():
     with pytest.raises(TypeError, match='not JSON serializable'):
         to_json(dict(a=object()))
+
+
+def test_whole_numbers_that_fit_in_no_float_are_refused(tmp_path):
+    (tmp_path / 'x.json').write_text(f'[{2**63 - 1}, {-2**63}]')
+    assert read_json(tmp_path / 'x.json') == [2**63 - 1, -2**63]
+    (tmp_path / 'x.json').write_text(f'[{10**400}]')
+    with pytest.raises(ValueError, match=r'x\.json: .*a whole number of 401 digits'):
+        read_json(tmp_path / 'x.json')

@@ -54,6 +54,18 @@ def test_names_that_leave_their_directory(name):
     assert not stays_below(name)
 
 
+def test_names_that_are_too_long_for_a_file_are_refused_when_the_list_is_read(tmp_path):
+    assert stays_below('/'.join(['x' * 200] * 3)) and not stays_below('a/' + '\u00e4' * 101)
+    with pytest.raises(ValueError, match=r'metadata\.csv: uid is .*whose parts have at most 200 bytes'):
+        avss(tmp_path, ['x' * 300])
+
+
+def test_a_row_without_a_clip_is_refused(tmp_path):
+    write_csv(tmp_path / 'ms3_meta_data.csv', 'split,video_id', [['train', 'a'], ['train']])
+    with pytest.raises(ValueError, match=r"ms3_meta_data\.csv: 1 row\(s\) have no value in the column 'video_id'"):
+        AVSBenchMS3Dataset(str(tmp_path), 'train')
+
+
 @pytest.mark.parametrize('name', ['a', 'a/b', 'file', 'allow_pickle', '..a', 'a..', '.hidden', '--x 1_2', 'ä (2)'])
 def test_names_that_stay_in_their_directory(name):
     assert stays_below(name)

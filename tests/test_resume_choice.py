@@ -71,6 +71,7 @@ def test_a_missing_newest_checkpoint_is_replaced(config, tmp_path):
     (b'', 'last_checkpoint is empty, expected the path of a checkpoint: name the checkpoint: --resume .*iter_10.pth'),
     (b'\x80\x02\xff\x00', 'last_checkpoint is damaged'),
     (b'iter\x00_4.pth', 'last_checkpoint is damaged'),
+    (b'x' * 300, r'last_checkpoint is damaged \(File name too long\)'),
 ])
 def test_a_pointer_that_is_no_path_is_an_error(config, tmp_path, content, message):
     (tmp_path / 'last_checkpoint').write_bytes(content)

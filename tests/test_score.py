@@ -1,6 +1,7 @@
 """``mmavs score``: masks of any layout get the numbers of the protocols, by hand and as ``tools/test.py`` has them."""
 import csv
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -448,6 +449,28 @@ def test_damaged_archives_are_named(tmp_path, truth):
     with zipfile.ZipFile(tmp_path / 'huge.npz', 'w') as archive:
         archive.writestr('x.npy', header)
     assert 'x.npy is truncated, its header says (1000000000, 9, 9)' in error_of(truth, tmp_path / 'huge.npz')
+    # The directory of an archive may claim the size as well.
+    claimed = bytearray((tmp_path / 'huge.npz').read_bytes())
+    start = claimed.rindex(b'PK\1\2')
+    claimed[start + 20:start + 28] = (2**32 - 2).to_bytes(4, 'little') * 2
+    (tmp_path / 'claimed.npz').write_bytes(claimed.replace(b'1000000000', b'  40000000'))
+    assert 'claimed.npz: x.npy is truncated, its header says' in error_of(truth, tmp_path / 'claimed.npz')
+
+
+def test_archives_of_other_content_are_named(tmp_path, truth):
+    with zipfile.ZipFile(tmp_path / 'text.npz', 'w') as archive:
+        archive.writestr('x', b'')
+    assert "text.npz: 'x' is not an array (.npy)" in error_of(truth, tmp_path / 'text.npz')
+    np.savez(tmp_path / 'unknown.npz', x=TRUTH[0])
+    # The method of compression, in the header of the entry and in the directory.
+    content = bytearray((tmp_path / 'unknown.npz').read_bytes())
+    for start in (content.index(b'PK\3\4') + 8, content.index(b'PK\1\2') + 10):
+        content[start] = 77
+    (tmp_path / 'unknown.npz').write_bytes(content)
+    assert 'unknown.npz: x.npy is not an array of NumPy (That compression method' in error_of(
+        truth, tmp_path / 'unknown.npz')
+    os.mkfifo(tmp_path / 'pipe.npz')
+    assert 'pipe.npz: not a regular file' in error_of(truth, tmp_path / 'pipe.npz')
 
 
 def test_directories_without_masks_are_named(tmp_path, truth):

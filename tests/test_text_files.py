@@ -1,6 +1,7 @@
 """CSV, JSON and YAML files that are damaged or of another kind, and full disks: one error that names the file."""
 import errno
 import importlib.util
+import json
 import os
 from pathlib import Path
 
@@ -8,20 +9,25 @@ import pytest
 import torch
 from avsbench_tree import write_csv
 
+from mmavs.analysis.method_comparison import read_scores as scores_of_recipe
 from mmavs.analysis.method_comparison import train_and_score
-from mmavs.analysis.result_collection import read_report
+from mmavs.analysis.result_collection import read_report, tabulate
 from mmavs.analysis.robustness import read_results
-from mmavs.apis.exported_model import _read_metadata
+from mmavs.apis.exported_model import METADATA_VERSION, parse_description
 from mmavs.checkpoint.fetching import recorded_sha256
 from mmavs.datasets import AVSSDataset
 from mmavs.datasets.file_listing import read_csv
 from mmavs.datasets.mask_prior_settings import read_settings
+from mmavs.datasets.mask_priors import read_id_map, read_masks, stored_key
+from mmavs.engine.test_report import FORMAT
 from mmavs.evaluation import SaveMasks
 from mmavs.synthesis.current_dataset import is_current
 from mmavs.utils import zoo
+from mmavs.utils.config import ConfigError, load_config
 from mmavs.utils.errors import user_message
 from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import read_json
+from mmavs.utils.yaml_files import parse_yaml
 
 TOOLS = Path(__file__).parents[1] / 'tools/analysis_tools'
 REPORT = b'{"format": "mmavs test report 1", "stamp": {}, "scores": %s, "details": %s}'
@@ -64,6 +70,10 @@ def read_log(path):
     read_by_tool('analyze_logs', 'read_curves', path)
 
 
+def read_description(path):
+    parse_description(path.read_text('latin-1'), path)
+
+
 CONFUSION = ('confusion_matrix', 'read_confusion')
 # The file that a function reads in a directory.
 READERS = {
@@ -74,7 +84,7 @@ READERS = {
     'label2idx.json': read_label_file,
     'scores.json': read_scores,
     'mask_priors.json': read_settings,
-    'model.onnx': lambda directory: _read_metadata((directory / 'model.onnx').read_text('latin-1'), 'model.onnx'),
+    'model.onnx': lambda directory: read_description(directory / 'model.onnx'),
     'confusion.json': lambda directory: read_by_tool(*CONFUSION, directory / 'confusion.json'),
     'scalars.json': lambda directory: read_log(directory / 'scalars.json'),
     'x.pth.sha256': lambda directory: recorded_sha256(directory / 'x.pth'),
@@ -101,10 +111,62 @@ def test_damaged_and_other_json_files_are_an_error_that_names_them(tmp_path, nam
         assert_user_error(READERS[name], tmp_path, name=name)
 
 
+@pytest.mark.parametrize('change', [
+    lambda report: report['scores'].update({'avsbench/M_J': 'x'}),
+    lambda report: report['scores'].update({'avsbench/M_J': 10**400}),
+    lambda report: report['details'].update(avsbench=[1]),
+    lambda report: report['details']['avsbench'].update(per_clip=[1]),
+    lambda report: report['details']['avsbench']['per_clip'][0].update(clip=['a']),
+    lambda report: report['details']['avsbench']['per_clip'][0].pop('subset'),
+    lambda report: report['details']['avsbench']['per_clip'][0].update(M_J={}),
+    lambda report: report['details']['avsbench'].update(metric=[]),
+    lambda report: report['stamp'].update(checkpoint_sha256=[])])
+def test_a_report_with_values_of_other_types_is_an_error_that_names_it(tmp_path, change):
+    clip = dict(subset='ms3', clip='a', frames=5, M_J=0.5)
+    report = dict(format=FORMAT, stamp={}, scores={'avsbench/M_J': 0.5}, details=dict(
+        avsbench=dict(metric='AVSBenchMetric', protocol='avsbench', options={}, per_clip=[clip])))
+
+    def read():
+        (tmp_path / 'metrics.json').write_text(json.dumps(report))
+        reports = [read_report(tmp_path / 'metrics.json')]
+        return tabulate(dict(x=reports, y=reports), ['avsbench/M_J'], 'x', samples=10)
+
+    assert read().rows['y'][1][0].mean == 50
+    change(report)
+    assert_user_error(read, name='metrics.json')
+
+
+@pytest.mark.parametrize('scores', [1, [], {'original': 1}])
+def test_scores_that_are_not_those_of_a_comparison_are_an_error_that_names_the_file(tmp_path, scores):
+    (tmp_path / 'scores.json').write_text(json.dumps(dict(recipe='r', scores=scores)))
+    assert_user_error(scores_of_recipe, tmp_path / 'scores.json', 'r', name='scores.json')
+
+
+@pytest.mark.parametrize('change', [
+    dict(format_version=-1), dict(pipeline=1), dict(pipeline=[1]), dict(pipeline=[dict(type='LoadClipFrames')]),
+    dict(pipeline=[dict(type='PackClipInputs', transforms=1)]), dict(frame_size=None), dict(dataset_meta=[]),
+    dict(stereo='x')])
+def test_a_damaged_description_of_an_exported_model_is_an_error_that_names_the_file(tmp_path, change):
+    description = dict(format_version=METADATA_VERSION, frame_size=[8, 8], inputs=['frames'], dataset_meta={},
+                       independent_frames=True, stereo=False, examples_per_frame=1,
+                       pipeline=[dict(type='PackClipInputs')])
+    path = tmp_path / 'model.onnx'
+    assert parse_description(json.dumps(description), path)['frame_size'] == [8, 8]
+    assert_user_error(parse_description, json.dumps(description | change), path, name='model.onnx')
+
+
 def test_a_pipe_is_no_text_file(tmp_path):
     os.mkfifo(tmp_path / 'x.json')
     with pytest.raises(ValueError, match=r'x\.json: not a regular file, expected a report'):
         read_json(tmp_path / 'x.json', 'a report')
+
+
+def test_a_pipe_is_no_array_and_no_mask_prior(tmp_path):
+    os.mkfifo(tmp_path / 'x.npy')
+    for read in (read_masks, read_id_map):
+        with pytest.raises(ValueError, match=r'x\.npy: not a regular file, expected an array'):
+            read(tmp_path / 'x.npy')
+    assert stored_key(tmp_path / 'x.npy') is None
 
 
 @pytest.mark.parametrize(('content', 'message'), [
@@ -112,6 +174,7 @@ def test_a_pipe_is_no_text_file(tmp_path):
     (b'uid,split\na,"' + b'x' * 200000 + b'\n', r'line 2 cannot be read \(field larger than field limit'),
     (b'"' + b'x' * 200000, r'line 1 cannot be read'), (bytes(range(256)), r'not a CSV file in UTF-8'),
     ('uid,split\na,b\n'.encode('utf-16'), r'not a CSV file in UTF-8'),
+    (b'uid,split,uid\na,train,b\n', r"several columns are called 'uid'"),
     (b'', r"no column 'uid', 'split', found none"), (b'uid,split\na\n', r"line 2 has no value in the column 'split'")])
 def test_damaged_csv_files_are_an_error_that_names_them(tmp_path, content, message):
     (tmp_path / 'x.csv').write_bytes(content)
@@ -119,7 +182,33 @@ def test_damaged_csv_files_are_an_error_that_names_them(tmp_path, content, messa
         read_csv(tmp_path / 'x.csv', ('uid', 'split'))
 
 
+def test_rows_that_end_early_have_empty_values(tmp_path):
+    (tmp_path / 'x.csv').write_bytes(b'uid,split,visible\na,train\n')
+    assert read_csv(tmp_path / 'x.csv', ('uid', 'split')) == [dict(uid='a', split='train', visible='')]
+
+
+def test_yaml_whose_aliases_stand_for_more_than_fits_in_memory_is_refused(tmp_path):
+    lines = ['a: &a [x, x, x, x, x, x, x, x, x, x]']
+    lines += [f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]" for before, name in zip('abcde', 'bcdef')]
+    assert len(parse_yaml('\n'.join(lines[:4]))['d']) == 10
+    for text in ('\n'.join(lines), 'a: &a [*a]', 'a: &a {b: *a}'):
+        with pytest.raises(ValueError, match='aliases stand for more than 1000000 values|holds itself'):
+            parse_yaml(text)
+
+
+@pytest.mark.parametrize('text', ['default_scope = [1]', 'default_hooks = [1]', 'custom_hooks = 1',
+                                  'param_scheduler = 1', "model = dict(type='mmavs')",
+                                  "model = dict(type='.registry')", "model = dict(type='')"])
+def test_sections_of_a_config_of_another_type_are_an_error_that_names_it(tmp_path, text):
+    (tmp_path / 'x.py').write_text(text)
+    with pytest.raises(ConfigError, match=r'x\.py: \w+(\.type)? is .*(expected|no registry)'):
+        load_config(str(tmp_path / 'x.py'))
+
+
 @pytest.mark.parametrize('content', [
+    b'Models: [{Name: [a], Config: c, Metadata: {Training Data: x}, In Collection: c}]', b'? [a, b]\n: 1',
+    b'Models: [{Name: a, Config: c, Metadata: {Training Data: x}, In Collection: c, Results: [{Dataset: x, Metrics: y, '
+    b'Protocol: z, Source: w}]}]', b'Models: [{Name: 2001-99-99}]',
     b'\x00', b'\xff\xfe', b'a: [', b'1', b'- 1', b'[' * 5000, b'Models: 1', b'Models: [1]', b'Models: [{Name: x}]',
     b'Models: [{Name: x, Metadata: 1}]',
     b'Models: [{Name: x, In Collection: y, Config: z, Metadata: {Training Data: a}, '

@@ -1,4 +1,5 @@
 """Videos: frames and audio by their timestamps, and clips that are cut from them."""
+import os
 import re
 from fractions import Fraction
 from itertools import count
@@ -274,3 +275,9 @@ def test_texts_of_any_encoding_are_ignored(tmp_path):
         container.mux(stream.encode())
     path.write_bytes(path.read_bytes().replace(b'Qqqq', b'Q\xff\xfeq'))
     assert probe_video(path).size == (16, 16)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'x.mp4')
+    with pytest.raises(ValueError, match=r'x\.mp4: not a regular file, expected a video'):
+        probe_video(tmp_path / 'x.mp4')

@@ -60,16 +60,29 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
     recipe = config.pretty_text
     file = work_dir / 'scores.json'
     if file.exists():
-        stored = read_json(file, 'the result of a comparison', ('recipe', 'scores'))
-        check_types(stored, dict(recipe=str, scores={'*': {'*': NUMBER}}), file)
-        if stored['recipe'] == recipe:
-            return rename_original(nan_for_null(stored['scores']))
+        stored = read_scores(file, recipe)
+        if stored is not None:
+            return stored
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
     train(config)
     scores = audio_ablation(config, find_latest_checkpoint(str(work_dir)))
     write_json(file, dict(scores=scores, seed=seed, recipe=recipe))
     return scores
+
+
+def read_scores(file: str | Path, recipe: str) -> dict | None:
+    """Read the ``scores.json`` of a comparison; None if it was made with another recipe.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not the result of a comparison.
+    """
+    stored = read_json(file, 'the result of a comparison', ('recipe', 'scores'))
+    check_types(stored, dict(recipe=str, scores={'*': {'*': NUMBER}}), file)
+    if stored['recipe'] != recipe:
+        return None
+    return rename_original(nan_for_null(stored['scores']))
 
 
 def measure_cost(config_file: str, options: dict | None = None, num_frames: int = 5, repeats: int = 9) -> Cost:

@@ -20,7 +20,8 @@ HEADLINES = ('avsbench/M_J', 'avsbench/M_F', 'dataset/mIoU', 'dataset/F', 'datas
 # Resampled weights of clips that are held at once.
 MAX_WEIGHTS_PER_CHUNK = 2**22
 # Types in a report, for check_types.
-REPORT = dict(scores={'*': NUMBER}, details={'*': {'per_clip?': [dict(clip=str, subset=str | None)]}}, stamp=dict)
+REPORT = dict(scores={'*': NUMBER}, details={'*': {'per_clip?': [dict(clip=str, subset=str | None)]}},
+              stamp={'checkpoint_sha256?': str | None})
 
 # Score of a dataset from weights of its clips: (samples, clips) -> (samples,).
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -112,8 +113,12 @@ def clip_statistic(report: Report, metric: str) -> Statistic:
     if clips and kind == 'DatasetMetric' and name == 'J&F':
         parts = [clip_statistic(report, f'{prefix}/{part}') for part in ('mIoU', 'F')]
         return lambda weights: sum(part(weights) for part in parts) / 2
-    if clips and kind in TERMS:
-        found = TERMS[kind](details, clips, name)
+    if clips and isinstance(kind, str) and kind in TERMS:
+        try:
+            found = TERMS[kind](details, clips, name)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f'{report.path}: its scores of clips are not those of a {kind} ({error!r}): test '
+                             'again') from error
         if found is not None:
             numerator, denominator, absent = found
             return lambda weights: _mean_of_ratios(weights, numerator, denominator, absent)
@@ -320,7 +325,8 @@ def tabulate(methods: dict[str, Sequence[Report]], metrics: Sequence[str], basel
         rows[name] = len(reports), cells
     reports = [report for reports in methods.values() for report in reports]
     prefixes = {metric.partition('/')[0] for metric in metrics}
-    protocols = sorted({report.details[prefix]['protocol'] for report in reports for prefix in prefixes})
+    protocols = sorted(
+        {str(report.details.get(prefix, {}).get('protocol')) for report in reports for prefix in prefixes})
     return ResultTable(list(metrics), rows, baseline, protocols)
 
 

@@ -1,5 +1,4 @@
 """Run an exported model: an ONNX file by ONNX Runtime, a TorchScript file by PyTorch."""
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,16 +12,17 @@ from torch import Tensor
 from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
 from mmavs.utils.device import select_device
-from mmavs.utils.json_files import check_types
+from mmavs.utils.json_files import check_types, parse_json
 from mmavs.utils.optional_packages import optional_import
 
 #: Format -> suffix of its files.
 SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt'}
 #: Entry of a file that describes the model, as JSON, and the version of the description.
 METADATA_KEY, METADATA_VERSION = 'mmavs', 1
+# Entries of the description that are read, and their types.
 METADATA_TYPES = dict(
-    pipeline=[{'transforms?': [dict]}], dataset_meta=dict, independent_frames=bool, stereo=bool, examples_per_frame=int,
-    inputs=[str], frame_size=[int])
+    pipeline=list, frame_size=[int], inputs=[str], dataset_meta=dict, independent_frames=bool, stereo=bool,
+    examples_per_frame=int | None)
 # Transforms that a description may name: it comes from the file, and a name could otherwise stand for any function.
 TRANSFORMS = ('ClipBroadcaster', 'ResizeToSquare', 'ResizeShortSide', 'LoadAudio', 'PackClipInputs')
 IMAGE_TRANSFORMS = ('Resize', 'CenterCrop', 'Pad')
@@ -116,7 +116,7 @@ def load_exported_model(path: str | Path, device: str | torch.device | None = No
         raise FileNotFoundError(f'{path}: there is no such file')
     device = select_device(device)
     scores, text = _open_onnx(path, device) if path.suffix == SUFFIXES['onnx'] else _open_torchscript(path, device)
-    return ExportedSegmentor(scores, _read_metadata(text, path), device).eval()
+    return ExportedSegmentor(scores, parse_description(text, path), device).eval()
 
 
 def _open_onnx(path: Path, device: torch.device) -> tuple[Scores, str | None]:
@@ -157,7 +157,7 @@ def _open_torchscript(path: Path, device: torch.device) -> tuple[Scores, str | N
     return scores, text.decode() if isinstance(text, bytes) else text
 
 
-def _read_metadata(text: str | None, path: Path) -> dict:
+def parse_description(text: str | None, path: Path) -> dict:
     """Read and check the description of a model.
 
     Raises:
@@ -165,24 +165,22 @@ def _read_metadata(text: str | None, path: Path) -> dict:
     """
     if not text:
         raise ValueError(f'{path}: holds no description by mmavs, expected a file of mmavs export')
-    try:
-        metadata = json.loads(text)
-        version = metadata['format_version']
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f'{path}: its description is damaged ({error!r}), export the model again') from error
-    if version != METADATA_VERSION:
-        raise ValueError(f'{path}: its description has the version {version}, this mmavs reads {METADATA_VERSION}: '
-                         'export the model again')
+    metadata = parse_json(text, path, 'the description of a model', ('format_version', ))
+    if metadata['format_version'] != METADATA_VERSION:
+        raise ValueError(f"{path}: its description has the version {metadata['format_version']}, this mmavs reads "
+                         f'{METADATA_VERSION}: export the model again')
     check_types(metadata, METADATA_TYPES, path)
-    metadata['pipeline'] = [_read_transform(transform, TRANSFORMS, path) for transform in metadata['pipeline']]
+    metadata['pipeline'] = [_parse_transform(transform, TRANSFORMS, path) for transform in metadata['pipeline']]
     return metadata
 
 
-def _read_transform(transform: dict, allowed: Sequence[str], path: Path) -> dict:
+def _parse_transform(transform: Any, allowed: Sequence[str], path: Path) -> dict:
+    if not isinstance(transform, dict) or not isinstance(transform.get('transforms', []), list):
+        raise ValueError(f'{path}: its pipeline has {transform!r}, expected a transform')
     if transform.get('type') not in allowed:
         raise ValueError(f"{path}: its pipeline has the transform {transform.get('type')!r}, expected one of "
                          f'{", ".join(allowed)}')
-    nested = [_read_transform(child, IMAGE_TRANSFORMS, path) for child in transform.get('transforms', ())]
+    nested = [_parse_transform(child, IMAGE_TRANSFORMS, path) for child in transform.get('transforms', ())]
     # JSON has no tuples.
     arguments = {key: tuple(x) if isinstance(x, list) else x for key, x in transform.items()}
     return dict(arguments, transforms=nested) if nested else arguments

@@ -119,6 +119,9 @@ class AVSBenchObjectDataset(ClipDataset):
         if name in OTHER_COLUMNS:
             raise ValueError(f"{self.ann_file}: no column 'name' (the clip, first column), found {', '.join(header)}; "
                              'add it')
+        nameless = sum(not row[name] for row in rows)
+        if nameless:
+            raise ValueError(f'{self.ann_file}: {nameless} row(s) have no value in the column {name!r}, the clip')
         check_names(rows, (name, *columns), self.ann_file)
         return [{**row, 'name': row[name]} for row in rows]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmavs.audio.io import AUDIO_SUFFIXES
-from mmavs.utils.files import atomic_write, read_text, stays_below
+from mmavs.utils.files import MAX_NAME, atomic_write, read_text, stays_below
 from mmavs.utils.images import IMAGE_SUFFIXES
 
 # Keys of a clip that name audio files; a loading transform names the one that it reads.
@@ -25,11 +25,11 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
         advice: What to do if it lacks one, for the message.
 
     Returns:
-        One dict per row, with the values stripped of blanks.
+        One dict per row, with the values stripped of blanks, '' where the row ends before a column.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not text, a column is missing, or a row has no value in one of ``columns``.
+        ValueError: The file is not text, a column is missing or repeated, or a row has no value in one of ``columns``.
     """
     path = Path(path)
     if not path.exists():
@@ -43,6 +43,9 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
         line, header = next(reader, (0, []))
         header = [name.strip() for name in header]
         missing = [name for name in columns if name not in header]
+        repeated = [name for name in columns if header.count(name) > 1]
+        if repeated:
+            raise ValueError(f'{path}: several columns are called {repeated[0]!r}, expected one')
         if missing:
             raise ValueError(f"{path}: no column {', '.join(map(repr, missing))}, found {', '.join(header) or 'none'}; "
                              f'{advice}')
@@ -50,7 +53,7 @@ def read_csv(path: str | Path, columns: Iterable[str], advice: str = 'add what i
         for line, values in reader:
             if not any(values):
                 continue
-            row = dict(zip(header, (value.strip() for value in values)))
+            row = dict.fromkeys(header, '') | dict(zip(header, (value.strip() for value in values)))
             for name in columns:
                 if not row.get(name):
                     raise ValueError(f'{path}: line {line} has no value in the column {name!r}')
@@ -83,7 +86,8 @@ def check_names(rows: Iterable[Mapping[str, str]], columns: Iterable[str], path:
             value = row.get(column)
             if value and not stays_below(value):
                 raise ValueError(f'{path}: {column} is {value!r}, expected a name that stays in its directory: a '
-                                 "relative path without '..', '.', '//', backslashes and control characters")
+                                 "relative path without '..', '.', '//', backslashes and control characters, whose "
+                                 f'parts have at most {MAX_NAME} bytes')
 
 
 def write_csv(path: str | Path, rows: Iterable[dict], columns: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mmavs.structures import UNLABELLED
+from mmavs.utils.files import require_regular
 from mmavs.utils.images import MAX_PIXELS, read_image
 
 from .check import DATASET_TYPES
@@ -21,6 +22,8 @@ from .mask_layouts import clip_and_frame, png_files
 from .transforms.loading import read_mask
 from .vpo import CATEGORY_IDS, SUBSETS
 
+# The most bytes that deflate makes of one; an archive that claims more of them holds less than it says.
+MAX_COMPRESSION = 1032
 ENCODINGS = ('auto', 'binary', 'index', 'palette', 'category')
 
 
@@ -113,6 +116,7 @@ def open_masks(path: str | Path,
     if not path.exists():
         raise FileNotFoundError(f'{path}: no such file or directory, expected masks: a directory of PNG files or an '
                                 '.npz file')
+    require_regular(path, 'masks: a directory of PNG files or an .npz file')
     if path.suffix.lower() != '.npz':
         raise ValueError(f'{path}: expected a directory of PNG files or a file that ends in .npz')
     return MaskArchive(path, mask_format, subset)
@@ -218,6 +222,8 @@ class MaskArchive(MaskFiles):
         soft = {}
         with self._open() as archive:
             for member in archive.namelist():
+                if not member.endswith('.npy'):
+                    raise ValueError(f'{path}: {member!r} is not an array (.npy), expected arrays only')
                 clip = member.removesuffix('.npy')
                 if clip in self.clips:
                     raise ValueError(f'{path}: {clip!r} occurs twice, expected one array of each clip')
@@ -237,7 +243,7 @@ class MaskArchive(MaskFiles):
     def _open(self) -> zipfile.ZipFile:
         try:
             return zipfile.ZipFile(self.path)
-        except zipfile.BadZipFile as error:
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise ValueError(f'{self.path}: not an .npz file, or truncated ({error})') from error
 
     def _header(self, archive: zipfile.ZipFile, member: str) -> tuple[tuple[int, ...], np.dtype]:
@@ -247,12 +253,13 @@ class MaskArchive(MaskFiles):
                 version = np.lib.format.read_magic(stream)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(stream)
-        except (ValueError, zipfile.BadZipFile, OSError) as error:
+        except Exception as error:  # NumPy and zipfile raise any error on damaged files.
             raise ValueError(f'{self.path}: {member} is not an array of NumPy ({error})') from error
         if len(shape) != 3 or dtype.kind not in 'buif' or not 0 < shape[1] * shape[2] <= MAX_PIXELS:
             raise ValueError(f'{self.path}: {member} has shape {shape} and type {dtype}, expected numbers (frames, '
                              'height, width)')
-        if math.prod(shape) * dtype.itemsize > archive.getinfo(member).file_size:
+        size = math.prod(shape) * dtype.itemsize
+        if size > archive.getinfo(member).file_size or size > MAX_COMPRESSION * os.path.getsize(self.path):
             raise ValueError(f'{self.path}: {member} is truncated, its header says {shape}')
         if self._format.soft and dtype.kind != 'f' and dtype not in (np.uint8, np.uint16):
             raise ValueError(f'{self.path}: {member} has the type {dtype}, expected probabilities: float from 0 to 1, '
@@ -264,7 +271,7 @@ class MaskArchive(MaskFiles):
         try:
             with self._open() as archive, archive.open(f'{clip}.npy') as stream:
                 masks = np.lib.format.read_array(stream, allow_pickle=False)[list(numbers)]
-        except (ValueError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except Exception as error:
             raise ValueError(f'{self.path}: {clip!r} cannot be read ({error})') from error
         if self.soft:
             largest = 1 if masks.dtype.kind == 'f' else np.iinfo(masks.dtype).max

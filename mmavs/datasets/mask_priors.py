@@ -19,8 +19,8 @@ from mmcv import imresize
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mmavs.utils.files import atomic_write
-from mmavs.utils.images import read_image
+from mmavs.utils.files import atomic_write, require_regular
+from mmavs.utils.images import open_image, read_image
 
 #: End of the names of the files: ``0_mask_color.png`` belongs to the frame ``0.jpg``.
 PRIOR_SUFFIX = '_mask_color.png'
@@ -101,7 +101,7 @@ def write_prior(path: str | Path, ids: np.ndarray, key: str = '') -> None:
 def stored_key(path: str | Path) -> str | None:
     """Return the key with which a mask prior was written; None if there is no such file, it has none or is damaged."""
     try:
-        with Image.open(path, formats=['PNG']) as image:
+        with open_image(path, 'mask prior') as image:
             key = image.info.get(KEY_ENTRY)
             image.load()  # an incomplete file does not count
         return key
@@ -166,6 +166,7 @@ def read_id_map(path: str | Path) -> np.ndarray:
 
 def _load_array(path: str | Path, content: str) -> np.ndarray:
     try:
+        require_regular(path, 'an array of NumPy')
         # Mapped, not read: the size that the header claims is then compared with that of the file.
         array = np.load(path, mmap_mode='r', allow_pickle=False)
     except FileNotFoundError:

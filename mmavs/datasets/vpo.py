@@ -218,7 +218,7 @@ class VPODataset(ClipDataset):
 
     def _number(self, row: dict, column: str) -> str:
         """Read a whole number of the CSV file (5, 5.0 or [5]); returned with twelve digits, as in COCO's file names."""
-        match = re.fullmatch(r'\[?\s*(\d+)(\.0*)?\s*\]?', row[column])
+        match = re.fullmatch(r'\[?\s*(\d{1,18})(\.0*)?\s*\]?', row[column])
         if match is None:
             raise ValueError(f'{self.ann_file}: {column} is {row[column]!r}, expected one whole number')
         return match[1].zfill(12)
@@ -250,7 +250,7 @@ class VPODataset(ClipDataset):
 
     def _describe_clean(self, row: dict, uid: str, frame: str, mask: str, indices: str) -> dict:
         classes = self._metainfo['classes']
-        numbers = [re.fullmatch(r'(\d+)(\.0*)?', word) for word in re.findall(r'[^\s,;\[\]()]+', indices)]
+        numbers = [re.fullmatch(r'(\d{1,4})(\.0*)?', word) for word in re.findall(r'[^\s,;\[\]()]+', indices)]
         present = [int(number[1]) for number in numbers if number]
         if not present or not all(numbers) or max(present) >= len(classes):
             raise ValueError(f'{self.ann_file}: the class indices of {uid} are {indices!r}, expected a list of indices '

@@ -72,7 +72,11 @@ def last_checkpoint(work_dir: Path) -> Path:
         raise ValueError(f'--resume: {pointer} is {"damaged" if content else "empty"}, expected the path of a '
                          f'checkpoint: {advice}')
     path = Path(name)
-    return path if path.is_file() else work_dir / path.name
+    try:
+        return path if path.is_file() else work_dir / path.name
+    except OSError as error:  # a name that is too long
+        raise ValueError(f'--resume: {pointer} is damaged ({error.strerror}), expected the path of a checkpoint: '
+                         f'{advice}') from error
 
 
 def _before(newest: Path) -> list[Path]:

@@ -28,7 +28,7 @@ def is_current(directory: Path, arguments: dict, replace: bool = True) -> bool:
     num_files = count_files(directory)
     if num_files > found['num_files']:
         raise FileExistsError(f"{directory} has {num_files} files, but this tool wrote only {found['num_files']} of "
-                              'them. It is not changed. Choose another directory or move it away.')
+                              f'them, says {MANIFEST}. It is not changed. Choose another directory or move it away.')
     other = {key for key in {*found['arguments'], *arguments} - {'version'}
              if found['arguments'].get(key) != arguments.get(key)}
     if other and not replace:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
 from mmengine import registry as root
 from mmengine.config import Config
 from mmengine.fileio import YamlHandler, register_handler
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from .config_aliases import CONFIG_ALIASES
 from .monitored_metrics import complete_rules
+from .yaml_files import parse_yaml
 from .zoo import config_path
 
 # Packages whose constructors take the arguments that configs state.
@@ -38,6 +38,9 @@ RUNNER_KEYS = (
     'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks', 'custom_hooks',
     'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer',
     'vis_backends', 'default_scope', 'randomness', 'experiment_name', 'auto_scale_lr', 'model_wrapper_cfg')
+# Types of the sections that are read before the runner is built.
+SECTION_KINDS = dict(default_scope=str, default_hooks=dict, custom_hooks=list | tuple,
+                     param_scheduler=dict | list | tuple)
 
 SECTIONS = ('model', *DATALOADERS, 'train_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg')
 
@@ -48,7 +51,7 @@ class SafeYamlHandler(YamlHandler):
 
     def load_from_fileobj(self, file: IO, **kwargs: Any) -> Any:
         """Read a file as plain data."""
-        return yaml.load(file, **{**kwargs, 'Loader': yaml.SafeLoader})
+        return parse_yaml(file)
 
 
 class ConfigError(ValueError):
@@ -87,7 +90,10 @@ def load_config(filename: str, options: dict | None = None) -> Config:
             config.merge_from_dict(options)
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f'{filename} with {options}: {error}') from error
-    init_default_scope(config.get('default_scope', 'mmavs'))
+    for key, kind in SECTION_KINDS.items():
+        if not isinstance(config.get(key), kind | None):
+            raise ConfigError(f'{filename}: {key} is {config[key]!r}, expected a {kind}')
+    init_default_scope(config.get('default_scope') or 'mmavs')
     _drop_delete_keys(list(config.values()))
     _complete_loaders(config)
     problems = list(check_config(config)) or list(complete_rules(config, _find_component))
@@ -144,7 +150,7 @@ def _check_components(node: Any, path: str) -> Iterator[str]:
         name = node.get('type')
         if isinstance(name, str):
             component = _find_component(name)
-            if component is None:
+            if not callable(component):
                 yield f'{path}.type is {name!r}, which no registry holds{_suggest(name, _known_names())}'
             else:
                 yield from _check_arguments(component, node, path)
@@ -214,7 +220,10 @@ def _registries() -> list[Registry]:
 def _find_component(name: str) -> Any:
     for registry in _registries():
         with registry.switch_scope_and_registry(None) as scoped:
-            component = scoped.get(name)
+            try:
+                component = scoped.get(name)
+            except (RuntimeError, TypeError, ValueError):  # MMEngine imports names with dots, which may be no names
+                component = None
         if component is not None:
             return component
     return None

@@ -17,6 +17,8 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 # Lists, logs and reports of the largest datasets have some 10 MB.
 MAX_TEXT = 2**30
+# Bytes of a part of a name from a list. File systems take 255, of which suffixes need some.
+MAX_NAME = 200
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -64,9 +66,28 @@ def stays_below(name: str) -> bool:
     """Whether a name from a list is a plain relative path, which stays below the directory that it is joined to.
 
     Parts are separated by '/'. Absolute paths, empty parts, '.' and '..', backslashes (separators on Windows) and
-    control characters are refused: one path would have several names, or lead elsewhere.
+    control characters are refused: one path would have several names, or lead elsewhere. Parts that are too long for
+    the name of a file are, too.
     """
-    return not (set(name.split('/')) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name))
+    parts = name.split('/')
+    return not (set(parts) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name)
+                or any(len(part.encode(errors='replace')) > MAX_NAME for part in parts))
+
+
+def require_regular(path: str | Path, kind: str) -> None:
+    """Raise a FileNotFoundError if there is no such file, a ValueError if it is not a regular one.
+
+    Opening a pipe would wait forever.
+
+    Args:
+        path: The file.
+        kind: What the file is, with its article, for messages.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such file, expected {kind}')
+    if not path.is_file():
+        raise ValueError(f'{path}: not a regular file, expected {kind}')
 
 
 def read_text(path: str | Path, kind: str = 'a text file') -> str:
@@ -81,10 +102,7 @@ def read_text(path: str | Path, kind: str = 'a text file') -> str:
         ValueError: It is not a regular file, larger than ``MAX_TEXT``, or not UTF-8.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f'{path}: no such file, expected {kind}')
-    if not path.is_file():  # Opening a pipe would wait forever.
-        raise ValueError(f'{path}: not a regular file, expected {kind}')
+    require_regular(path, kind)
     if path.stat().st_size > MAX_TEXT:
         raise ValueError(f'{path}: {path.stat().st_size} bytes, expected {kind} of at most {MAX_TEXT}')
     try:

@@ -44,7 +44,7 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
             ``MAX_PIXELS`` pixels, or holds samples of 32 bits, whose range is unknown. Damage inside a JPEG file is
             not found: libjpeg fills in gray, and Pillow does not pass its warnings on.
     """
-    with _open(path, kind) as image:
+    with open_image(path, kind) as image:
         largest = _largest_gray(image)
         try:
             image.load()
@@ -68,7 +68,7 @@ def image_shape(path: str | Path, kind: str = 'image') -> tuple[int, int]:
 
     PNG and JPEG files are not decoded: one with a readable header and the end of a file counts as complete.
     """
-    with _open(path, kind) as image, open(path, 'rb') as file:
+    with open_image(path, kind) as image, open(path, 'rb') as file:
         file.seek(-min(TAIL, os.path.getsize(path)), os.SEEK_END)
         tail = file.read()
         if image.format in ('JPEG', 'MPO') and tail.endswith(JPEG_END):
@@ -81,8 +81,8 @@ def image_shape(path: str | Path, kind: str = 'image') -> tuple[int, int]:
     return read_image(path, kind).shape[:2]
 
 
-def _open(path: str | Path, kind: str) -> Image.Image:
-    """Open an image file without decoding it."""
+def open_image(path: str | Path, kind: str) -> Image.Image:
+    """Open an image file without decoding it; see :func:`read_image` for its errors."""
     try:
         regular = stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -10,6 +10,8 @@ from .files import atomic_write, read_text
 
 #: Type of a score in a JSON file, see :func:`check_types`; null stands for NaN.
 NUMBER = int | float | None
+# Digits of a whole number, with its sign: larger numbers are counts of nothing, and do not fit in a float.
+MAX_DIGITS = 20
 
 
 def to_json(value: Any, indent: int | None = 2) -> str:
@@ -35,8 +37,13 @@ def read_json(path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] =
         FileNotFoundError: There is no such file.
         ValueError: It is not a regular file, not JSON, has a key twice, or lacks one of the keys.
     """
+    return parse_json(read_text(path, kind), path, kind, keys)
+
+
+def parse_json(text: str, path: str | Path, kind: str = 'a JSON file', keys: Sequence[str] = ()) -> Any:
+    """Parse JSON that is stored in a file, see :func:`read_json`; a ValueError names the file."""
     try:
-        content = json.loads(read_text(path, kind), object_pairs_hook=_without_duplicates)
+        content = json.loads(text, parse_int=_parse_int, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:  # deeply nested lists
         raise ValueError(f'{path}: not a JSON file, expected {kind} ({error})') from error
     if keys and not isinstance(content, dict):
@@ -79,6 +86,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         raise ValueError(f'the key {next(key for key in keys if keys.count(key) > 1)!r} occurs twice')
     return content
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f'a whole number of {len(text)} digits')
+    return int(text)
 
 
 def write_json(path: str | Path, value: Any, indent: int | None = 2) -> None:

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from .config_aliases import CONFIG_ALIASES
-from .files import read_text
 from .published import PublishedWeights, read_published
+from .yaml_files import read_yaml
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -94,17 +91,6 @@ def read_zoo() -> dict[str, ModelInfo]:
     return models
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file; if that fails, a ValueError names it."""
-    try:
-        content = yaml.safe_load(read_text(path, 'a YAML file'))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ValueError(f'{path}: not a readable YAML file ({error})') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: holds a {type(content).__name__}, expected a YAML file with keys')
-    return content
-
-
 def _listed(path: Path, key: str, kind: type) -> list:
     """The entries under a key of a YAML file, each of one type; none without the key."""
     entries = read_yaml(path).get(key) or []
@@ -114,6 +100,8 @@ def _listed(path: Path, key: str, kind: type) -> list:
 
 
 def _model_info(entry: Mapping, root: Path) -> ModelInfo:
+    if not isinstance(entry['Name'], str):
+        raise TypeError('Name')
     origin, metadata = entry.get('Converted From') or {}, entry['Metadata']
     weights = [(origin.get('Weights'), origin.get('Converter')), (entry.get('Weights'), None)]
     return ModelInfo(
@@ -156,9 +144,11 @@ def read_backbones() -> dict[str, Backbone]:
     backbones = {}
     for entry in (_listed(path, 'Backbones', dict) if path.is_file() else ()):
         try:
+            if not isinstance(entry['Name'], str):
+                raise TypeError('Name')
             weights = read_published(entry['Weights'], entry.get('Converter'), entry['Name'])
             backbones[entry['Name']] = Backbone(entry['Name'], Path(entry['Path']), weights)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: the backbone {entry.get('Name')!r} lacks or misstates {error}") from error
     return backbones
 

@@ -5,7 +5,6 @@ Reads the ``vis_data/scalars.json`` of MMEngine. A resumed training continues in
 directory are merged, and the last log counts for repeated steps. Tests are left out.
 """
 import argparse
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.table import Table
 
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable, read_text
-from mmavs.utils.json_files import nan_for_null
+from mmavs.utils.json_files import nan_for_null, parse_json
 
 # Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
@@ -48,9 +47,11 @@ def read_curves(log: str) -> Curves:
         lines = read_text(file, 'the log of a training').splitlines()
         for number, line in enumerate(lines, 1):
             try:
-                scalars = nan_for_null(json.loads(line))
-                step = int(scalars['step'])
-            except (OverflowError, ValueError, KeyError, TypeError, RecursionError):
+                scalars = nan_for_null(parse_json(line, file))
+                step = scalars['step']
+                if not isinstance(step, int | float):
+                    raise TypeError(f'step is {step!r}')
+            except (ValueError, KeyError, TypeError):
                 if number == len(lines):
                     continue  # the training was killed while writing the line
                 sys.exit(f'error: {file}: line {number} is not a record of MMEngine with a step: {line[:60]!r}')
@@ -75,7 +76,7 @@ def summary(curves: Curves, keys: list[str], title: str) -> Table:
         low, high = min(curve, key=curve.get), max(curve, key=curve.get)
         table.add_row(key, str(len(curve)), f'{values[0]:.4g}', f'{values[-1]:.4g}', f'{curve[low]:.4g}', str(low),
                       f'{curve[high]:.4g}', str(high))
-    if 'time' in curves:
+    if {'time', 'data_time'} <= curves.keys():
         table.caption = f"median of {median(curves['time'].values()):.3f} s for an iteration, of which " \
                         f"{median(curves['data_time'].values()):.3f} s waiting for data"
     return table

@@ -1,167 +1,84 @@
 #!/usr/bin/env python
 """Read hostile files in child processes with limits, and count the outcomes: ``python tools/fuzz/fuzz_readers.py``.
 
-An input must be read, or refused by one error that names the file. What counts as a fault: an exception of another kind
-or without the name, more memory than ``--memory`` or more seconds than ``--seconds``, and the end of the process.
-Inputs with faults are kept in ``--keep``.
+An input must be read, or refused by one error that names the file and that a ``raise`` statement of mmavs raised. What
+counts as a fault: any other exception, more memory than ``--memory`` or more seconds than ``--seconds``, and the end of
+the process. Inputs with faults are kept in ``--keep``.
 """
 import argparse
-import io
 import multiprocessing
 import os
-import pickle
-import random
 import resource
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from fractions import Fraction
-from functools import partial
 from pathlib import Path
 
-import av
-import numpy as np
-import soundfile
-from grammar import change, hostile_files
-from PIL import Image
+from readers import KINDS
 
-from mmavs.audio.io import audio_seconds, read_waveform
-from mmavs.checkpoint.reading import read_checkpoint
-from mmavs.checkpoint.tensor_file import load_tensor
 from mmavs.cli.arguments import positive_int
-from mmavs.datasets.file_listing import read_csv
-from mmavs.utils.images import image_shape, read_image
-from mmavs.utils.json_files import read_json
-from mmavs.video import FRAME_POSITION, AudioTrack, probe_video, sample_frames
+from mmavs.utils.errors import user_message
 
-REFUSALS = (ValueError, ImportError, FileNotFoundError, pickle.UnpicklingError)
-
-
-def changed(make_valid: Callable[[], list[bytes]]) -> Callable[[int], Callable[[], bytes]]:
-    """Inputs that are valid files with changes."""
-
-    def inputs(seed: int) -> Callable[[], bytes]:
-        rng, valid = random.Random(seed), make_valid()
-        return lambda: change(rng.choice(valid), rng)
-
-    return inputs
-
-
-def images() -> list[bytes]:
-    """Small images of all formats and modes that datasets have."""
-    pixels, files = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8), []
-    for suffix, modes in (('png', ('RGB', 'L', 'P', '1', 'I;16', 'RGBA')), ('jpeg', ('RGB', 'L'))):
-        for mode in modes:
-            buffer = io.BytesIO()
-            image = Image.fromarray(pixels)
-            (Image.fromarray(pixels[..., 0].astype(np.uint16)) if mode == 'I;16' else image.convert(mode)).save(
-                buffer, suffix)
-            files.append(buffer.getvalue())
-    return files
-
-
-def sounds() -> list[bytes]:
-    """Short audio files of the formats that users have."""
-    samples, files = np.random.default_rng(0).normal(0, 0.1, (4000, 2)), []
-    for container in ('WAV', 'FLAC', 'OGG', 'MP3', 'AIFF', 'AU', 'RF64', 'W64'):
-        buffer = io.BytesIO()
-        soundfile.write(buffer, samples, 16000, format=container)
-        files.append(buffer.getvalue())
-    return files
-
-
-def videos() -> list[bytes]:
-    """Short videos with audio in the containers of cameras and of the web."""
-    files = []
-    for suffix, codec in (('mp4', 'libx264'), ('mkv', 'libx264'), ('webm', 'libvpx-vp9'), ('avi', 'mpeg4')):
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory, f'video.{suffix}')
-            with av.open(str(path), 'w') as container:
-                video = container.add_stream(codec, rate=5)
-                video.width, video.height, video.pix_fmt = 32, 24, 'yuv420p'
-                audio = container.add_stream('libopus' if suffix == 'webm' else 'aac', rate=48000, layout='mono')
-                for k in range(5):
-                    frame = np.full((24, 32, 3), 40 * k, np.uint8)
-                    container.mux(video.encode(av.VideoFrame.from_ndarray(frame, format='rgb24')))
-                samples = av.AudioFrame.from_ndarray(np.zeros((1, 48000), np.float32), format='fltp', layout='mono')
-                samples.sample_rate = 48000
-                container.mux(audio.encode(samples))
-                for stream in (video, audio):
-                    container.mux(stream.encode())
-            files.append(path.read_bytes())
-    return files
-
-
-def read_video(path: Path) -> None:
-    """Read the properties of a video, a frame of each second, and its audio."""
-    properties = probe_video(path)
-    for _ in sample_frames(path, Fraction(1), FRAME_POSITION):
-        pass
-    if properties.audio_rate:
-        track = AudioTrack(path, properties.start)
-        track.read(0, 1)
-        track.close()
-
-
-def lists() -> list[bytes]:
-    """Lists of clips as CSV, and JSON files."""
-    return [b'name,category,split\nclip_1,dog,train\n"clip, 2",cat,test\n', b'\xef\xbb\xbfname,split\nx,val\n',
-            b'{"background": 0, "dog": 1, "cat": 2}', b'{"a": [1.5, null, "text"], "b": {"c": true}}']
-
-
-#: Kind -> suffix, maker of inputs, functions that read a file.
-READERS = {
-    'checkpoint': ('.pth', hostile_files, (read_checkpoint, load_tensor)),
-    'image': ('.png', changed(images), (read_image, image_shape)),
-    'audio': ('.wav', changed(sounds), (read_waveform, audio_seconds)),
-    'video': ('.mp4', changed(videos), (read_video, )),
-    'list': ('.csv', changed(lists), (partial(read_csv, columns=('name', 'split')), read_json)),
-}
+# Seconds of waiting for each second of computing that an input may take: a busy machine is no fault.
+WAITING = 20
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Read hostile files in child processes with limits')
-    parser.add_argument('--kinds', nargs='+', choices=READERS, default=list(READERS), help='kinds of files')
+    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=list(KINDS), help='kinds of files')
     parser.add_argument('--inputs', type=positive_int, default=10000, help='inputs of each kind (default: 10000)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the inputs (default: 0)')
     parser.add_argument('--memory', type=positive_int, default=1024, help='MiB beyond the start (default: 1024)')
-    parser.add_argument('--seconds', type=positive_int, default=5, help='seconds for an input (default: 5)')
+    parser.add_argument('--seconds', type=positive_int, default=5, help='seconds of the CPU for an input (default: 5)')
     parser.add_argument('--keep', type=Path, default=Path('work_dirs/fuzz'), help='directory of inputs with faults')
     return parser.parse_args()
 
 
+def outcome_of(read, path: Path) -> str:
+    """'read', 'refused', or the description of a fault."""
+    try:
+        read(path)
+        return 'read'
+    except SystemExit as error:  # of a tool
+        message = str(error.code).removeprefix('error: ') if str(error.code).startswith('error: ') else None
+        kind = f'SystemExit: {error.code}'
+    except Exception as error:
+        message, kind = user_message(error), f'{type(error).__name__}: {error}'
+    except BaseException as error:  # counted as a fault
+        message, kind = None, f'{type(error).__name__}: {error}'
+    if message is None:
+        return f'fault: {kind}'
+    return 'refused' if path.name in message else f'fault: no name in {kind}'
+
+
 def read_inputs(kind: str, args: argparse.Namespace, first: int, pipe) -> None:
     """Child process: read inputs from ``first`` on, and send what becomes of each."""
-    suffix, make_inputs, readers = READERS[kind]
-    # Decoders write notes to it.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    for stream in (1, 2):  # Decoders write notes to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
     warnings.simplefilter('ignore')
-    path = args.keep / f'{kind}{suffix}'
-    make = make_inputs(args.seed)
+    make = KINDS[kind].inputs(args.seed)
     start = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (start + args.memory * 2**20, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for index in range(args.inputs):
         data = make()
         if index < first:
             continue
-        path.write_bytes(data)
         pipe.send((index, data, None))
-        for read in readers:
-            signal.alarm(args.seconds)
-            try:
-                read(path)
-                outcome = 'read'
-            except REFUSALS as error:
-                outcome = 'refused' if path.name in str(error) else f'fault: no name in {type(error).__name__}: {error}'
-            except BaseException as error:  # counted as a fault
-                outcome = f'fault: {type(error).__name__}: {error}'
-            signal.alarm(0)
-            pipe.send((index, None, outcome[:200]))
+        for name, readers in KINDS[kind].readers.items():
+            path = args.keep / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            for read in readers:
+                # Of the CPU, and, for what waits forever, of the clock.
+                signal.setitimer(signal.ITIMER_PROF, args.seconds)
+                signal.alarm(WAITING * args.seconds)
+                outcome = outcome_of(read, path)
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                signal.alarm(0)
+                pipe.send((index, None, outcome.encode(errors='replace')[:300].decode(errors='replace')))
+            path.unlink()
     pipe.send((args.inputs, None, None))
 
 
@@ -192,7 +109,7 @@ def fuzz(kind: str, args: argparse.Namespace) -> Counter:
 
 
 def report(kind: str, index: int, data: bytes, outcome: str, directory: Path) -> None:
-    path = directory / f'{kind}_{index}{READERS[kind][0]}'
+    path = directory / f'{kind}_{index}'.replace(' ', '_')
     path.write_bytes(data)
     print(f'{path}: {outcome}', file=sys.stderr)
 
@@ -201,12 +118,14 @@ def main() -> None:
     args = parse_args()
     args.keep.mkdir(parents=True, exist_ok=True)
     faults = 0
+    print('| kind | inputs | readers | read | refused | fault | seconds |\n|---|---|---|---|---|---|---|')
     for kind in args.kinds:
         start = time.time()
         outcomes = fuzz(kind, args)
         faults += outcomes['fault']
-        counts = ', '.join(f'{outcome} {count}' for outcome, count in sorted(outcomes.items()))
-        print(f'{kind}: {args.inputs} inputs, {len(READERS[kind][2])} readers, {time.time() - start:.0f} s: {counts}')
+        counts = ' | '.join(str(outcomes[outcome]) for outcome in ('read', 'refused', 'fault'))
+        readers = sum(map(len, KINDS[kind].readers.values()))
+        print(f'| {kind} | {args.inputs} | {readers} | {counts} | {time.time() - start:.0f} |', flush=True)
     sys.exit(1 if faults else 0)
 
 

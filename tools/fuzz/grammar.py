@@ -157,3 +157,14 @@ def hostile_files(seed: int) -> Callable[[], bytes]:
         return change(rng.choice(valid), rng)
 
     return make
+
+
+def hostile_log_mels(seed: int) -> Callable[[], bytes]:
+    """Return a function that makes one changed file of log-mel examples after the other."""
+    rng = random.Random(seed)
+    examples = [torch.zeros(2, 1, 96, 64), np.zeros((1, 1, 96, 64), np.float32), np.zeros((1, 96, 64), np.float64),
+                torch.full((1, 1, 96, 64), torch.nan)]
+    valid = [pickle.dumps(x, protocol) for x in examples for protocol in (2, 4)]
+    # Most bytes are samples: the change of a short file meets its instructions.
+    short = [pickle.dumps(x[:, :0], protocol) for x in examples for protocol in (2, 4)]
+    return lambda: change(rng.choice(rng.choice([valid, short])), rng)
