@@ -3,7 +3,7 @@ import copy
 import warnings
 from fractions import Fraction
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread, current_thread
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from mmengine.config import Config
 from small_models import audio_sensitive_model
 from torch import nn
 
-from mmavs.apis import inference_clip, init_model
+from mmavs.apis import inference_clip, init_model, window_prediction
 from mmavs.apis.clip_windows import cut_into_windows
 from mmavs.apis.evaluation_mode import evaluation_mode
 from mmavs.audio.resampling import resample
@@ -409,3 +409,43 @@ def test_predictions_of_two_threads_with_a_model_in_training_mode_are_those_of_o
     predict()
     assert len(found) == 2 and all(torch.equal(prob, alone) for prob in found)
     assert model.training and model.decode_head.training
+
+
+def test_a_second_thread_waits_while_the_first_switches_the_model():
+    began = Event()
+
+    class Model(nn.Dropout):
+
+        def modules(self):
+            if current_thread() is not second:
+                second.start()
+                assert not began.wait(0.1)
+            return super().modules()
+
+    def predict():
+        with evaluation_mode(model):
+            began.set()
+
+    model, second = Model(), Thread(target=predict)
+    with evaluation_mode(model):
+        second.join()
+        assert began.is_set() and not model.training
+    assert model.training
+
+
+def test_a_second_thread_waits_while_the_first_builds_the_transforms(model, monkeypatch):
+    began, build = Event(), window_prediction.TRANSFORMS.build
+
+    def build_beside_another_thread(config):
+        if current_thread() is second:
+            began.set()
+        elif second.ident is None:
+            second.start()
+            assert not began.wait(0.1)
+        return build(config)
+
+    second = Thread(target=window_prediction._test_transforms, args=(model, ))
+    monkeypatch.setattr(window_prediction.TRANSFORMS, 'build', build_beside_another_thread)
+    window_prediction._test_transforms(model)
+    second.join()
+    assert began.is_set()

@@ -263,10 +263,16 @@ def test_arrays_of_objects_are_no_plain_content():
         check_plain(np.array([None]), 100)
 
 
-def test_averaged_weights_that_are_not_finite_are_refused():
-    checkpoint = dict(state_dict=dict(x=torch.ones(1)), ema_state_dict={'module.x': torch.tensor([torch.nan])})
-    with pytest.raises(ValueError, match=r'y\.pth: ema_state_dict\.module\.x holds 1 NaN'):
+@pytest.mark.parametrize('value, message', [(torch.nan, '1 NaN'), (1j, '1 complex values')])
+def test_averaged_weights_that_no_layer_computes_with_are_refused(value, message):
+    checkpoint = dict(state_dict=dict(x=torch.ones(1)), ema_state_dict={'module.x': torch.tensor([value])})
+    with pytest.raises(ValueError, match=rf'y\.pth: ema_state_dict\.module\.x holds {message}'):
         normalize_checkpoint(checkpoint, 'y.pth')
+
+
+def test_a_pickle_with_the_ninth_byte_of_a_safetensors_file_is_read(tmp_path):
+    (tmp_path / 'x.pkl').write_bytes(b'\x80\x02(' + text(b'{') + b't.')
+    assert read_checkpoint(tmp_path / 'x.pkl') == ('{', )
 
 
 def test_a_plain_pickle_has_no_storages():

@@ -102,6 +102,8 @@ def test_version(start):
     (['train', 'x.py', '--cfg-options', '=1'], "mmavs train: error: argument --cfg-options: '=1', expected KEY=VALUE"),
     (['train', 'x.py', '--cfg-options', 'a..b=1'],
      "mmavs train: error: argument --cfg-options: 'a..b=1', expected KEY=VALUE"),
+    (['train', 'x.py', '--cfg-options', 'a. b=1'],
+     "mmavs train: error: argument --cfg-options: 'a. b=1', expected KEY=VALUE"),
     (['test', 'x.py', 'x.pth', '--predict-only', '--show-dir', 'y', '--json'],
      'mmavs test: error: --json prints metrics, which --predict-only does not compute'),
 ])

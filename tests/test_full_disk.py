@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.visualization.visualizer import VISBACKENDS
 from torch import nn
 
-from mmavs.apis.model_export import _write_torchscript
+from mmavs.apis.model_export import _write_torchscript, export_model
 from mmavs.datasets import clip_extraction
 from mmavs.datasets.clip_extraction import extract_clips
 from mmavs.engine.hooks.atomic_checkpoint import AtomicLocalBackend
@@ -23,6 +23,7 @@ from mmavs.engine.hooks.clip_visualization import ClipVisualizationHook
 from mmavs.engine.launch import _raise_log_errors
 from mmavs.structures import AVSDataSample
 from mmavs.synthesis import synthesize_absent_audio, synthesize_clips
+from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone
 from mmavs.utils.directory_lock import locked_directory
 from mmavs.utils.errors import user_message
 from mmavs.utils.files import atomic_write
@@ -214,6 +215,7 @@ TOOLS = {
     'benchmarks/benchmark_metrics': ('--out', 'x.csv'),
     'dataset_converters/make_mask_priors': ('none.py', '--generator', 'none', 'x'),
     'model_converters/convert': ('--from', 'vggish', 'none.pth', 'x.pth'),
+    'model_converters/convert back': ('--to', 'vct', 'none.pth', 'x.pth'),
 }
 
 
@@ -224,6 +226,14 @@ def test_tools_check_first_that_their_results_can_be_written(tmp_path, run_tool,
     with pytest.raises(SystemExit) as error:
         run_tool(tool.partition(' ')[0], *arguments, tmp_path / 'file' / out)
     assert str(error.value).startswith(f"error: {tmp_path / 'file' / out}: cannot be written (")
+
+
+@pytest.mark.parametrize('write', [lambda out: export_model('none.py', 'none.pth', 'torchscript', out),
+                                   lambda out: pretrain_audio_backbone(dict(type='none'), out)], ids=range(2))
+def test_functions_check_first_that_their_results_can_be_written(tmp_path, write):
+    (tmp_path / 'file').write_text('no directory')
+    with pytest.raises(OSError, match='cannot be written'):
+        write(tmp_path / 'file/x.pt')
 
 
 def test_the_demo_does_not_replace_the_dataset_of_somebody_else(tmp_path):

@@ -172,9 +172,10 @@ def test_a_test_batch_of_several_sizes_is_not_padded_to_one():
     assert preprocess(model, clips, training=True)['inputs']['frames'].shape[-2:] == (64, 128)
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize('part', ['', 'audio_backbone'])
-def test_weights_of_another_type_are_one_error(dtype, part):
+@pytest.mark.parametrize('part, dtype', [
+    ('', torch.float16), ('', torch.bfloat16), ('', torch.float64), ('backbone', torch.float16),
+    ('mask_prior', torch.float16), ('audio_backbone', torch.float16), ('decode_head', torch.float16)])
+def test_weights_of_another_type_are_one_error(part, dtype):
     model = build_model(FULL)
     model.get_submodule(part).to(dtype)
     with pytest.raises(ValueError, match=rf'weights of the model are {dtype}, its inputs torch.float32: .*model.float'):

@@ -12,6 +12,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 # Integers as keys of a dict: larger ones could be chosen to collide.
 MAX_KEY = 2**31
 # Lengths and steps of tensors: products of larger ones would take minutes.
@@ -229,7 +231,9 @@ class PickleReader:
     def _count(self, arguments: Iterable) -> None:
         """Count the bytes, characters and items that a call may copy."""
         for x in arguments:
-            self._copied += getattr(x, 'nbytes', 0) or (len(x) if hasattr(x, '__len__') else 1)
+            # A tensor is not copied: a parameter has the memory of its tensor, and so has a tensor with a gradient.
+            is_large = hasattr(x, '__len__') and not isinstance(x, Tensor)
+            self._copied += getattr(x, 'nbytes', 0) or len(x) if is_large else 1
         if self._copied > MAX_COPIES * len(self._data):
             raise DamagedPickleError(f'its calls take more than {MAX_COPIES} times as much as it holds')
 
