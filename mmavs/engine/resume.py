@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.utils.files import natural_order
 
 from .resumed_state import check_training_state
 
@@ -58,7 +59,8 @@ def last_checkpoint(work_dir: Path) -> Path:
     """
     pointer = work_dir / POINTER
     found = [path for path in work_dir.glob('*_*.pth') if not path.name.startswith('best_')]
-    found.sort(key=lambda path: path.stat().st_mtime)
+    # Files that are written one after the other may have the same time.
+    found.sort(key=lambda path: (path.stat().st_mtime, natural_order(path)))
     advice = f'name the checkpoint: --resume {found[-1]}' if found else 'start the training without --resume'
     if not pointer.is_file():
         raise FileNotFoundError(f'--resume: {work_dir} has no {POINTER}: {advice}')
