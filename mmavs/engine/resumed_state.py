@@ -1,4 +1,4 @@
-"""Check the state of a training in a checkpoint before the runner takes it: MMEngine and PyTorch take what they find."""
+"""Check the state of a training in a checkpoint before the runner takes it: MMEngine and PyTorch take anything."""
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
