@@ -20,7 +20,7 @@ EPOCHS = Path(__file__).parent / 'configs/vct_tiny_s4_epochs.py'
 
 CHECKPOINT = dict(
     meta=dict(iter=4, epoch=0), state_dict=dict(weight=torch.ones(3)), optimizer=dict(state={}),
-    message_hub=dict(runtime_info={}), param_schedulers=[dict(last_step=4)])
+    message_hub=dict(log_scalars={}, runtime_info={}, resumed_keys={}), param_schedulers=[dict(last_step=4)])
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, tor
                 torch.int16, torch.int32, torch.int64)
 # Kinds of numpy's types that become tensors: bool, integers, real and complex numbers; no texts.
 NUMBER_KINDS = 'biufc'
+# Meta information whose texts messages and reports quote; others (the config, the environment) may have several lines.
+META_TEXTS = ('dataset_meta', 'trained_for', 'experiment_name', 'source', 'source_file', 'mmengine_version',
+              'mmavs_version')
 #: Key of the metadata of a safetensors file whose text, JSON, is the meta information of a checkpoint.
 SAFETENSORS_META = 'mmavs_meta'
 
@@ -159,6 +162,9 @@ def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             kind = f'{value.dtype} array' if isinstance(value, np.ndarray) else type(value).__name__
             raise ValueError(f'{name}: {key!r} is a {kind}, {_EXPECTED}')
+        if not key.isprintable():  # messages quote the names
+            raise ValueError(f'{name}: the weight {key!r:.200} has control characters in its name, which no model has: '
+                             'the file was changed or damaged')
     counters = [key for key in weights if key.rpartition('.')[2] in COUNTERS]
     if counters:
         print_log(f'{name}: ignored {len(counters)} counters of thop, such as {counters[0]}', 'current')
@@ -218,6 +224,20 @@ def check_finite(weights: Mapping[str, Tensor], name: str) -> None:
                          'or train again with a lower learning rate')
 
 
+def check_texts(value: Any, name: str, key: str) -> None:
+    """Raise a ValueError that names a text with control characters, such as a class name; messages quote them."""
+    if isinstance(value, str) and not value.isprintable():
+        raise ValueError(f'{name}: {key} is {value!r:.200}, expected a text without control characters: save its '
+                         'weights alone, dict(state_dict=...)')
+    if isinstance(value, Mapping):
+        for child, x in value.items():
+            check_texts(child, name, f'a key of {key}')
+            check_texts(x, name, f'{key}.{child}')
+    elif isinstance(value, list | tuple | set | frozenset):
+        for i, x in enumerate(value):
+            check_texts(x, name, f'{key}.{i}')
+
+
 def _further(refused: Mapping[str, Tensor]) -> str:
     return f', as do {len(refused) - 1} more tensors' if len(refused) > 1 else ''
 
@@ -255,5 +275,6 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
         if not isinstance(meta, dict):
             raise ValueError(f"{name}: 'meta' is a {type(meta).__name__}, expected a dict of plain values: MMEngine "
                              'did not write this checkpoint; save its weights alone, dict(state_dict=...)')
+        check_texts({key: meta[key] for key in META_TEXTS if key in meta}, name, 'meta')
         meta.pop('config', None)
     return dict(others, state_dict=weights)

@@ -1,13 +1,14 @@
 """Choose and check the checkpoint from which a training is resumed, before the clips are read."""
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmavs.checkpoint.reading import read_checkpoint
+from mmavs.utils.files import natural_order
+
+from .resumed_state import check_training_state
 
 POINTER = 'last_checkpoint'
 # Longer contents of the pointer are no path.
@@ -58,7 +59,8 @@ def last_checkpoint(work_dir: Path) -> Path:
     """
     pointer = work_dir / POINTER
     found = [path for path in work_dir.glob('*_*.pth') if not path.name.startswith('best_')]
-    found.sort(key=lambda path: path.stat().st_mtime)
+    # Files that are written one after the other may have the same time.
+    found.sort(key=lambda path: (path.stat().st_mtime, natural_order(path)))
     advice = f'name the checkpoint: --resume {found[-1]}' if found else 'start the training without --resume'
     if not pointer.is_file():
         raise FileNotFoundError(f'--resume: {work_dir} has no {POINTER}: {advice}')
@@ -91,27 +93,3 @@ def _before(newest: Path) -> list[Path]:
         if other and int(other[1]) < int(number):
             steps[int(other[1])] = path
     return [steps[step] for step in sorted(steps, reverse=True)]
-
-
-def check_training_state(checkpoint: Any, name: str, config: Config) -> None:
-    """Raise a ValueError unless a checkpoint holds what a training needs to continue, besides the weights.
-
-    Args:
-        checkpoint: Content of the file.
-        name: File name, for the message.
-        config: Config of the training; without ``param_scheduler``, none is needed.
-    """
-    meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
-    counts = [meta.get(key) if isinstance(meta, Mapping) else None for key in ('iter', 'epoch')]
-    needed = dict(optimizer='the state of the optimizer', message_hub='the history of the training')
-    if config.get('param_scheduler'):
-        needed['param_schedulers'] = 'the state of the learning-rate schedule'
-    missing = [] if all(type(x) is int and x >= 0 for x in counts) else ['the iteration (meta)']
-    if isinstance(checkpoint, Mapping):
-        missing += [text for key, text in needed.items() if not checkpoint.get(key)]
-    else:
-        missing += needed.values()
-    if missing:
-        raise ValueError(f'{name}: cannot be resumed, it lacks {", ".join(missing)}; best checkpoints and published '
-                         'ones hold weights only. Resume an iter_*.pth or epoch_*.pth, or start a new training from '
-                         'these weights: --cfg-options load_from=FILE, without --resume')

@@ -15,6 +15,7 @@ from .channels import check_channels
 from .launch import build_runner
 from .loader_timeout import naming_late_worker
 from .resume import choose_checkpoint
+from .resumed_state import ResumedStateHook
 from .schedule import check_length, schedule_problems
 from .stop_signals import StopSignalHook
 from .work_dir_lock import locked_work_dir
@@ -51,6 +52,7 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         check_channels(unwrap_model(runner.model), config.model)
         check_initial_weights(runner)
         check_epochs(runner)
+        runner.register_hook(ResumedStateHook())
         stop = StopSignalHook()
         runner.register_hook(stop)
         with stop.taking_signals():

@@ -47,7 +47,12 @@ def cli_errors() -> Iterator[None]:
         message = user_message(error)
         if message is None:
             raise
-        sys.exit(f'error: {message}')
+        sys.exit(f'error: {printable(message)}')
+
+
+def printable(message: str) -> str:
+    """Escape control characters in a message, except newlines: names in a file could command the terminal."""
+    return ''.join(x if x.isprintable() or x == '\n' else ascii(x)[1:-1] for x in message)
 
 
 def worker_errors(load: Callable) -> Callable:
