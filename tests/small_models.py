@@ -41,6 +41,7 @@ BACKBONES = {
         drop_path_rate=0.),
     'mmpretrain.ConvNeXt': dict(arch=dict(depths=(1, 1, 1, 1), channels=CHANNELS), drop_path_rate=0.),
     'SimpleFeaturePyramid': dict(out_channels=64),
+    'mmpretrain.TIMMBackbone': dict(model_name='test_efficientnet'),
     'mmpretrain.VisionTransformer': dict(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
     'ViTEVA02': dict(
@@ -82,6 +83,8 @@ def shrink_backbone(backbone: ConfigDict) -> None:
         return shrink_backbone(backbone.backbone)
     if backbone.type in ('AST', 'TransformersViT'):
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
+    if backbone.type == 'mmpretrain.TIMMBackbone':
+        pytest.importorskip('timm', reason='the optional library timm is not installed')
     if backbone.type == 'SimpleFeaturePyramid':
         shrink_backbone(backbone.backbone)
     if backbone.type == 'TransformersViT':
@@ -101,6 +104,10 @@ def shrink_backbone(backbone: ConfigDict) -> None:
 
 def channels_of(backbone: ConfigDict) -> tuple[int, ...]:
     """Channels of the pyramid of a small backbone."""
+    if backbone.type == 'AudioGuidedBackbone':
+        return channels_of(backbone.backbone)
+    if backbone.type == 'mmpretrain.TIMMBackbone':
+        return tuple(MODELS.build(backbone).timm_model.feature_info.channels())
     return (backbone.out_channels, ) * 4 if backbone.type == 'SimpleFeaturePyramid' else CHANNELS
 
 

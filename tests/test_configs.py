@@ -16,8 +16,9 @@ from mmavs.utils.config import ConfigError, load_config
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(
     str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob('configs/*/**/*.py') if '_base_' not in path.parts)
-# The recipe of the paper, which does not use VPO; the tiny ones have their own.
-VCT = [path for path in CONFIGS if path.startswith('configs/vct/vct_') and '_tiny_' not in path and 'vpo' not in path]
+# The recipe of the paper, which does not use VPO; the configs for synthetic clips have their own.
+VCT = [path for path in CONFIGS
+       if path.startswith('configs/vct/vct_') and not any(name in path for name in ('_tiny_', '_stamps-', 'vpo'))]
 BACKBONES = {
     'swin-b': 'SwinTransformer', 'swin-l': 'SwinTransformer', 'r50': 'mmseg.ResNet', 'pvt-v2-b5': 'PVTv2',
     'convnext-b': 'mmpretrain.ConvNeXt', 'dinov2-b': 'SimpleFeaturePyramid', 'eva02-b': 'SimpleFeaturePyramid'}
@@ -26,8 +27,10 @@ PLAIN = ('dinov2-b', 'eva02-b')
 # The names of all configs; a size is named where it is not the usual one of the method.
 NAME = re.compile(
     r'(?P<method>act|avsegformer|avsegformer-v1|combo|ease|ravs|tpavi|vct)'
-    r'_(?P<backbone>convnext-b|dinov2-b|dinov3-b|dinov3-l|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)(-(?P<size>\d+))?'
-    r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed)'
+    r'_(?P<backbone>convnext-b|dinov2-b|dinov3-b|dinov3-l|efficientnet-lite0|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)'
+    r'(-(?P<size>\d+))?'
+    r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed'
+    r'|stamps-ms3|stamps-avss)'
     r'(_(?P<variant>[a-z0-9-]+))?(_(?P<row>[a-z0-9-]+))?')  # row: of an ablation of a variant
 USUAL_SIZES = {'act': 384, 'vct': 384}
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}

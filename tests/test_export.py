@@ -34,6 +34,27 @@ def beats_weights():
     return weights | {name.format(1): weights[name.format(0)], 'predictor.bias': torch.zeros(5)}
 
 
+def efficientnet_lite_weights():
+    """The weights of EfficientNet-Lite0 under the names of efficientnet_pytorch, as in its paper's Table 1."""
+    expansions = (1, *(6, ) * 15)
+    widths = (32, 16, 24, 24, 40, 40, *(80, ) * 3, *(112, ) * 3, *(192, ) * 4, 320)
+    kernels = (3, 3, 3, 5, 5, 3, 3, 3, *(5, ) * 7, 3)
+    shapes = {'_conv_stem.weight': (32, 3, 3, 3)} | batch_norm('_bn0', 32)
+    for i, (expansion, kernel) in enumerate(zip(expansions, kernels, strict=True)):
+        block, inner = f'_blocks.{i}', widths[i] * expansion
+        if expansion > 1:
+            shapes |= {f'{block}._expand_conv.weight': (inner, widths[i], 1, 1)} | batch_norm(f'{block}._bn0', inner)
+        shapes |= {f'{block}._depthwise_conv.weight': (inner, 1, kernel, kernel)} | batch_norm(f'{block}._bn1', inner)
+        shapes |= {f'{block}._project_conv.weight': (widths[i + 1], inner, 1, 1)}
+        shapes |= batch_norm(f'{block}._bn2', widths[i + 1])
+    return randoms(shapes | {'_conv_head.weight': (8, 320, 1, 1)} | batch_norm('_bn1', 8) | linear('_fc', 10, 8))
+
+
+def batch_norm(name, channels):
+    shapes = dict.fromkeys(('weight', 'bias', 'running_mean', 'running_var'), (channels, ))
+    return {f'{name}.{key}': shape for key, shape in (shapes | dict(num_batches_tracked=())).items()}
+
+
 def tpavi_weights():
     channels = test_tpavi_head.CHANNELS
     arch = dict(embed_dims=channels, depths=(1, ) * 4, mlp_ratios=(1, ) * 4, num_heads=(1, ) * 4)
@@ -47,6 +68,7 @@ PUBLISHED = {
     'vggish': lambda: randoms({key: (2, ) for key in vggish_shapes()} | {'pproc.pca_means': (128, 1)}),
     'beats': beats_weights,
     'tpavi': tpavi_weights,
+    'efficientnet_lite': efficientnet_lite_weights,
     'vct ms3': lambda: randoms(vct_shapes(2, None)),
     'vct s4 pvt-v2-b5': lambda: randoms(vct_shapes(2, 23, backbone='pvt-v2-b5')),
     'vct avss r50': lambda: randoms(vct_shapes(71, 71, backbone='r50')),
@@ -126,6 +148,7 @@ def test_conversion_restores_an_exported_model(tmp_path, config):
     ('pvtv2', 'block5.0.norm1.weight'),
     ('beats', 'predictor.bias'),
     ('vggish', 'audio_backbone.features.0.bias'),
+    ('efficientnet_lite', 'timm_model.blocks.2.2.bn1.weight'),
 ])
 def test_a_key_without_counterpart_is_an_error_that_names_it(tmp_path, name, key):
     weights = next(make for case, make in PUBLISHED.items() if case.startswith(name))()

