@@ -1,6 +1,4 @@
 """Name the worker of a data loader that delivers nothing, and end it."""
-import os
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,11 +61,8 @@ def _describe_late_worker(iterator: _MultiProcessingDataLoaderIter) -> str:
 
 
 def _end_workers(iterator: _MultiProcessingDataLoaderIter) -> None:
-    for worker in iterator._workers:
-        if worker.is_alive() and hasattr(signal, 'SIGCONT'):
-            os.kill(worker.pid, signal.SIGCONT)
     iterator._shutdown_workers()
     for worker in iterator._workers:
-        if worker.is_alive():  # the storage keeps it from ending
+        if worker.is_alive():  # it is stopped, or the storage keeps it from ending
             worker.kill()
             worker.join(PATIENCE)
