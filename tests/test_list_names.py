@@ -98,7 +98,7 @@ def test_tools_that_write_by_the_names_of_a_list_write_nothing(tmp_path):
                   lambda: convert_avss_to_object(tmp_path / 'other', tmp_path / 'other', 'ms3')):
         with pytest.raises(ValueError, match=r"\.csv: \w+ is '[./]+esc', expected a name that stays in its directory"):
             write()
-    assert sorted(tmp_path.rglob('*')) == before
+    assert sorted(path for path in tmp_path.rglob('*') if path.name != '.clips.lock') == before
     assert [line.partition(',')[0] for line in check_dataset(tmp_path, 'ms3')] == [
         f"{ms3_list}: {COLUMNS[0]} is '../../../../esc'"]
 

@@ -255,8 +255,8 @@ def test_unlabelled_pixels_are_left_out_by_the_dataset_protocol_only(tmp_path):
 
 @pytest.mark.parametrize('layout', ['cavp', 'clean'])
 def test_vpo_is_read_from_its_root_in_both_layouts(tmp_path, layout):
-    synthesize_clips(tmp_path / 'vpo', 'vpo-ms', 1, 0, 3, seed=0, size=48, layout=layout)
-    root, classes = next((tmp_path / 'vpo').iterdir()), ('background', *CATEGORIES)
+    root = synthesize_clips(tmp_path / 'vpo', 'vpo-ms', 1, 0, 3, seed=0, size=48, layout=layout)
+    classes = ('background', *CATEGORIES)
     metrics = [dict(type='DatasetMetric', preset='ddeseg')]
     dataset = VPODataset(str(root), 'test', 'vpo-ms', layout, metainfo=dict(classes=classes), lazy_init=True)
     clips = {

@@ -138,10 +138,11 @@ def test_flags_stay_on_the_cpu():
 
 
 def shape_clip(clip, height, width, seconds=None):
-    """Cut frames and mask priors to a size, and the audio to a number of seconds."""
+    """Cut frames, masks and mask priors to a size, and the audio to a number of seconds."""
     inputs, sample = copy.deepcopy(clip)
     for key in inputs.keys() & {'frames', 'mask_prior'}:
         inputs[key] = inputs[key].repeat(1, 1, 2, 2)[..., :height, :width].clone()
+    sample.gt_sem_seg = sample.gt_sem_seg.repeat(1, 2, 2)[..., :height, :width].clone()
     if seconds:
         inputs['waveform'] = inputs['waveform'][..., :int(seconds * 16000)]
     sample.set_metainfo(dict(img_shape=(height, width), out_shape=(height, width)))
