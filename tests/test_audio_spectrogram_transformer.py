@@ -7,6 +7,7 @@ import torch
 
 from mmavs.models import AST
 from mmavs.models.audio_backbones.audio_spectrogram_transformer import middle_positions
+from mmavs.utils.errors import user_message
 
 SMALL = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24)
 
@@ -141,6 +142,22 @@ def test_directory_of_another_model_is_refused(transformers, tmp_path):
     transformers.ViTModel(config).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match='vit'):
         AST(arch=SMALL, directory=str(tmp_path)).init_weights()
+
+
+@pytest.mark.parametrize(('name', 'damage'), [
+    ('config.json', lambda data: data[:50]), ('config.json', lambda data: b'[]'), ('config.json', lambda data: b'\xff'),
+    ('config.json', lambda data: data.replace(b'"hidden_size": 16', b'"hidden_size": "x"')),
+    ('model.safetensors', lambda data: data[:200]), ('model.safetensors', lambda data: b''),
+    ('model.safetensors', lambda data: data[:-4] + b'\x00\x00\xc0\x7f')])
+def test_a_damaged_directory_is_one_error_that_names_it(transformers, tmp_path, name, damage):
+    saved(transformers, tmp_path)
+    path = tmp_path / name
+    content = damage(path.read_bytes())
+    assert content != path.read_bytes()
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        AST(arch=SMALL, directory=str(tmp_path)).init_weights()
+    assert str(tmp_path) in user_message(error.value)
 
 
 def test_frozen_records_no_gradient_and_tuned_trains_every_parameter(transformers):

@@ -79,7 +79,7 @@ def _read_owner(owner: Path) -> tuple[int | str, str]:
     try:
         stated = json.loads(owner.read_text())
         return int(stated['pid']), str(stated['host'])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return '(unknown)', '(unknown)'
 
 

@@ -1,10 +1,9 @@
 """AST: Audio Spectrogram Transformer (Gong et al., Interspeech 2021), of the library transformers."""
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE
+from mmavs.checkpoint.transformers_files import load_pretrained
 from mmavs.registry import MODELS
 from mmavs.utils.optional_packages import optional_import
 
@@ -80,21 +79,17 @@ class AST(AudioBackbone):
 
         Raises:
             FileNotFoundError: The directory or one of its files does not exist.
-            ValueError: It holds another kind of model, or an AST of another architecture.
+            ValueError: A file is damaged, or holds another kind of model or an AST of another architecture.
         """
         if self.directory is None:
             super().init_weights()
             return
-        for name in ('config.json', 'model.safetensors'):
-            if not (Path(self.directory) / name).is_file():
-                raise FileNotFoundError(f'{self.directory}: no {name} there, expected a local directory with an AST as '
-                                        'transformers saves it (config.json, model.safetensors)')
         self.transformer.load_state_dict(self._published_weights(self.directory))
 
     def _published_weights(self, directory: str) -> dict[str, Tensor]:
         """Weights of the model in a directory, with the positions that a frame needs."""
         from transformers import ASTConfig, ASTModel
-        config, ours = ASTConfig.from_pretrained(directory, local_files_only=True), self.transformer.config
+        config, ours = load_pretrained(ASTConfig, directory, 'an AST'), self.transformer.config
         differing = {
             key: (value, getattr(config, key, None))
             for key, value in ours.to_dict().items() if key in ARCHITECTURE and value != getattr(config, key, None)
@@ -102,8 +97,8 @@ class AST(AudioBackbone):
         if differing:
             listed = ', '.join(f'{key}={theirs} (here {mine})' for key, (mine, theirs) in differing.items())
             raise ValueError(f'{directory}: its config.json says {listed}: set audio_backbone.arch to these values')
-        model, report = ASTModel.from_pretrained(
-            directory, local_files_only=True, use_safetensors=True, output_loading_info=True)
+        model, report = load_pretrained(
+            ASTModel, directory, 'an AST', use_safetensors=True, output_loading_info=True)
         if report['missing_keys']:
             raise ValueError(f'{directory}: does not hold an AST, {len(report["missing_keys"])} weights are missing '
                              f'({", ".join(sorted(report["missing_keys"])[:3])}, ...)')

@@ -1,9 +1,8 @@
 """Vision transformers of the library transformers (DINOv3, DINOv2, ViT), block by block."""
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
+from mmavs.checkpoint.transformers_files import load_pretrained
 from mmavs.registry import MODELS
 from mmavs.utils.optional_packages import optional_import
 
@@ -77,17 +76,13 @@ class TransformersViT(BlockBackbone):
 
         Raises:
             FileNotFoundError: The directory or one of its files does not exist.
-            ValueError: It holds a model of another kind or architecture.
+            ValueError: A file is damaged, or holds a model of another kind or architecture.
         """
         super().init_weights()
         if self.directory is None:
             return
-        for name in ('config.json', 'model.safetensors'):
-            if not (Path(self.directory) / name).is_file():
-                raise FileNotFoundError(f'{self.directory}: no {name} there, expected a local directory with a vision '
-                                        'transformer as transformers saves it (config.json, model.safetensors)')
         transformers = optional_import('transformers', 'TransformersViT', 'transformers>=5')
-        model = transformers.AutoModel.from_pretrained(self.directory, local_files_only=True, use_safetensors=True)
+        model = load_pretrained(transformers.AutoModel, self.directory, 'a vision transformer', use_safetensors=True)
         parts = _parts(model, model.config.model_type)
         weights = {
             f'{name}.{key}': value
