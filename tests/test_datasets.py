@@ -124,7 +124,7 @@ LABELS = '{"background": 0, "hair-dryer": 1, "b": 2}'
     (LABELS.encode('utf-8-sig'), None),
     (b'{"b": 2, "Hair_Dryer": 1, "background": 0}', None),
     (b'{"background": 0, ', 'not a JSON file'),
-    (b'\xff\xfe{', 'not a JSON file'),
+    (b'\xff\xfe{', 'not the classes of the dataset in UTF-8'),
     (b'["background", "hair-dryer", "b"]', 'a JSON object that maps'),
     (b'{"background": 0, "hair-dryer": 1, "b": 1}', 'a JSON object that maps'),
     (b'{"background": 0, "b": 1, "hair-dryer": 2}', "class 1 is 'b', in the dataset it is 'hair-dryer'.*metainfo"),

@@ -59,7 +59,8 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise argparse.ArgumentError(None, f'--out {args.out}: with --out-item {args.out_item} the file must end in '
                                      f'{SUFFIXES[args.out_item]}')
     if args.out:
-        (check_writable_directory if args.out_item == 'png' else check_writable)(args.out)
+        exists = args.out_item == 'png' and Path(args.out).is_dir()
+        (check_writable_directory if exists else check_writable)(args.out)
     if args.show_dir:
         check_writable_directory(args.show_dir)
     if args.predict_only and not args.show_dir and (not args.out or args.out_item == 'metrics'):

@@ -38,8 +38,8 @@ class ResumedStateHook(Hook):
         ValueError: Names the file and the key, before anything of the checkpoint is taken.
     """
 
-    # Before all other hooks, of which some read the checkpoint.
-    priority = 'HIGHEST'
+    # After the weights have been compared with the model, which names a wrong number of classes.
+    priority = 'ABOVE_NORMAL'
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Check the checkpoint if it is resumed."""

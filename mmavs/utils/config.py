@@ -92,7 +92,8 @@ def load_config(filename: str, options: dict | None = None) -> Config:
             raise ConfigError(f'{filename} with {options}: {error}') from error
     for key, kind in SECTION_KINDS.items():
         if not isinstance(config.get(key), kind | None):
-            raise ConfigError(f'{filename}: {key} is {config[key]!r}, expected a {kind}')
+            expected = getattr(kind, '__name__', kind)
+            raise ConfigError(f'{filename}: {key} is {config[key]!r}, expected a {expected}')
     init_default_scope(config.get('default_scope') or 'mmavs')
     _drop_delete_keys(list(config.values()))
     _complete_loaders(config)
