@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from mmavs.audio.log_mel import FRAMES_PER_EXAMPLE
-from mmavs.checkpoint.transformers_files import load_pretrained
+from mmavs.checkpoint.transformers_files import check_saved_model, load_pretrained
 from mmavs.registry import MODELS
 from mmavs.utils.optional_packages import optional_import
 
@@ -89,6 +89,7 @@ class AST(AudioBackbone):
     def _published_weights(self, directory: str) -> dict[str, Tensor]:
         """Weights of the model in a directory, with the positions that a frame needs."""
         from transformers import ASTConfig, ASTModel
+        check_saved_model(directory, 'an AST')
         config, ours = load_pretrained(ASTConfig, directory, 'an AST'), self.transformer.config
         differing = {
             key: (value, getattr(config, key, None))

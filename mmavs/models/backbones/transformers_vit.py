@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmavs.checkpoint.transformers_files import load_pretrained
+from mmavs.checkpoint.transformers_files import check_saved_model, load_pretrained
 from mmavs.registry import MODELS
 from mmavs.utils.optional_packages import optional_import
 
@@ -82,7 +82,9 @@ class TransformersViT(BlockBackbone):
         if self.directory is None:
             return
         transformers = optional_import('transformers', 'TransformersViT', 'transformers>=5')
-        model = load_pretrained(transformers.AutoModel, self.directory, 'a vision transformer', use_safetensors=True)
+        kind = 'a vision transformer'
+        check_saved_model(self.directory, kind)
+        model = load_pretrained(transformers.AutoModel, self.directory, kind, use_safetensors=True)
         parts = _parts(model, model.config.model_type)
         weights = {
             f'{name}.{key}': value
