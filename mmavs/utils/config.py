@@ -39,10 +39,9 @@ RUNNER_KEYS = (
     'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer',
     'vis_backends', 'default_scope', 'randomness', 'experiment_name', 'auto_scale_lr', 'model_wrapper_cfg')
 # Types of the sections that are read before the runner is built.
-SECTION_KINDS = dict(default_scope=str, default_hooks=dict, custom_hooks=list | tuple,
-                     param_scheduler=dict | list | tuple)
-
-SECTIONS = ('model', *DATALOADERS, 'train_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg')
+SECTION_KINDS = dict.fromkeys(
+    ('model', *DATALOADERS, 'train_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg'), dict) | dict(
+        default_scope=str, custom_hooks=list | tuple, param_scheduler=dict | list | tuple)
 
 
 @register_handler(['yaml', 'yml'])
@@ -90,10 +89,8 @@ def load_config(filename: str, options: dict | None = None) -> Config:
             config.merge_from_dict(options)
         except (KeyError, TypeError, IndexError) as error:
             raise ConfigError(f'{filename} with {options}: {error}') from error
-    for key, kind in SECTION_KINDS.items():
-        if not isinstance(config.get(key), kind | None):
-            expected = getattr(kind, '__name__', kind)
-            raise ConfigError(f'{filename}: {key} is {config[key]!r}, expected a {expected}')
+    if problems := list(_check_sections(config)):
+        raise ConfigError('\n'.join(f'{filename}: {problem}' for problem in problems))
     init_default_scope(config.get('default_scope') or 'mmavs')
     _drop_delete_keys(list(config.values()))
     _complete_loaders(config)
@@ -133,9 +130,8 @@ def check_config(config: Config) -> Iterator[str]:
 
     Variables that only help to write the config are not checked: the runner does not read them.
     """
+    yield from _check_sections(config)
     for key, value in config.items():
-        if key in SECTIONS and value is not None and not isinstance(value, dict):
-            yield f'{key} is {value!r}, expected a dict'
         if key not in RUNNER_KEYS:
             for meant in get_close_matches(key, RUNNER_KEYS, n=1, cutoff=0.85):
                 yield f'{key} is not read by the runner: did you mean {meant}?'
@@ -144,6 +140,12 @@ def check_config(config: Config) -> Iterator[str]:
                 yield f'{key}.{argument}: a data loader takes no such argument{_suggest(argument, DATALOADER_KEYS)}'
     read = {key: value for key, value in config.to_dict().items() if key in RUNNER_KEYS}
     yield from _check_components(read, '')
+
+
+def _check_sections(config: Config) -> Iterator[str]:
+    for key, kind in SECTION_KINDS.items():
+        if not isinstance(config.get(key), kind | None):
+            yield f'{key} is {config[key]!r}, expected a {getattr(kind, "__name__", kind)}'
 
 
 def _check_components(node: Any, path: str) -> Iterator[str]:
