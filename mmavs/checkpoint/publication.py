@@ -15,7 +15,7 @@ from mmavs.utils.files import PARTIAL, errors_with_name, stream_sha256
 from mmavs.utils.json_files import to_json
 from mmavs.version import __version__
 
-from .reading import check_finite, check_types, normalize_checkpoint, read_checkpoint
+from .reading import check_dtypes, check_finite, normalize_checkpoint, read_checkpoint
 from .training_settings import TRAINED_FOR
 from .writing import SAFETENSORS, write_weights
 
@@ -115,7 +115,7 @@ def _optimizer_weights(checkpoint: Mapping[str, Any], name: str) -> dict[str, Te
     if wrong or not raw:
         raise ValueError(f'{name}: ema_state_dict does not belong to its state_dict'
                          f'{f" ({wrong[0]})" if wrong else ""}, expected a checkpoint of EMAHook')
-    check_types(raw, name)
+    check_dtypes(raw, name)
     check_finite(raw, name)
     return {**weights, **raw}
 

@@ -169,7 +169,7 @@ def extract_state_dict(checkpoint: Any, name: str) -> dict[str, Tensor]:
     if counters:
         print_log(f'{name}: ignored {len(counters)} counters of thop, such as {counters[0]}', 'current')
     weights = _unwrap_names({key: x for key, x in weights.items() if key not in set(counters)}, name)
-    check_types(weights, name)
+    check_dtypes(weights, name)
     check_finite(weights, name)
     return weights
 
@@ -206,7 +206,7 @@ def _unwrap_names(weights: dict[str, Tensor], name: str) -> dict[str, Tensor]:
     return unwrapped
 
 
-def check_types(weights: Mapping[str, Tensor], name: str) -> None:
+def check_dtypes(weights: Mapping[str, Tensor], name: str) -> None:
     """Raise a ValueError that names the first tensor of a type that no layer has, such as complex numbers."""
     refused = {key: x for key, x in weights.items() if x.dtype not in WEIGHT_TYPES}
     for key, x in refused.items():
@@ -268,7 +268,7 @@ def normalize_checkpoint(checkpoint: Any, name: str) -> dict[str, Any]:
     averaged = others.get('ema_state_dict')  # of EMAHook, weights too
     if isinstance(averaged, Mapping):
         tensors = {f'ema_state_dict.{key}': x for key, x in averaged.items() if isinstance(x, Tensor)}
-        check_types(tensors, name)
+        check_dtypes(tensors, name)
         check_finite(tensors, name)
     if 'meta' in others:
         meta = others['meta']
