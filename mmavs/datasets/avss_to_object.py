@@ -15,11 +15,12 @@ from mmavs.utils.progress import track_progress
 
 from .avsbench_object import EVALUATION_SIZE, AVSBenchMS3Dataset, AVSBenchS4Dataset, resized_directories
 from .avss import NUM_FRAMES
+from .avss_parts import PARTS
 from .clip_dataset import ClipDataset
 from .file_listing import Listing, candidates, check_names, describe_missing, list_directory, read_csv
 
-# Subset -> its dataset, and its part of AVSBench-semantic.
-SUBSETS = dict(s4=(AVSBenchS4Dataset, 'v1s'), ms3=(AVSBenchMS3Dataset, 'v1m'))
+# Subset -> its dataset.
+SUBSETS = dict(s4=AVSBenchS4Dataset, ms3=AVSBenchMS3Dataset)
 
 
 @dataclass
@@ -81,7 +82,7 @@ def convert_avss_to_object(avss_root: str | Path,
         raise ValueError(f"subset is {subset!r}, expected {' or '.join(SUBSETS)}")
     if size < 1:
         raise ValueError(f'size is {size}, expected a number of pixels')
-    dataset_type, part = SUBSETS[subset]
+    dataset_type, part = SUBSETS[subset], PARTS[subset]
     sources = _read_sources(Path(avss_root, 'metadata.csv'), part)
     build = partial(dataset_type, str(object_root), metainfo=metainfo, layout=str(size), lazy_init=True)
     splits = dict.fromkeys(row['split'] for row in build(split='train').read_metadata())
