@@ -10,6 +10,7 @@ from .cutout_rendering import place_cutouts, render_cutouts
 from .cutouts import CutOut, CutOuts
 from .recordings import background_noise, play, room_response
 from .scenes import SPLITS, SoundSource, switching_timeline
+from .sounds import below_full_scale
 
 #: Probabilities of one to four objects, and that one of several is silent because it has no recording.
 NUM_OBJECTS, SILENT_SHARE = (0.15, 0.35, 0.3, 0.2), 0.35
@@ -122,4 +123,4 @@ def _mix_audio(rng: np.random.Generator, sources: list[SoundSource], recordings:
         recording = off_screen[rng.integers(len(off_screen))]
         ambient, everywhere = recording.name, np.ones(seconds, bool)
         mix += np.float32(10**(rng.uniform(*OFF_SCREEN_LEVEL) / 20)) * play(recording.audio, everywhere, response, rng)
-    return (mix / max(1, np.abs(mix).max() / 0.98)).astype(np.float32), ambient
+    return below_full_scale(mix), ambient

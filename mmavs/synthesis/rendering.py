@@ -7,7 +7,7 @@ from mmavs.audio.log_mel import SAMPLE_RATE
 from .clip import SyntheticClip
 from .objects import OVERSAMPLING, draw_object
 from .scenes import CATEGORIES, Scene, describe_scene, object_instance, sound_instance
-from .sounds import gate, synthesize_sound
+from .sounds import below_full_scale, gate, synthesize_sound
 
 #: Pixels by which a shadow extends beyond its object: its offset and two blurs.
 SHADOW_REACH = 10
@@ -94,7 +94,7 @@ def render_audio(scene: Scene, seed: int, rng: np.random.Generator, seconds: int
         instance = sound_instance(seed, scene.split, source.category, source.instance)
         signal = synthesize_sound(source.category, seconds, instance, rng, source.pitch)
         mix += np.float32(10**(source.level / 20)) * signal * gate(source.sounding)
-    return (mix / max(1, np.abs(mix).max() / 0.98)).astype(np.float32)
+    return below_full_scale(mix)
 
 
 def render_scene(scene: Scene, name: str, seed: int, rng: np.random.Generator, size: int) -> SyntheticClip:

@@ -136,6 +136,11 @@ def synthesize_sound(category: str, seconds: int, instance: np.random.Generator,
     return signal / np.sqrt(np.mean(signal**2, dtype=np.float64)).astype(np.float32)
 
 
+def below_full_scale(mix: np.ndarray) -> np.ndarray:
+    """Scale a mix of any length down if it exceeds the range [-1, 1]; float32."""
+    return (mix / max(1, np.abs(mix).max() / 0.98)).astype(np.float32)
+
+
 def gate(sounding: np.ndarray, fade: float = 0.01) -> np.ndarray:
     """Envelope that opens and closes at whole seconds.
 
