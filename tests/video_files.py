@@ -93,10 +93,14 @@ def write_clip(path, frames, samples=None, rate=RATE, *, fps=4, times=None, audi
         metadata: Metadata of the container.
     """
     times = [i / fps for i in range(len(frames))] if times is None else times
+    options = dict(options or {})
+    if codec == 'libx265':
+        # With fewer frames than it reorders, x265 takes decoding times from memory that nothing has been written to.
+        options['x265-params'] = ':'.join(filter(None, [options.get('x265-params'), 'bframes=0']))
     with av.open(str(path), 'w') as container:
         container.metadata.update(metadata or {})
         if len(frames):
-            video = container.add_stream(codec, rate=fps, options=options or {})
+            video = container.add_stream(codec, rate=fps, options=options)
             frames = [frame if isinstance(frame, av.VideoFrame) else av.VideoFrame.from_ndarray(frame, format='rgb24')
                       for frame in frames]
             video.width, video.height, video.pix_fmt = frames[0].width, frames[0].height, pix_fmt
