@@ -35,7 +35,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['mmavs.engine'])
 PARAM_SCHEDULERS = Registry(
     'parameter scheduler', parent=root.PARAM_SCHEDULERS, scope='mmavs', locations=['mmavs.engine'])
-INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis'])
+INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis.inferencer'])
 VISBACKENDS = Registry('vis_backend', parent=root.VISBACKENDS, scope='mmavs', locations=['mmavs.visualization'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 

@@ -1,4 +1,5 @@
 """Fixtures of the tests: threads, datasets, and the tools called in this process."""
+import copy
 import gc
 import importlib.util
 import os
@@ -13,6 +14,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -41,6 +43,24 @@ def unformatted_configs():
     """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda code, **style: (code, True))
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def configs_read_once():
+    """MMEngine copies and parses a config and all its bases at each reading; those of the repository do not change."""
+    read, found = Config._file2dict, {}
+
+    def read_once(filename: str, *arguments: object, **options: object) -> tuple:
+        if not Path(filename).resolve().is_relative_to(REPOSITORY / 'configs'):
+            return read(filename, *arguments, **options)
+        key = str(filename), arguments, *options.items()
+        if key not in found:
+            found[key] = read(filename, *arguments, **options)
+        return copy.deepcopy(found[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(read_once))
         yield
 
 

@@ -168,6 +168,62 @@ def test_a_step_that_fails_hangs_or_dies_does_not_stop_the_later_ones(tmp_path):
     assert set(check('0.05')[1].values()) == {('not run', 'no time was left')}
 
 
+# ---- regress.py ----
+
+
+def write_checkout(root, startup=''):
+    """A checkout whose start-up runs some code, and that notes each process in the file ``order`` beside it."""
+    (root / 'mmavs/apis').mkdir(parents=True)
+    note = f"with open({str(root.parent / 'order')!r}, 'a') as file:\n    file.write({root.name!r} + ' ')\n"
+    for name, text in {'__init__': note, 'version': '', 'cli': 'main = print', 'apis/__init__': startup}.items():
+        (root / f'mmavs/{name}.py').write_text(text)
+    return root
+
+
+def test_a_slower_and_larger_checkout_is_found(run_tool, tmp_path, capsys):
+    old = write_checkout(tmp_path / 'old')
+    new = write_checkout(tmp_path / 'new', "kept = sum(range(5_000_000)), b'x' * 200_000_000")
+    command = ['benchmarks/regress', old, new, '--workloads', 'start-up', '--rounds', 2, '--out', tmp_path / 'out.json']
+    with pytest.raises(SystemExit) as error:
+        run_tool(*command, '--limit', 1.5)
+    assert [re.match('error: (.*?): ', line)[1] for line in error.value.code.splitlines()] == [
+        'import mmavs.apis', 'import its names']
+    assert (tmp_path / 'order').read_text().split() == 3 * ['old', 'new'] + 3 * ['new', 'old']
+    rounds = json.loads((tmp_path / 'out.json').read_text())
+    assert list(rounds) == ['import mmavs.apis', 'import its names', 'mmavs infer --help']
+    assert all(len(of[which]) == 2 for of in rounds.values() for which in ('old', 'new'))
+    (_, before), (_, after) = rounds['import its names']['old'][0], rounds['import its names']['new'][0]
+    assert after - before == pytest.approx(200_000_000 / 2**20, rel=0.2)
+    assert 'import its names' in capsys.readouterr().out
+    run_tool(*command, '--rounds', 1)  # without a limit, nothing is an error
+
+    (new / 'mmavs/apis/__init__.py').write_text("raise ImportError('no such thing')")
+    with pytest.raises(SystemExit, match=f'(?s)error: {new}: .*import mmavs.apis.* ended with 1: .*no such thing'):
+        run_tool(*command)
+    with pytest.raises(SystemExit):
+        run_tool('benchmarks/regress', old, tmp_path)
+    assert f'{tmp_path}: expected a checkout of mmavs' in capsys.readouterr().err
+
+
+def test_medians_of_alternating_rounds_are_compared(load):
+    row = load('regress').summarize('x', [(1., 100.), (2., 100.), (9., 100.)], [(1., 50.), (3., 50.), (3., 60.)])
+    assert (row['time'], row['memory'], row['lowest'], row['highest']) == (1.5, 0.5, pytest.approx(1 / 3), 1.5)
+    assert load('regress').summarize('x', [(1., 0.)], [(1., 9.)])['memory'] == 1
+
+
+def test_the_workloads_measure_a_clip_a_prediction_and_a_training_step(load, monkeypatch, tmp_path):
+    regress, workloads = load('regress'), load('regress_workloads')
+    monkeypatch.setattr(regress, 'run', lambda root, script, kind, *arguments: (
+        f'a note\n{json.dumps(workloads.WORKLOADS[kind](*map(str, arguments)))}', 0.))
+    args = types.SimpleNamespace(new=REPOSITORY, workloads=('data', 'models'), repeats=1,
+                                 configs=[str(REPOSITORY / 'configs/vct/vct_tiny_synthetic-ms3.py')])
+    rounds = regress.compare(REPOSITORY, REPOSITORY, regress.processes(args, str(tmp_path)), 1)
+    assert list(rounds) == ['load a clip', 'vct: predict', 'vct: train']
+    for (old, ), (new, ) in rounds.values():
+        assert all(seconds > 0 and mib >= 0 for seconds, mib in (old, new))
+    assert all((REPOSITORY / config).is_file() for config in regress.CONFIGS)
+
+
 # ---- results and page ----
 
 

@@ -1,6 +1,7 @@
 """Every config of the repository: it is read, it fits together, it trains by the published rules."""
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import mmengine
@@ -36,14 +37,20 @@ USUAL_SIZES = {'act': 384, 'vct': 384}
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
 
 
+@cache
+def read(path: str) -> Config:
+    """Config of the repository, read once for all tests, which leave it as it is."""
+    return load_config(str(REPOSITORY / path))
+
+
 @pytest.fixture(params=CONFIGS)
 def config(request) -> Config:
-    return load_config(str(REPOSITORY / request.param))
+    return read(request.param)
 
 
 @pytest.fixture(params=VCT)
 def vct(request) -> tuple[str, Config]:
-    return request.param, load_config(str(REPOSITORY / request.param))
+    return request.param, read(request.param)
 
 
 def steps_of(pipeline: list) -> Iterator[dict]:
@@ -87,7 +94,7 @@ def test_config_is_named_by_the_rule(path):
     assert name, f'{path}: name it {{method}}_{{backbone}}[-{{size}}]_{{subset}}[_{{variant}}].py'
     usual = 96 if name['backbone'] == 'tiny' else USUAL_SIZES.get(name['method'], 224)
     assert name['size'] != str(usual), f'{path}: {usual} is the usual size, which is not named'
-    config = load_config(str(REPOSITORY / path))
+    config = read(path)
     assert training_settings(config)['input_size'] == [int(name['size'] or usual)] * 2
 
 
@@ -165,7 +172,7 @@ def published_rule(name: str, module: nn.Module) -> tuple[float, float]:
 
 @pytest.mark.parametrize('path', [path for path in VCT if not any(name in path for name in PLAIN)])
 def test_vct_optimizer_follows_the_published_rules(path):
-    config = load_config(str(REPOSITORY / path))
+    config = read(path)
     model = MODELS.build(shrink(config.model.to_dict()))
     rules = ParamRulesOptimWrapperConstructor(
         dict(optimizer=config.optim_wrapper.optimizer), config.optim_wrapper.paramwise_cfg)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 NAMED = os.environ.get('MMAVS_PARITY_DIR')
 CASES = Path(NAMED or Path(__file__).parents[2] / 'shared/parity/cases')
@@ -37,6 +38,14 @@ def seeded():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def weights_are_not_drawn(monkeypatch):
+    """The cases bring all weights that they use; drawing others first takes seconds."""
+    for name in ('uniform_', 'normal_', 'trunc_normal_', 'xavier_uniform_', 'xavier_normal_', 'kaiming_uniform_',
+                 'kaiming_normal_'):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *arguments, **options: tensor)
 
 
 def test_named_directory_holds_cases():

@@ -53,7 +53,7 @@ assert loaded.pred_sem_seg.shape == (1, 32, 48)
 assert torch.equal(loaded.seg_logits, segment(model).seg_logits)
 
 # A model of the zoo by name
-sample = segment(init_model('vct_swin-b_avss'))
+sample = segment(init_model('tpavi_r50_avss'))
 assert sample.seg_logits.shape == (1, 71, 32, 48) and sample.seg_logits.isfinite().all()
 
 seen = [str(path) for path in sys.path] + [str(getattr(m, '__file__', '')) for m in sys.modules.values()]

@@ -5,34 +5,25 @@ Writes ``robustness.json`` (all numbers), ``manifest.csv`` (the audio of each cl
 The first two are saved after each model, so an error in a later model does not discard finished results.
 See docs/user_guides/robustness.md.
 """
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.dist import is_main_process
-from rich.console import Console
-from rich.table import Table
-
-from mmavs.analysis.robustness import (
-    KINDS,
-    ORIGINAL,
-    RobustnessResult,
-    check_kinds,
-    default_name,
-    g_score_table,
-    group_by_name,
-    read_results,
-    robustness_test,
-    score_table,
-)
-from mmavs.apis.weights import resolve_weights
 from mmavs.cli.arguments import add_cfg_options, add_launcher, set_work_dir
-from mmavs.datasets.wrappers.replace_audio import write_manifest
-from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable_directory
 from mmavs.utils.json_files import write_json
 from mmavs.utils.terminal import quiet_libraries
-from mmavs.visualization.robustness_figure import draw_robustness
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mmavs.analysis.robustness import RobustnessResult
+
+#: Those of :mod:`mmavs.analysis.robustness`, which the help prints without importing PyTorch.
+KINDS = ('silence', 'noise', 'noise:-20', 'off-screen', 'mixture:10', 'mixture:0')
 
 
 def parse_args() -> argparse.Namespace:
@@ -65,6 +56,8 @@ def parse_args() -> argparse.Namespace:
 
 def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[dict]]) -> None:
     """Write all finished results."""
+    from mmavs.datasets.wrappers.replace_audio import write_manifest
+
     write_json(out / 'robustness.json', [result.to_dict() for result in results])
     for file, manifest in manifests.items():
         with atomic_write(out / file) as path:
@@ -72,6 +65,10 @@ def save(out: Path, results: list[RobustnessResult], manifests: dict[str, list[d
 
 
 def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> None:
+    from rich.table import Table
+
+    from mmavs.analysis.robustness import g_score_table, score_table
+
     title = name + (f' ({len(runs)} runs)' if len(runs) > 1 else '')
     for rows in (score_table(runs), g_score_table(runs)):
         if not rows:
@@ -90,6 +87,21 @@ def print_tables(console: Console, name: str, runs: list[RobustnessResult]) -> N
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmengine.dist import is_main_process
+    from rich.console import Console
+
+    from mmavs.analysis.robustness import (
+        ORIGINAL,
+        check_kinds,
+        default_name,
+        group_by_name,
+        read_results,
+        robustness_test,
+    )
+    from mmavs.apis.weights import resolve_weights
+    from mmavs.utils.config import load_config
+    from mmavs.visualization.robustness_figure import draw_robustness
+
     quiet_libraries()
     check_writable_directory(args.out)
     results = [result for path in args.add for result in read_results(path)]

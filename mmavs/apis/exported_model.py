@@ -9,7 +9,6 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmavs.models.segmentors.clip_prediction import ClipPrediction
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
 from mmavs.utils.device import select_device
 from mmavs.utils.json_files import check_types, parse_json
@@ -73,6 +72,8 @@ class ExportedSegmentor(BaseModel):
         Raises:
             ValueError: The mode is another one, or frames have another size than the model takes.
         """
+        from mmavs.models.segmentors.clip_prediction import ClipPrediction  # with all models, which takes seconds
+
         if mode != 'predict':
             raise ValueError(f"mode is {mode!r}: an exported model has only 'predict'")
         size = tuple(self.metadata['frame_size'])

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.ops import masks_to_boxes, nms
 
 from mmavs.datasets.mask_priors import MASKS_SUFFIX, PRIOR_SUFFIX, ids_from_masks, read_id_map, read_masks
 from mmavs.datasets.transforms.loading import same_aspect
@@ -245,6 +244,8 @@ def clean_masks(masks: np.ndarray, min_area: int, nms_thresh: float) -> np.ndarr
     Returns:
         (n, H, W) bool, those that did not change first, else in the given order. Empty masks are dropped.
     """
+    from torchvision.ops import masks_to_boxes, nms
+
     cleaned = np.stack([_without_small_regions(mask, min_area) for mask in masks])
     unchanged = (cleaned == masks).all((1, 2))
     order = np.argsort(~unchanged, kind='stable')

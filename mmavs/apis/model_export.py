@@ -1,4 +1,6 @@
 """Export a model to ONNX or TorchScript."""
+from __future__ import annotations
+
 import json
 import logging
 import warnings
@@ -6,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -15,7 +17,6 @@ from torch import Tensor
 
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.checkpoint.training_settings import training_settings
-from mmavs.models.segmentors.clip_scores import ClipScores
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
 from mmavs.utils.exporting import for_onnx
@@ -33,6 +34,9 @@ from .exported_model import (
 from .model import init_model
 from .weights import resolve_weights
 from .window_prediction import DEFAULT_CLIP_LENGTH, TARGET_TRANSFORMS
+
+if TYPE_CHECKING:
+    from mmavs.models.segmentors.clip_scores import ClipScores
 
 # Operators of ONNX, of 2022: the first with a maximum over groups.
 OPSET = 18
@@ -92,6 +96,8 @@ def export_model(config: str | Path | Config,
         _require_onnx()
     if out is not None:
         check_writable(out)
+    from mmavs.models.segmentors.clip_scores import ClipScores
+
     if checkpoint is not None:
         checkpoint = Path(resolve_weights(config, checkpoint)).expanduser()
     model = init_model(config, checkpoint, 'cpu')

@@ -4,7 +4,6 @@ from functools import lru_cache
 from math import ceil, gcd
 
 import numpy as np
-from scipy.signal import resample_poly
 
 # The filter 'kaiser_best' of resampy >= 0.3, which the audio of the benchmarks was prepared with: zero crossings on
 # each side, roll-off frequency as a fraction of the Nyquist frequency, shape of the Kaiser window.
@@ -38,6 +37,8 @@ def resample(waveform: np.ndarray, orig_rate: int, rate: int) -> np.ndarray:
     up, down = rate // divisor, orig_rate // divisor
     if max(up, down) > MAX_FACTOR:
         return _resample_interpolated(np.asarray(waveform, dtype=np.float32), up, down)
+    from scipy.signal import resample_poly  # takes long to import, and most audio has the rate of the models
+
     resampled = resample_poly(np.asarray(waveform, dtype=np.float32), up, down, window=_kaiser_filter(up, down))
     return resampled[:len(waveform) * up // down].astype(np.float32, copy=False)
 

@@ -223,13 +223,24 @@ def _registries() -> list[Registry]:
 def _find_component(name: str) -> Any:
     for registry in _registries():
         with registry.switch_scope_and_registry(None) as scoped:
-            try:
-                component = scoped.get(name)
-            except (RuntimeError, TypeError, ValueError):  # MMEngine imports names with dots, which may be no names
-                component = None
+            component = _look_up(scoped, name)
         if component is not None:
             return component
     return None
+
+
+def _look_up(registry: Registry, name: str) -> Any:
+    """Return the component that ``registry.get(name)`` returns, None if there is none."""
+    if '.' in name:
+        try:
+            return registry.get(name)
+        except (RuntimeError, TypeError, ValueError):  # MMEngine imports names with dots, which may be no names
+            return None
+    # Registry.get would search the disk for a module of that name, which takes most of the time of reading a config.
+    registry.import_from_location()
+    while registry is not None and name not in registry.module_dict:
+        registry = registry.parent
+    return registry and registry.module_dict[name]
 
 
 def _known_names() -> list[str]:

@@ -4,20 +4,21 @@
 Reads the ``vis_data/scalars.json`` of MMEngine. A resumed training continues in another log: all logs of a work
 directory are merged, and the last log counts for repeated steps. Tests are left out.
 """
+from __future__ import annotations
+
 import argparse
 import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING
 
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable, read_text
 from mmavs.utils.json_files import nan_for_null, parse_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Keys of a record that are not losses or metrics.
 BOOKKEEPING = {'step', 'iter', 'epoch', 'data_time', 'time', 'memory', 'lr', 'base_lr'}
@@ -66,6 +67,8 @@ def read_curves(log: str) -> Curves:
 
 def summary(curves: Curves, keys: list[str], title: str) -> Table:
     """Make a table of the first, last, smallest and largest value of each key, with the steps of the last two."""
+    from rich.table import Table
+
     table = Table(title=title)
     table.add_column('key', no_wrap=True)
     for heading in ('values', 'first', 'last', 'min', 'step', 'max', 'step'):
@@ -83,6 +86,9 @@ def summary(curves: Curves, keys: list[str], title: str) -> Table:
 
 
 def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 2.6 * len(keys)), layout='constrained')
     FigureCanvasAgg(figure)
     for axes, key in zip(figure.subplots(len(keys), squeeze=False)[:, 0], keys):
@@ -102,6 +108,8 @@ def plot(logs: dict[str, Curves], keys: list[str], out: Path) -> None:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from rich.console import Console
+
     if args.out:
         check_writable(args.out)
     logs = {log: read_curves(log) for log in args.logs}

@@ -3,12 +3,6 @@
 import argparse
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-from rich.console import Console
-from rich.table import Table
-
-from mmavs.analysis.audio_ablation import audio_ablation
-from mmavs.apis.weights import resolve_weights
 from mmavs.cli.arguments import add_run_arguments, load_run_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable
@@ -25,6 +19,13 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmengine.dist import is_main_process
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmavs.analysis.audio_ablation import audio_ablation
+    from mmavs.apis.weights import resolve_weights
+
     if args.out:
         check_writable(args.out)
     config = load_run_config(args)

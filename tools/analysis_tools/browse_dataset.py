@@ -7,18 +7,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.registry import init_default_scope
-
-from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
-from mmavs.datasets.samplers import SeededIndex
-from mmavs.registry import DATASETS
-from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable_directory
-from mmavs.utils.randomness import derive_seed
 from mmavs.utils.terminal import quiet_libraries
-from mmavs.visualization import AVSVisualizer
 
 SPLITS = ('train', 'val', 'test')
 
@@ -39,6 +31,15 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmengine.registry import init_default_scope
+
+    from mmavs.audio.log_mel import SAMPLE_RATE
+    from mmavs.datasets.samplers import SeededIndex
+    from mmavs.registry import DATASETS
+    from mmavs.utils.config import load_config
+    from mmavs.utils.randomness import derive_seed
+    from mmavs.visualization import AVSVisualizer
+
     quiet_libraries()
     out_dir = Path(args.out_dir or Path('work_dirs/browse', Path(args.config).stem, args.split))
     check_writable_directory(out_dir)

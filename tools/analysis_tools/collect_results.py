@@ -8,10 +8,12 @@ import argparse
 from glob import glob
 from pathlib import Path
 
-from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
 from mmavs.cli.arguments import positive_int
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable
+
+# Formats of the tables, by the suffix of the file.
+SUFFIXES = ('.md', '.tex', '.csv')
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', nargs='+', default=[], metavar='FILE', help='tables: .md, .tex or .csv')
     args = parser.parse_args()
     for out in args.out:
-        if Path(out).suffix not in WRITERS:
-            parser.error(f"--out {out}: the file must end in {', '.join(WRITERS)}")
+        if Path(out).suffix not in SUFFIXES:
+            parser.error(f"--out {out}: the file must end in {', '.join(SUFFIXES)}")
     if len(dict(args.methods)) < len(args.methods):
         parser.error('a method is named twice: join its files by commas')
     return args
@@ -46,6 +48,8 @@ def method_files(text: str) -> tuple[str, list[str]]:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmavs.analysis.result_collection import WRITERS, headline_scores, read_report, tabulate, to_markdown
+
     for out in args.out:
         check_writable(out)
     methods = {name: [read_report(file) for file in files] for name, files in args.methods}

@@ -3,14 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmengine.dist import is_main_process
-from rich.console import Console
-from rich.table import Table
-
-from mmavs.analysis.mask_prior_comparison import compare_mask_priors
 from mmavs.cli.arguments import add_run_arguments, load_run_config
-from mmavs.datasets.file_listing import write_csv
-from mmavs.engine.test_report import make_stamp
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import write_json
@@ -45,6 +38,14 @@ def named_directory(text: str) -> tuple[str, str]:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmengine.dist import is_main_process
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmavs.analysis.mask_prior_comparison import compare_mask_priors
+    from mmavs.datasets.file_listing import write_csv
+    from mmavs.engine.test_report import make_stamp
+
     if args.out:
         check_writable(args.out)
     config = load_run_config(args)

@@ -3,15 +3,18 @@
 
 The file is one of ``tools/test.py --out metrics.json`` with :class:`mmavs.evaluation.DatasetMetric` among the metrics.
 """
+from __future__ import annotations
+
 import argparse
 import sys
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable
 from mmavs.utils.json_files import read_json
-from mmavs.visualization.confusion_figure import draw_confusion, normalize_confusion
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUFFIXES = ('.png', '.pdf', '.svg')
 
@@ -34,6 +37,10 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    import numpy as np
+
+    from mmavs.visualization.confusion_figure import draw_confusion, normalize_confusion
+
     check_writable(args.out)
     classes, matrix = read_confusion(args.report)
     shown = args.classes or [name for c, name in enumerate(classes) if matrix[c].any() or matrix[:, c].any()]
@@ -50,6 +57,8 @@ def main() -> None:
 
 def read_confusion(path: str) -> tuple[list[str], np.ndarray]:
     """Read class names and confusion matrix (K, K) from a report of ``tools/test.py``."""
+    import numpy as np
+
     try:
         details = list(read_json(path, 'a metrics.json of mmavs test', ('details', ))['details'].values())
         names = ', '.join(metric['metric'] for metric in details)

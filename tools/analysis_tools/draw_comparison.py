@@ -7,18 +7,10 @@ logits of VCT's queries and AVSegFormer's features before and after the audio mi
 import argparse
 from pathlib import Path
 
-import matplotlib
-from mmengine.logging import MMLogger
-
-from mmavs.analysis.compared_clips import compare_clips
-from mmavs.apis.weights import resolve_weights
 from mmavs.cli.arguments import add_cfg_options
-from mmavs.utils.config import load_config
-from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.terminal import quiet_libraries
-from mmavs.visualization.comparison_figure import draw_comparison
 
 SUFFIXES = ('.png', '.pdf', '.svg')
 SPLITS = ('train', 'val', 'test')
@@ -52,6 +44,15 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    import matplotlib
+    from mmengine.logging import MMLogger
+
+    from mmavs.analysis.compared_clips import compare_clips
+    from mmavs.apis.weights import resolve_weights
+    from mmavs.utils.config import load_config
+    from mmavs.utils.device import select_device
+    from mmavs.visualization.comparison_figure import draw_comparison
+
     quiet_libraries()
     check_writable(args.out)
     MMLogger.get_current_instance().setLevel('WARNING')

@@ -4,22 +4,24 @@
 Both are counted from shapes alone: a model of any size takes a second or two and no memory. A multiply-add is 2 FLOPs.
 ``--metafile`` writes the numbers of all models of a metafile into it.
 """
+from __future__ import annotations
+
 import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-import mmavs.models  # noqa: F401
-from mmavs.analysis.complexity import Complexity, model_complexity
 from mmavs.cli.arguments import add_cfg_options, add_config, positive_int
-from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable
 from mmavs.utils.terminal import quiet_libraries
 from mmavs.utils.zoo import read_yaml, zoo_root
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmavs.analysis.complexity import Complexity
 
 # Branches that comparisons of methods leave out, because some methods lack them or compute them only once per dataset.
 BRANCHES = dict(audio_backbone='the audio encoder', mask_prior='the mask prior')
@@ -40,6 +42,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def report(complexity: Complexity, title: str) -> Table:
+    from rich.table import Table
+
     table = Table(title=title)
     for heading in ('part', 'params (M)', 'GFLOPs', 'GFLOPs (%)'):
         table.add_column(heading, justify='left' if heading == 'part' else 'right', no_wrap=True)
@@ -62,6 +66,9 @@ def report(complexity: Complexity, title: str) -> Table:
 
 def fill_metafile(path: Path) -> None:
     """Write the numbers into a metafile and leave the rest of its text unchanged."""
+    from mmavs.analysis.complexity import model_complexity
+    from mmavs.utils.config import load_config
+
     check_writable(path)
     for entry in read_yaml(path)['Models']:
         complexity = model_complexity(load_config(str(zoo_root() / entry['Config'])))
@@ -89,6 +96,12 @@ def with_numbers(text: str, name: str, parameters: int, flops: int) -> str:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from rich.console import Console
+
+    import mmavs.models  # noqa: F401
+    from mmavs.analysis.complexity import model_complexity
+    from mmavs.utils.config import load_config
+
     quiet_libraries()
     if args.metafile:
         for metafile in args.metafile:

@@ -3,14 +3,8 @@
 import argparse
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.table import Table
 
 from mmavs.cli.arguments import positive_int
-from mmavs.evaluation.functional.avsbench import binary_scores
-from mmavs.synthesis.synthesize import make_clip, visible_objects
-from mmavs.utils.progress import track_progress
 
 
 def largest(objects: np.ndarray) -> np.ndarray:
@@ -37,6 +31,14 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from mmavs.evaluation.functional.avsbench import binary_scores
+    from mmavs.synthesis.synthesize import make_clip, visible_objects
+    from mmavs.utils.progress import track_progress
+
     ious = {(subset, name): [] for name in PREDICTORS for subset in args.subsets}
     for subset in args.subsets:
         for index in track_progress(range(args.clips), subset):

@@ -8,7 +8,6 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from mmavs.datasets.file_listing import read_csv
 from mmavs.utils.errors import cli_errors
 
 STAMP = ('hardware', 'torch', 'cuda', 'mmcv', 'mmengine', 'mmavs', 'python', 'threads', 'clock', 'repeats', 'date')
@@ -38,6 +37,8 @@ def markdown(rows: list[dict[str, str]]) -> str:
 @cli_errors()
 def main() -> None:
     path = Path(parse_args().rows)
+    from mmavs.datasets.file_listing import read_csv
+
     if not path.is_file():
         sys.exit(f'error: {path}: no such file, expected the rows of benchmark.py')
     rows = read_csv(path, ())

@@ -2,8 +2,9 @@
 import argparse
 import sys
 
-from mmavs.datasets.avss_to_object import SUBSETS, convert_avss_to_object
 from mmavs.utils.errors import cli_errors
+
+SUBSETS = ('s4', 'ms3')
 
 
 def parse_args() -> argparse.Namespace:
@@ -12,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('avss_root', help='directory of AVSBench-semantic, such as data/AVSBench/AVSS')
     parser.add_argument('object_root', help='directory of the subset, such as data/AVSBench/Single-source; the frames '
                         'and masks are written into it')
-    parser.add_argument('--subset', choices=list(SUBSETS), required=True)
+    parser.add_argument('--subset', choices=SUBSETS, required=True)
     parser.add_argument('--size', type=int, default=384, help='side of the frames in pixels (default: 384)')
     parser.add_argument('--mask-prior', metavar='DIR',
                         help='directory of mask priors below avss_root, such as pre_SAM_mask/AVSBench_semantic, to '
@@ -25,6 +26,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the files and print the problems."""
     args = parse_args()
+    from mmavs.datasets.avss_to_object import convert_avss_to_object
+
     metainfo = dict(events=args.events) if args.events else None
     done = convert_avss_to_object(args.avss_root, args.object_root, args.subset, args.size, args.mask_prior, metainfo)
     for problem in done.problems:

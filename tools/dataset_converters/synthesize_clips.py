@@ -3,9 +3,9 @@ import argparse
 from pathlib import Path
 
 from mmavs.cli.arguments import non_negative_int, positive_int
-from mmavs.synthesis import compose_clips, compose_cutouts, synthesize_absent_audio, synthesize_clips
-from mmavs.synthesis.synthesize import SUBSETS
 from mmavs.utils.errors import cli_errors
+
+SUBSETS = ('s4', 'ms3', 'avss', 'vpo-ss', 'vpo-ms', 'vpo-msmi', 'twins')
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,6 +52,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the clips and print their directory."""
     args = parse_args()
+    from mmavs.synthesis import compose_clips, compose_cutouts, synthesize_absent_audio, synthesize_clips
+
     if args.absent_audio is not None:
         print(synthesize_absent_audio(args.out, args.absent_audio, args.seed))
         return

@@ -3,8 +3,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmavs.datasets.clip_extraction import SPLITS, distribute, extract_clips, read_splits
 from mmavs.utils.errors import cli_errors
+
+SPLITS = ('train', 'val', 'test')
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,6 +26,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the clips and print the problems."""
     args = parse_args()
+    from mmavs.datasets.clip_extraction import distribute, extract_clips, read_splits
+
     videos = [file for path in args.videos for file in (files_of(path) if path.is_dir() else [path])]
     if args.split:
         split_of = lambda video: args.split  # noqa: E731

@@ -3,7 +3,6 @@
 import argparse
 
 from mmavs.cli.arguments import add_cfg_options, add_config
-from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.terminal import quiet_libraries
 
@@ -18,6 +17,8 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+    from mmavs.utils.config import load_config
+
     quiet_libraries()
     print(load_config(args.config, args.cfg_options).pretty_text, end='')
 
