@@ -257,7 +257,7 @@ def test_entries_state_the_parameters_of_their_configs(metafile):
             assert entry['Metadata']['Parameters'] == found, f"{entry['Name']}: {FILL} {metafile}"
 
 
-@pytest.mark.parametrize('name', ['vct_swin-b-224_s4_mask-prior', 'tpavi_r50_avss'])
+@pytest.mark.parametrize('name', ['vct_swin-b-224_s4_mask-prior', 'tpavi_r50_avss', 'ease_pvt-v2-b5_s4'])
 def test_entries_state_the_flops_of_their_configs(name):
     assert read_zoo()[name].flops == model_complexity(load_config(name)).flops['']
 
