@@ -8,9 +8,13 @@ import shutil
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from mmavs.analysis.method_costs import read_costs, time_method
+from mmavs.utils.zoo import ModelInfo
 
 REPOSITORY = Path(__file__).parents[1]
 BENCHMARKS = REPOSITORY / 'tools/benchmarks'
@@ -47,6 +51,34 @@ def test_rows_say_how_they_were_measured(run_tool, tmp_path, capsys):
         run_tool('benchmarks/benchmark', *arguments[:-1], tmp_path / 'other.csv', '--mode', 'predict')
     with pytest.raises(SystemExit, match='other.csv: lacks the columns'):
         run_tool('benchmarks/print_rows', tmp_path / 'other.csv')
+
+
+def test_models_of_one_architecture_are_timed_once_and_results_are_kept(run_tool, tmp_path, load, monkeypatch):
+    out, tool = tmp_path / 'costs.json', load('method_costs')
+    small = ModelInfo('vct_tiny', 'VCT', TINY, 'none', None, 0, (), None, ())
+    zoo = {name: replace(small, name=name) for name in ('vct_a', 'vct_b')} | {'vct_c': replace(small, flops=1)}
+    timed = []
+
+    def time_and_note(info, repeats):
+        timed.append(info.name)
+        return time_method(info, repeats)
+
+    monkeypatch.setattr(tool, 'compared_models', lambda models: zoo)
+    monkeypatch.setattr(tool, 'time_method', time_and_note)
+    for arguments in (['vct_[ab]', '--repeats', '2'], ['*', '--count-only']):
+        monkeypatch.setattr(sys, 'argv', ['method_costs', *arguments, '--out', str(out)])
+        tool.main()
+    costs = read_costs(out)
+    assert timed == ['vct_a'] and costs['vct_b'].timing == costs['vct_a'].timing and costs['vct_c'].timing is None
+    cost, timing = costs['vct_a'], costs['vct_a'].timing
+    assert cost.size == [96, 96] and 0 < cost.audio_backbone < cost.parameters and cost.mask_prior == 0
+    assert (timing.model, timing.repeats) == ('vct_a', 2) and 0 < timing.fastest <= timing.slowest
+    monkeypatch.setattr(sys, 'argv', ['method_costs', 'absent_*', '--out', str(out)])
+    with pytest.raises(SystemExit, match='absent_.: no model that the comparison shows matches'):
+        tool.main()
+    out.write_text(out.read_text().replace('"parameters": ', '"parameters": "x", "y": ', 1))
+    with pytest.raises(ValueError, match='vct_a.parameters is a str, expected int'):
+        read_costs(out)
 
 
 def test_memory_and_time_of_a_prediction_are_measured(run_tool, capsys):

@@ -1,4 +1,5 @@
 """Method comparison: finished trainings are reused, and the table summarizes the seeds."""
+import ast
 import json
 from pathlib import Path
 
@@ -14,13 +15,21 @@ from mmavs.analysis.method_comparison import (
 )
 from mmavs.synthesis import synthesize_clips
 
-CONFIG = str(Path(__file__).parents[1] / 'configs/vct/vct_tiny_synthetic.py')
+CONFIGS = Path(__file__).parents[1] / 'configs'
+CONFIG = str(CONFIGS / 'vct/vct_tiny_synthetic.py')
 COST = Cost(params_m=1.5, gflops=2., seconds_per_clip=.25, peak_mib=30., train_seconds_per_clip=.5, train_peak_mib=60.)
 
 
 def scores_of(original):
     return {audio: {'avsbench/M_J': original / factor, 'avsbench/M_F': .8}
             for audio, factor in (('original', 1), ('muted', 2), ('swapped', 4))}
+
+
+def test_small_version_of_every_method_is_compared_by_default():
+    tool = ast.parse((CONFIGS.parent / 'tools/analysis_tools/compare_methods.py').read_text())
+    default, = (ast.literal_eval(node.value) for node in tool.body
+                if isinstance(node, ast.Assign) and node.targets[0].id == 'DEFAULT')
+    assert {*default} == {str(path.relative_to(CONFIGS)) for path in CONFIGS.glob('*/*_tiny_synthetic-ms3.py')}
 
 
 def test_spread_is_the_sample_standard_deviation():

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from small_models import randomize_constant_init, small_config
 from video_files import write_test_video
 
-from mmavs.apis import AVSInferencer, export_model, inference_clip, init_model
+from mmavs.apis import AVSInferencer, export_model, inference_clip, init_model, model_export
 from mmavs.apis import weights as weights_module
 from mmavs.apis.exported_model import METADATA_KEY, load_exported_model
 from mmavs.audio.log_mel import log_mel_spectrogram
@@ -33,6 +34,7 @@ TINY = {
     'COMBO': 'combo/combo_tiny_synthetic.py',
     'VCT': 'vct/vct_tiny_synthetic.py',
     'ACT': 'vct/act_tiny_synthetic.py',
+    'EASE': 'ease/ease_tiny_synthetic.py',
     'RAVS': 'ravs/ravs_tiny_synthetic.py',
 }
 SIZE = 96
@@ -168,10 +170,8 @@ def small_scores(config, **changes):
 
 def run_exported(scores, tmp_path, num_frames, **inputs):
     """Scores of a model that was exported with other inputs, by ONNX Runtime and by TorchScript."""
-    from mmavs.apis.model_export import _WRITERS
-
     recorded = {key: torch.cat((x, x))[:2] if x.ndim > 1 else x for key, x in inputs.items()}
-    for format, write in _WRITERS.items():
+    for format, write in model_export._WRITERS.items():
         path = tmp_path / ('x.onnx' if format == 'onnx' else 'x.pt')
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter('ignore')
@@ -183,9 +183,10 @@ def run_exported(scores, tmp_path, num_frames, **inputs):
 
 @pytest.mark.parametrize('config', [
     'vct/vct_swin-b_avss_beats.py', 'vct/vct_swin-b_avss_ast.py', 'vct/vct_swin-b_avss_audiomae.py',
-    'avsegformer/avsegformer-v1_pvt-v2-b5_s4.py', 'vct/vct_swin-b-224_s4_mask-prior.py'
+    'avsegformer/avsegformer-v1_pvt-v2-b5_s4.py', 'vct/vct_swin-b-224_s4_mask-prior.py',
+    'ease/ease_dinov3-b_avss.py'
 ])
-def test_audio_backbones_first_versions_and_mask_priors(config, tmp_path):
+def test_audio_backbones_first_versions_mask_priors_and_plain_transformers(config, tmp_path):
     scores = small_scores(config)
     inputs = dict(frames=torch.randint(256, (3, 3, 64, 64), dtype=torch.uint8), waveform=torch.rand(3 * 16000) - 0.5)
     if scores.model.mask_prior is not None:
@@ -196,6 +197,22 @@ def test_audio_backbones_first_versions_and_mask_priors(config, tmp_path):
     assert expected.std() > 1e-4
     for found in run_exported(scores, tmp_path, 3, **inputs):
         assert torch.allclose(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_noise_and_operators_that_onnx_lacks_are_errors(weights, tmp_path):
+    class Bessel(torch.nn.Module):
+
+        def forward(self, frames, waveform):
+            return torch.special.bessel_j0(frames + waveform)
+
+    config = Config.fromfile(CONFIGS / TINY['EASE'])
+    config.model.decode_head.assignment = 'gumbel'
+    with pytest.raises(ValueError, match='set decode_head.assignment=softmax'):
+        export_model(config, weights('EASE'), 'torchscript', tmp_path / 'x.pt')
+    clip = dict(frames=torch.rand(2), waveform=torch.rand(2))
+    with pytest.raises(ValueError, match='operator that ONNX lacks .*bessel_j0.* format torchscript'):
+        model_export._WRITERS['onnx'](Bessel(), clip, tmp_path / 'x.onnx', {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_stereo_with_several_seconds_for_a_frame():

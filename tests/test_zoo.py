@@ -12,6 +12,7 @@ from mmengine.runner import CheckpointLoader
 from modelindex.load_model_index import load
 
 from mmavs.analysis.complexity import build_outline, count_parameters, model_complexity
+from mmavs.analysis.method_costs import compared_models, read_costs
 from mmavs.apis import get_model, init_model, list_models
 from mmavs.checkpoint.converters import CONVERTERS
 from mmavs.checkpoint.reading import read_checkpoint
@@ -98,8 +99,8 @@ def test_entries_are_complete(metafile):
         origin = entry.get('Converted From')
         if origin is None:
             continue
-        if origin.keys() != ORIGIN_KEYS:
-            problems.append(f'{name}: "Converted From" has the keys {ORIGIN_KEYS}: {origin}')
+        if origin.keys() - {'Parity'} != ORIGIN_KEYS:
+            problems.append(f'{name}: "Converted From" has the keys {ORIGIN_KEYS}, and Parity if known: {origin}')
             continue
         weights = read_published(origin['Weights'], origin['Converter'], name)
         if weights.is_published and not weights.license:
@@ -190,6 +191,46 @@ def test_zoo_page_shows_every_number_or_why_there_is_none(monkeypatch):
             assert entry.get('Unpublished', '') in row
 
 
+COLUMNS = {'AVSBench-S4': 'S4', 'AVSBench-MS3': 'MS3', 'AVSBench-semantic': 'AVSS'}
+
+
+def test_comparison_of_methods_agrees_with_the_metafiles(monkeypatch):
+    pytest.importorskip('sphinx', reason='the documentation is built by Sphinx, which is optional')
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'docs/_ext'))
+    tables = importlib.import_module('method_tables')
+    models, costs = compared_models(read_zoo()), read_costs(tables.COSTS)
+    assert costs.keys() == models.keys(), 'run tools/benchmarks/method_costs.py --count-only with the missing models'
+    # A row for each recipe and protocol: the scores and the checkpoint of each subset
+    rows = {}
+    for protocol in METRICS:
+        for row in parse_table(tables.published_table(models, costs, protocol)):
+            rows |= {Path(link).stem: (row, row[column], column) for column, cell in row.items()
+                     for link in re.findall(r'#([^)]+)\)', cell)}
+    assert rows.keys() == models.keys()
+    counted = parse_table(tables.costs_table(models, costs))
+    for entry in (entry for metafile in METAFILES for entry in entries(metafile)):
+        name, origin, metadata = entry['Name'], entry.get('Converted From', {}), entry['Metadata']
+        if '/ablation/' in entry['Config']:
+            continue
+        row, cell, column = rows[name]
+        assert column == COLUMNS.get(metadata['Training Data'], metadata['Training Data'])
+        for result in entry.get('Results', ()):
+            assert {str(x) for x in result['Metrics'].values()} & set(re.findall(r'[\d.]+', cell)), name
+        assert ('[none]' in cell) == ('Results' not in entry), name
+        published = 'Unpublished' not in origin.get('Weights', {'Unpublished': ''})
+        assert (column in row["authors' checkpoint"].split(', ')) == published, name
+        assert (f"{column}: {origin.get('Parity')}" in row['parity']) == ('Parity' in origin), name
+        assert costs[name].parameters == metadata['Parameters'], name
+        gflops, = (x['GFLOPs'] for x in counted if x['recipe'] == row['recipe'] and column in x['subsets'].split(', '))
+        assert gflops == f"{metadata['FLOPs'] / 1e9:.0f}", name
+
+
+def parse_table(lines: list[str]) -> list[dict[str, str]]:
+    """Rows of a table of Markdown, by the heading of the column."""
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines if line.startswith('|')]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[2:]]
+
+
 DATASET_TYPES = dict(
     AVSBenchS4Dataset='AVSBench-S4', AVSBenchMS3Dataset='AVSBench-MS3', AVSSDataset='AVSBench-semantic')
 
@@ -216,7 +257,7 @@ def test_entries_state_the_parameters_of_their_configs(metafile):
             assert entry['Metadata']['Parameters'] == found, f"{entry['Name']}: {FILL} {metafile}"
 
 
-@pytest.mark.parametrize('name', ['vct_swin-b-224_s4_mask-prior', 'tpavi_r50_avss'])
+@pytest.mark.parametrize('name', ['vct_swin-b-224_s4_mask-prior', 'tpavi_r50_avss', 'ease_pvt-v2-b5_s4'])
 def test_entries_state_the_flops_of_their_configs(name):
     assert read_zoo()[name].flops == model_complexity(load_config(name)).flops['']
 

@@ -16,17 +16,18 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from docutils.nodes import Element
+from method_tables import COSTS, PROTOCOLS, costs_table, published_table
 from repository_links import DOCS, ROOT, config_page
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from mmavs.analysis.method_costs import compared_models, read_costs
 from mmavs.cli.command import COMMANDS, make_parsers
 from mmavs.utils.published import PublishedWeights
 from mmavs.utils.zoo import ModelInfo, read_backbones, read_zoo
 
 GENERATED = DOCS / 'generated'
-METHODS = {'TPAVI': 'tpavi', 'AVSegFormer': 'avsegformer', 'VCT': 'vct', 'RAVS': 'ravs'}
 
 
 def write(path: Path, text: str) -> None:
@@ -105,8 +106,9 @@ def write_zoo() -> None:
             '|---|---|--:|--:|---|---|---|']
     lines = []
     for method, infos in models.items():
-        page = f'methods/{METHODS[method]}.md' if method in METHODS else ''
-        lines += [f'### {method}', '', f'{len(infos)} models' + (f'; [the method](/{page}).' if page else '.'), '']
+        page = f'methods/{method.lower()}.md'
+        link = f'; [the method](/{page}).' if (DOCS / page).is_file() else '.'
+        lines += [f'### {method}', '', f'{len(infos)} models{link}', '']
         lines += [*head, *map(zoo_row, infos), '']
     write(GENERATED / 'zoo/models.md', '\n'.join(lines))
 
@@ -132,6 +134,14 @@ def write_zoo() -> None:
     for backbone in read_backbones().values():
         lines.append(weights_row(backbone.weights, f'`{backbone.name}` | `{backbone.path}`'))
     write(GENERATED / 'zoo/backbones.md', '\n'.join(lines) + '\n')
+
+
+def write_comparison() -> None:
+    """Tables of all methods: published scores by protocol, and measured costs."""
+    models, costs = compared_models(read_zoo()), read_costs(COSTS)
+    for protocol in PROTOCOLS:
+        write(GENERATED / f'comparison/{protocol}.md', '\n'.join(published_table(models, costs, protocol)) + '\n')
+    write(GENERATED / 'comparison/costs.md', '\n'.join(costs_table(models, costs)) + '\n')
 
 
 def weights_row(weights: PublishedWeights, others: str) -> str:
@@ -227,6 +237,7 @@ def resolve_public_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, 
 def generate(app: Sphinx) -> None:
     write_configs()
     write_zoo()
+    write_comparison()
     write_commands()
     write_tools()
     remove_stale_modules()

@@ -85,8 +85,9 @@ def export_model(config: str | Path | Config,
     Raises:
         ConfigError, FileNotFoundError: As for :func:`mmavs.apis.init_model`.
         ImportError: The packages of ONNX are not installed.
-        ValueError: The format, the suffix, the size or the test pipeline cannot be used, or the scores differ by more
-            than the tolerance; then no file is left. Also the errors of :func:`mmavs.apis.init_model`.
+        ValueError: The format, the suffix, the size or the test pipeline cannot be used, the model has an operator that
+            ONNX lacks, or the scores differ by more than the tolerance; then no file is left. Also the errors of
+            :func:`mmavs.apis.init_model`.
     """
     if format not in SUFFIXES:
         raise ValueError(f"format is {format!r}, expected 'onnx' or 'torchscript'")
@@ -139,6 +140,9 @@ def _write_onnx(scorer: ClipScores, clip: dict[str, Tensor], path: Path, metadat
             torch.onnx.export(scorer, (clip, ), str(path), input_names=list(clip), output_names=['scores'],
                               dynamic_axes={key: axes[key] for key in (*clip, 'scores') if key in axes},
                               opset_version=OPSET, dynamo=False)
+    except torch.onnx.errors.UnsupportedOperatorError as error:
+        raise ValueError(f'the model has an operator that ONNX lacks ({error}): export it with the format '
+                         'torchscript') from error
     finally:
         torch.onnx.unregister_custom_op_symbolic('aten::expm1', OPSET)
     model = onnx.load(str(path))

@@ -56,6 +56,8 @@ class ModelInfo:
         results: Published numbers.
         unpublished: Why there is none, None if there are some.
         weights: Published weights.
+        parity: What the model reproduces of the released code with seeded weights (``tests/test_parity.py``), None if
+            the two were not compared.
     """
     name: str
     method: str
@@ -66,6 +68,7 @@ class ModelInfo:
     results: tuple[PublishedResult, ...]
     unpublished: str | None
     weights: tuple[PublishedWeights, ...]
+    parity: str | None = None
 
 
 @cache
@@ -115,7 +118,8 @@ def _model_info(entry: Mapping, root: Path) -> ModelInfo:
             PublishedResult(x['Dataset'], dict(x['Metrics']), x['Protocol'], x['Source'])
             for x in entry.get('Results') or ()),
         unpublished=entry.get('Unpublished'),
-        weights=tuple(read_published(x, converter, entry['Name']) for x, converter in weights if x))
+        weights=tuple(read_published(x, converter, entry['Name']) for x, converter in weights if x),
+        parity=origin.get('Parity'))
 
 
 @dataclass(frozen=True)

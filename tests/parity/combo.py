@@ -18,12 +18,16 @@ from mmavs.utils.config import load_config
 from . import DEVICE, targets
 from .comparison import assert_within, largest, relative_errors
 from .decisions import compare_with_ties, watched_decisions
-from .label_maps import read_label_maps, supervised_frames
+from .label_maps import read_ground_truth
+from .slices import steps
 from .vct import errors_of
 
 KEYS = {'subset', 'backbone', 'size', 'frames', 'seed', 'clips', *targets.KEYS}
 CONFIGS = Path(__file__).parents[2] / 'configs'
-BACKBONES = {'resnet-50': 'r50', 'pvt-v2-b5': 'pvt-v2-b5'}
+# Names of the cases, without what separates their parts.
+BACKBONES = {'resnet50': 'r50', 'r50': 'r50', 'pvtv2b5': 'pvt-v2-b5', 'pvtv2': 'pvt-v2-b5', 'pvt': 'pvt-v2-b5'}
+# The released code compares adjacent frames in groups of a batch.
+GROUP_SIZE = 5
 LOSSES = dict(loss_ce='loss_cls', loss_mask='loss_mask', loss_dice='loss_dice', loss_cosine='loss_consistency')
 GRADIENT = 'grad_norm.'
 TOLERANCE = 1e-4
@@ -35,9 +39,6 @@ ADDED = re.compile(r'.*\.num_batches_tracked')
 
 
 def check(directory, case, seeded):
-    if case['backbone'] not in BACKBONES:
-        raise NotImplementedError(f"{directory}/case.json: backbone is {case['backbone']!r}, expected one of "
-                                  f'{", ".join(BACKBONES)}')
     expected = seeded.expected(directory.name, directory.parent)
     gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
     expected_losses = {key: expected.pop(key) for key in list(expected) if key.startswith('loss')}
@@ -45,9 +46,10 @@ def check(directory, case, seeded):
     conversion = convert_combo(weights)
     assert_round_trip(conversion, weights)
     model = build_model(case, conversion.state_dict)
-    batch = make_batch(model, case, seeded, (directory / 'README.md').read_text())
+    readme = (directory / 'README.md').read_text()
+    batch = make_batch(model, case, seeded, readme)
 
-    compute = outputs(model, batch)
+    compute = outputs(model, batch, readme)
     found, errors, flipped = compare_with_ties(compute, lambda found: errors_of(found, expected), TOLERANCE)
     print(f"{directory.name}: largest errors relative to the array's largest magnitude:", largest(errors))
     for decision in flipped:
@@ -79,10 +81,20 @@ def assert_round_trip(conversion, weights):
     assert all(torch.equal(x, weights[key]) for key, x in exported.state_dict.items())
 
 
+def config_path(case):
+    """Config of the released row of a case."""
+    backbone = BACKBONES.get(re.sub(r'[-_/]', '', case['backbone']))
+    if backbone is None:
+        raise NotImplementedError(f"case.json: backbone is {case['backbone']!r}, expected one of "
+                                  f'{", ".join(BACKBONES)}')
+    return CONFIGS / f"combo/combo_{backbone}_{case['subset']}_as-released.py"
+
+
 def build_model(case, weights):
     init_default_scope('mmavs')
-    name = f"combo_{BACKBONES[case['backbone']]}_{case['subset']}_as-released"
-    model = MODELS.build(load_config(str(CONFIGS / f'combo/{name}.py')).model)
+    config = load_config(str(config_path(case))).model
+    config.decode_head.consistency_loss.group_size = GROUP_SIZE
+    model = MODELS.build(config)
     model.load_state_dict(weights, strict=True)
     model.to(DEVICE).eval()
     # In training mode the decoder also returns its earlier predictions; there it has no other effect.
@@ -93,11 +105,9 @@ def build_model(case, weights):
 def make_batch(model, case, seeded, readme):
     """All frames as one clip: the released code knows no clips, it mixes the audio of the frames of a batch."""
     seed, size, num = case['seed'], tuple(case['size']), case['frames']
-    cell = re.search(r'SAM-mask images = seeded\.frames\([\d,]+cell=(\d+)\)', readme)
+    cell = re.search(r'SAM-mask images = seeded\.frames\([\d, ]+cell=(\d+)\)', readme)
     frames, mask_prior = seeded.frames(seed, num, *size), seeded.frames(seed + 1000, num, *size, cell=int(cell[1]))
-    masks = read_label_maps(readme, seeded, num, size)
-    labelled = torch.tensor(supervised_frames(case, readme, num))
-    masks[list(case.get('empty_frames', ()))] = 0
+    masks, labelled = read_ground_truth(case, readme, seeded, num, size)
     sample = AVSDataSample(metainfo=dict(img_shape=size, out_shape=size))
     sample.valid, sample.labelled = torch.ones(num, dtype=torch.bool), labelled
     sample.gt_sem_seg = torch.where(labelled[:, None, None], masks, 255)
@@ -114,8 +124,11 @@ def examples(case, seeded, readme):
     return log_mel[existing]
 
 
-def outputs(model, batch):
+def outputs(model, batch, readme):
     """Function that computes the outputs of the case."""
+    coarse, masks = steps(readme, 'sem_seg', '::8, ::8'), steps(readme, 'pred_masks', '::10, ::2, ::2')
+    aux, res2 = steps(readme, 'aux_masks', '::20, ::4, ::4'), steps(readme, 'res2', '::8, ::4, ::4')
+    res5, maps = steps(readme, 'res5', '::16'), steps(readme, 'mask_features', '::16, ::4, ::4')
     intermediate = {}
     last = model.mask_prior or model.backbone
     for name, module in dict(pyramid=last, head=model.decode_head, audio=model.audio_backbone).items():
@@ -128,16 +141,16 @@ def outputs(model, batch):
         ends = [0, -1]
         found = dict(
             scores=sample.seg_logits,
-            sem_seg=sample.seg_logits[ends, :, ::8, ::8],
+            sem_seg=sample.seg_logits[(ends, slice(None), *coarse)],
             argmax=sample.pred_sem_seg,
             pred_logits=head['class_logits'],
-            pred_masks=head['mask_logits'][ends, ::10, ::2, ::2],
-            aux_masks=torch.stack([masks[1, ::20, ::4, ::4] for _, masks in head['aux']]),
+            pred_masks=head['mask_logits'][(ends, *masks)],
+            aux_masks=torch.stack([logits[(1, *aux)] for _, logits in head['aux']]),
             vggish=intermediate['audio'].flatten(0, 2),
-            res2=pyramid[0][0, ::8, ::4, ::4],
-            res5=pyramid[3][0, ::16],
-            mask_features=head['mask_features'][0, ::16, ::4, ::4],
-            fused_visual=head['fused_features'][0, ::16, ::4, ::4],
+            res2=pyramid[0][(0, *res2)],
+            res5=pyramid[3][(0, *res5)],
+            mask_features=head['mask_features'][(0, *maps)],
+            fused_visual=head['fused_features'][(0, *maps)],
             fused_audio=head['fused_audio'].squeeze(1),
             audio_query=head['audio_tokens'].squeeze(1))
         return {key: value.cpu().numpy() for key, value in found.items()}

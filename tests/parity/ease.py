@@ -8,7 +8,8 @@ import torch
 from mmengine.registry import init_default_scope
 
 import mmavs.models  # noqa: F401
-from mmavs.checkpoint.converters.ease import convert_ease
+from mmavs.checkpoint.converters import export_weights
+from mmavs.checkpoint.converters.ease import PREFIX, convert_ease
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets
 from mmavs.utils.config import load_config
@@ -16,12 +17,16 @@ from mmavs.utils.config import load_config
 from . import DEVICE, targets
 from .comparison import assert_within, largest, relative_errors
 from .decisions import compare_with_ties
+from .label_maps import read_ground_truth
+from .slices import steps
 
 KEYS = {'subset', 'backbone', 'size', 'frames', 'clips', 'seed', *targets.KEYS}
 CONFIGS = Path(__file__).parents[2] / 'configs'
 # Names of the cases, without what separates their parts.
-BACKBONES = {'dinov3vitb16': 'dinov3-b', 'vitb16': 'dinov3-b', 'dinov3vitl16': 'dinov3-l', 'vitl16': 'dinov3-l',
-             'pvtv2b5': 'pvt-v2-b5'}
+BACKBONES = {
+    'dinov3vitb16': 'dinov3-b', 'dinov3b': 'dinov3-b', 'vitb16': 'dinov3-b', 'vitb': 'dinov3-b',
+    'dinov3vitl16': 'dinov3-l', 'dinov3l': 'dinov3-l', 'vitl16': 'dinov3-l', 'vitl': 'dinov3-l',
+    'dinov2vitb14': 'dinov2-b', 'dinov2b': 'dinov2-b', 'pvtv2b5': 'pvt-v2-b5', 'pvtv2': 'pvt-v2-b5', 'pvt': 'pvt-v2-b5'}
 LOSSES = {'loss_cross_entropy': 'loss_cls', 'loss_mask': 'loss_mask', 'loss_dice': 'loss_dice'}
 GRADIENT = 'grad_norm.'
 TOLERANCE = 1e-4
@@ -35,11 +40,13 @@ def check(directory, case, seeded):
     expected = seeded.expected(directory.name, directory.parent)
     readme = (directory / 'README.md').read_text()
     gradients = {key.removeprefix(GRADIENT): expected.pop(key) for key in list(expected) if key.startswith(GRADIENT)}
-    conversion = convert_ease(seeded.state_dict(directory.name, directory.parent))
+    weights = seeded.state_dict(directory.name, directory.parent)
+    conversion = convert_ease(weights)
+    assert_round_trip(conversion, weights)
     model = build_model(case, conversion.state_dict, readme)
     features, audio = inputs(model, case, seeded)
 
-    found = outputs(model, features(), audio, tuple(case['size']))
+    found = outputs(model, features(), audio, tuple(case['size']), readme)
     assert found['argmax'].shape == expected['argmax'].shape
     labels = np.stack((found.pop('argmax'), expected.pop('argmax')), axis=1).astype(np.int64)
     scores = found.pop('scores')
@@ -48,7 +55,7 @@ def check(directory, case, seeded):
     errors['score of a label that differs'] = (ours - theirs).max() / np.abs(scores).max()
 
     total = []
-    compute = losses(model, features, audio, frame_targets(case, seeded, readme), seeded, total)
+    compute = losses(model, features, audio, frame_targets(case, seeded, readme), seeded, total, readme)
     _, of_masked, flipped = compare_with_ties(compute, lambda found: relative_errors(found, expected), TOLERANCE)
     errors.update(of_masked)
     total[0].backward()
@@ -65,19 +72,33 @@ def check(directory, case, seeded):
     assert_within({name: error for name, error in of_norms.items() if name not in of_centers}, GRADIENT_TOLERANCE)
 
 
-def build_model(case, weights, readme):
-    """Model without the audio backbone: the cases give its embedding, like the input of the authors' model."""
-    init_default_scope('mmavs')
+def assert_round_trip(conversion, weights):
+    """Every key is used, or dropped with a reason; the export gives the authors' names and values back."""
+    assert set(conversion.used) | set(conversion.dropped) == set(weights)
+    exported = export_weights('ease', conversion.state_dict).state_dict
+    used = {key.removeprefix(PREFIX): weights[key] for key in conversion.used}
+    assert exported.keys() == used.keys()
+    assert all(torch.equal(x, used[key]) for key, x in exported.items())
+
+
+def config_path(case):
+    """Config of the row of a case."""
     backbone = BACKBONES.get(re.sub(r'[-_/]', '', case['backbone']))
     if backbone is None:
         raise NotImplementedError(f"case.json: backbone is {case['backbone']!r}, expected one of "
                                   f'{", ".join(BACKBONES)}')
     size = '' if case['size'][0] == 224 else f"-{case['size'][0]}"
-    config = load_config(str(CONFIGS / f"ease/ease_{backbone}{size}_{case['subset']}.py")).model
+    return CONFIGS / f"ease/ease_{backbone}{size}_{case['subset']}.py"
+
+
+def build_model(case, weights, readme):
+    """Model without the audio backbone: the cases give its embedding, like the input of the authors' model."""
+    init_default_scope('mmavs')
+    config = load_config(str(config_path(case))).model
     config.audio_backbone = dict(type='VGGish', output='conv', channels=(1, ) * 6)
-    stated = re.search(r'before blocks? \[([\d, ]+)\]', readme)
+    stated = re.search(r'before blocks? \[?(\d+(?:(?:, ?| ?\.\. ?)\d+)*)', readme)
     if stated:
-        config.decode_head.fusion_blocks = [int(number) for number in stated[1].split(',')]
+        config.decode_head.fusion_blocks = targets.frame_numbers(stated[1].replace(' ', ''))
     model = MODELS.build(config)
     loaded = model.load_state_dict(weights, strict=False)
     assert loaded.unexpected_keys == []
@@ -95,9 +116,12 @@ def inputs(model, case, seeded):
 
 
 @torch.no_grad()
-def outputs(model, features, audio, size):
+def outputs(model, features, audio, size, readme):
     fused, head = [], model.decode_head
-    hook = head.fuser.register_forward_hook(lambda module, args, patches: fused.append(patches[0, ::7, ::48]))
+    patches, maps = steps(readme, 'fused_first', '::7, ::48'), steps(readme, 'mask_features', '::48, ::4, ::4')
+    coarse, masks = steps(readme, 'sem_seg', '::8, ::8'), steps(readme, 'pred_masks', '::10, ::2, ::2')
+    tokens, queries = steps(readme, 'audio_tokens', ':, :, ::2'), steps(readme, 'queries =', '::10')
+    hook = head.fuser.register_forward_hook(lambda module, args, x: fused.append(x[(0, *patches)]))
     valid = torch.ones(1, len(audio), dtype=torch.bool)
     found = head(features, audio, valid)
     hook.remove()
@@ -106,20 +130,20 @@ def outputs(model, features, audio, size):
     found = dict(
         scores=scores,
         argmax=scores.argmax(1),
-        sem_seg=scores[[0, -1], :, ::8, ::8],
+        sem_seg=scores[([0, -1], slice(None), *coarse)],
         pred_logits=found['class_logits'],
-        pred_masks=found['mask_logits'][[0, -1], ::10, ::2, ::2],
-        audio_tokens=found['audio_tokens'][:, :, ::2],
-        queries=found['queries'][0, ::10],
-        mask_features=found['mask_features'][0, ::48, ::4, ::4],
+        pred_masks=found['mask_logits'][([0, -1], *masks)],
+        audio_tokens=found['audio_tokens'][tokens],
+        queries=found['queries'][(0, *queries)],
+        mask_features=found['mask_features'][(0, *maps)],
         fused_first=fused[0],
         fused_late=fused[-1])
     return {key: value.cpu().numpy() for key, value in found.items()}
 
 
-def losses(model, features, audio, truth, seeded, total):
+def losses(model, features, audio, truth, seeded, total, readme):
     """Function that computes the predictions with masked attention and their losses; ``total[0]`` is their sum."""
-    head = model.decode_head
+    head, parts = model.decode_head, steps(readme, 'masked.pred_masks', '::10, ::4, ::4')
     # Masked attention, without the noise and the dropout of training.
     head.training = True
     valid = torch.ones(1, len(audio), dtype=torch.bool)
@@ -133,7 +157,7 @@ def losses(model, features, audio, truth, seeded, total):
         total.append(sum(terms.values()))
         found = {
             'masked.pred_logits': torch.stack([logits[0] for logits, _ in predictions]),
-            'masked.pred_masks': torch.stack([masks[0, ::10, ::4, ::4] for _, masks in predictions]),
+            'masked.pred_masks': torch.stack([masks[(0, *parts)] for _, masks in predictions]),
             'loss': total[0],
         }
         num_earlier = len(predictions) - 1
@@ -148,36 +172,11 @@ def losses(model, features, audio, truth, seeded, total):
 
 
 def frame_targets(case, seeded, readme):
-    """``m = seeded.frames(SEED,N,H,W,cell=C)[:,0]; label A where m > X, B where Y < m <= X, else 0; FRAMES``."""
-    match = re.search(r'm = seeded\.frames\((\d+), ?(\d+), ?(\d+), ?(\d+)(?:, ?cell=(\d+))?\)', readme)
-    if match is None:
-        raise targets.UnknownTargetsError(readme)
-    seed, num, height, width = (int(number) for number in match.groups()[:4])
-    values = seeded.frames(seed, num, height, width, cell=int(match[5] or 16))[:, 0]
-    sentence = readme[match.end():].split('\n')[0].split('torch.rand')[0]
-    masks = torch.zeros_like(values)
-    rule = re.search(r'(?:(\d+) where )?m > (\d+)', sentence)
-    if rule is None:
-        raise targets.UnknownTargetsError(sentence)
-    masks[values > int(rule[2])] = int(rule[1] or 1)
-    for label, low, high in re.findall(r'(\d+) where (\d+) < m <= (\d+)', sentence):
-        masks[(values > int(low)) & (values <= int(high))] = int(label)
-    empty = [*case.get('empty_frames', ())]
-    for numbers in re.findall(rf'{targets.FRAMES}(?: are| is)? empty', sentence):
-        empty += [int(number) for number in re.findall(r'\d+', numbers)]
-    stated = targets.stated_labels(case) or {}
-    empty += [frame for frame, classes in stated.items() if not any(classes)]
-    masks[empty] = 0
-    length = num // case['clips']
-    if stated:
-        supervised = [*stated]
-    elif re.search(r'(every|all|each) (\d+ )?frames? (is |are )?supervised', sentence):
-        supervised = range(num)
-    elif re.search(r'first frame of (each|every|the) clip', sentence) or case['subset'] == 's4':
-        supervised = range(0, num, length)
-    elif named := re.search(rf'(?:only )?{targets.FRAMES} (?:is |are )?supervised', sentence):
-        supervised = [int(number) for number in re.findall(r'\d+', named['frames'])]
-    else:
-        raise targets.UnknownTargetsError(sentence)
-    labelled = torch.tensor([frame in supervised for frame in range(num)])
+    masks, labelled = read_ground_truth(case, readme, seeded, case['frames'], target_size(readme))
     return FrameTargets(masks=masks.to(DEVICE), labelled=labelled, events=None)
+
+
+def target_size(readme):
+    """(H, W) of the masks, which stands in the call that makes them; that of EASE's masks if it does not."""
+    match = re.search(r'Losses\b.*?seeded\.frames\(\d+, ?\d+, ?(\d+), ?(\d+)', readme, re.S)
+    return (int(match[1]), int(match[2])) if match else OUT_SHAPE

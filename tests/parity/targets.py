@@ -53,7 +53,7 @@ def _labels_of_clips(text: str, num_frames: int) -> dict[int, list[int]]:
     first, second = re.split(r';?\s*clip B', text)
     length = num_frames // 2
     match, first = _take(rf'only {FRAMES} supervised, labels {LABELS}', first)
-    labels = dict.fromkeys(_numbers(match['frames']), _classes(match))
+    labels = dict.fromkeys(frame_numbers(match['frames']), _classes(match))
     _must_be_known(re.sub(r'Clip A \(\w+\):', '', first))
     match, second = _take(rf'(?P<count>\w+) with labels {LABELS}', second)
     count = NUMBER_WORDS.index(match['count']) if match['count'] in NUMBER_WORDS else int(match['count'])
@@ -69,7 +69,7 @@ def _labels_of_clips(text: str, num_frames: int) -> dict[int, list[int]]:
 def _labels_of_frames(text: str, num_frames: int) -> dict[int, list[int]]:
     """``Supervised frames 0 and 5, labels [0,1] each``, or all frames, with exceptions that name frames."""
     match = re.search(rf'Supervised {FRAMES}', text, re.I)
-    supervised = _numbers(match['frames']) if match else list(range(num_frames))
+    supervised = frame_numbers(match['frames']) if match else list(range(num_frames))
     if not match and not re.search(r'(all|every|each|its \d+) frames?\b|frames supervised', text, re.I):
         raise UnknownTargetsError(text)
     text = re.sub(rf'Supervised {FRAMES}', '', text, flags=re.I)
@@ -80,10 +80,10 @@ def _labels_of_frames(text: str, num_frames: int) -> dict[int, list[int]]:
         labels.update(dict.fromkeys(chosen, _classes(match)))
         text = _without(match, text)
     while match := re.search(rf'{FRAMES}(?: are| is)? empty', text):
-        labels.update(dict.fromkeys(_numbers(match['frames']), []))
+        labels.update(dict.fromkeys(frame_numbers(match['frames']), []))
         text = _without(match, text)
     while match := re.search(rf'(?:{FRAMES}|the last) with (?:only )?{LABELS}', text):
-        chosen = _numbers(match['frames']) if match['frames'] else [num_frames - 1]
+        chosen = frame_numbers(match['frames']) if match['frames'] else [num_frames - 1]
         labels.update(dict.fromkeys(chosen, _classes(match)))
         text = _without(match, text)
     _must_be_known(re.sub(r'(all|every|each|its \d+|both clips\W+all)? ?frames?( are| is)? supervised|'
@@ -122,7 +122,7 @@ def supervision(case: dict, readme: str, num_clips: int, num_frames: int) -> tup
         raise UnknownTargetsError(text)
     empty = [int(frame) for frame in case.get('empty_frames', ())]
     while match := re.search(rf'{FRAMES}(?: are| is)? (?:= 0|empty)', text):
-        empty += _numbers(match['frames'])
+        empty += frame_numbers(match['frames'])
         text = _without(match, text)
     _must_be_known(text)
     return supervised, sorted(set(empty))
@@ -154,13 +154,14 @@ def _without(match: re.Match, text: str) -> str:
     return text[:match.start()] + text[match.end():]
 
 
-def _numbers(text: str) -> list[int]:
+def frame_numbers(text: str) -> list[int]:
+    """Numbers of a list such as ``0, 3 and 5..7``."""
     text = re.sub(r'(\d+)\.\.(\d+)', lambda m: ','.join(map(str, range(int(m[1]), int(m[2]) + 1))), text)
     return [int(number) for number in re.findall(r'\d+', text)]
 
 
 def _classes(match: re.Match) -> list[int]:
-    return _numbers(match['labels'] or '')
+    return frame_numbers(match['labels'] or '')
 
 
 def _must_be_known(rest: str) -> None:

@@ -44,7 +44,8 @@ from mmavs.utils.terminal import quiet_libraries
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 DEFAULT = ('tpavi/tpavi_tiny_synthetic-ms3.py', 'avsegformer/avsegformer_tiny_synthetic-ms3.py',
-           'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py', 'ravs/ravs_tiny_synthetic-ms3.py')
+           'combo/combo_tiny_synthetic-ms3.py', 'vct/act_tiny_synthetic-ms3.py', 'vct/vct_tiny_synthetic-ms3.py',
+           'ease/ease_tiny_synthetic-ms3.py', 'ravs/ravs_tiny_synthetic-ms3.py')
 # Pretrained audio backbones of the small configs, and the pitches that they were trained on.
 AUDIO_WEIGHTS = {
     'pretrained/vggish_tiny_drawn-sounds.pth': (1., ),
@@ -56,7 +57,7 @@ SUBSETS = {directory: subset for subset, directory in DIRECTORIES.items()}
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train and score methods with several seeds, and measure their costs')
     parser.add_argument('configs', nargs='*', default=[str(CONFIGS / name) for name in DEFAULT],
-                        help='configs (default: the small TPAVI, AVSegFormer, ACT, VCT and RAVS on synthetic clips)')
+                        help='configs (default: the small version of each method on synthetic clips)')
     parser.add_argument('--own-data', action='store_true',
                         help='use the datasets and weights that the configs name; make neither clips nor weights')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmavs.models.layers import MultiheadAttention
+from mmavs.utils.exporting import is_exporting
 from mmavs.utils.precision import at_least_float32
 
 #: Audio tokens of a frame, and centers of the clusters of patches.
@@ -33,10 +34,17 @@ class ClusterAssignment(nn.Module):
         self.noise_in_evaluation = noise_in_evaluation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Assignment (..., k) of x (..., C); its sum over k is 1."""
+        """Assignment (..., k) of x (..., C); its sum over k is 1.
+
+        Raises:
+            ValueError: The noise is on, and the model is being exported.
+        """
         # The noise needs float32: in half precision, samples of the exponential distribution are 0 too often.
         logits = at_least_float32(F.linear(x, self.centers))
         if self.training or self.noise_in_evaluation:
+            if is_exporting():
+                raise ValueError("EASEHead: assignment='gumbel' adds random noise, with which an exported model cannot "
+                                 'be compared: set decode_head.assignment=softmax')
             logits = logits - torch.empty_like(logits).exponential_().log()
         return logits.softmax(-1)
 
@@ -104,7 +112,7 @@ class QueryLayer(nn.Module):
         self.norm3 = nn.LayerNorm(embed_dims)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Queries (N, Q, C) from queries (N, Q, C) and audio tokens (N, 5, C)."""
+        """Queries (N, Q, C) from queries (N, Q, C), or (1, Q, C) for all frames, and audio tokens (N, 5, C)."""
         x = self.norm1(queries + self.self_attn(queries, queries, queries))
         x = self.norm2(x + self.cross_attn(x, tokens, tokens))
         return self.norm3(x + self.ffn(x))
@@ -132,7 +140,7 @@ class AudioQueries(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Queries (N, Q, d) from audio tokens (N, 5, C)."""
-        queries = self.query.weight.expand(len(tokens), -1, -1)
+        queries = self.query.weight.unsqueeze(0)  # up to their first attention to the audio, those of all frames
         for layer in self.layers:
             queries = layer(queries, tokens)
         return self.output_proj(queries)

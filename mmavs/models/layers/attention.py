@@ -26,15 +26,16 @@ class MultiheadAttention(nn.MultiheadAttention):
         """Attention output (N, Q, C), after the output projection.
 
         Args:
-            query: (N, Q, C).
+            query: (N, Q, C), or (1, Q, C) for queries that all N share.
             key: (N, L, C), or (1, L, C) for keys that all N share.
             value: Like ``key``.
             attend: Bool (N, 1, Q, L), True where a query may attend; None to attend everywhere.
         """
         q, k, v = self._project(query, key, value)
         # The kernels need equal sizes; an export broadcasts.
-        if k.shape[0] == 1 and not is_exporting():
-            k, v = (x.expand(q.shape[0], -1, -1, -1) for x in (k, v))
+        if not is_exporting():
+            num = max(q.shape[0], k.shape[0])
+            q, k, v = (x.expand(num, -1, -1, -1) for x in (q, k, v))
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=attend, dropout_p=self.dropout if self.training else 0.)
         return self._merge_heads(out)
