@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.utils.precision import in_float32
+
 from .attention import MultiheadAttention
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
@@ -88,7 +90,8 @@ class MaskedAttentionDecoder(nn.Module):
             if self.training:
                 predictions.append(self._predict(x, mask_features))
             if audio is None or level > 0:
-                masks = predictions[-1][1] if self.training else self._masks(self.norm(x), mask_features)
+                # Thresholds of a prediction need float32 also under autocast.
+                masks = predictions[-1][1] if self.training else in_float32(self._masks, self.norm(x), mask_features)
                 attend = inside_masks(masks, sizes[level])
             x = layer(x, pos, keys[level], memories[level], attend)
         predictions.append(self._predict(x, mask_features))
@@ -96,7 +99,9 @@ class MaskedAttentionDecoder(nn.Module):
 
     def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         x = self.norm(x)
-        return self.class_embed(x), self._masks(x, mask_features)
+        if self.training:
+            return self.class_embed(x), self._masks(x, mask_features)
+        return in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features)
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
