@@ -35,7 +35,7 @@ def test_rows_say_how_they_were_measured(run_tool, tmp_path, capsys):
     rows_file = tmp_path / 'rows.csv'
     arguments = (TINY, '--frames', 1, '--repeats', 1, '--device', 'cpu', '--out', rows_file)
     run_tool('benchmarks/benchmark', *arguments, '--mode', 'predict')
-    run_tool('benchmarks/benchmark', *arguments, '--amp', 'bf16', '--channels-last')
+    run_tool('benchmarks/benchmark', *arguments, '--precision', 'bf16', '--channels-last')
     rows = list(csv.DictReader(rows_file.open()))
     assert [(row['mode'], row['precision'], row['channels_last']) for row in rows] == [
         ('predict', 'fp32', 'False'), ('predict', 'bf16', 'True'), ('train', 'bf16', 'True')]

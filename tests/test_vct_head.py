@@ -356,6 +356,18 @@ def test_empty_masks_attend_everywhere():
     assert attend[0, 0].tolist() == [[True] * 4, [True, False, False, False]]
 
 
+def test_masks_at_the_size_of_a_level_give_the_predictions_of_masks_at_full_size():
+    head = build_head()
+    features, audio, valid = make_inputs()
+    with torch.no_grad():
+        queries = torch.randn(NUM_FRAMES, NUM_QUERIES, 32)
+        mask_features, maps = head.pixel_decoder(features)
+        arguments = queries, maps, mask_features, head.audio_mlp(audio), head.audio_grid
+        *_, expected = head.decoder.train()(*arguments)  # training computes all masks at full size
+        found, = head.decoder.eval()(*arguments)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_query_attends_only_inside_its_mask():
     head = build_head(num_layers=2, num_queries=1).eval()
     features, audio, valid = make_inputs()

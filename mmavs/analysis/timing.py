@@ -6,13 +6,14 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from mmengine.model import BaseModel
 from torch import nn
+
+from mmavs.utils.precision import autocast_to, check_precision
 
 from .complexity import named_parts
 
@@ -112,42 +113,40 @@ def measure_model(model: BaseModel,
                   clips: dict,
                   modes: tuple[str, ...] = ('predict', 'train'),
                   repeats: int = 5,
-                  amp: torch.dtype | None = None,
+                  precision: str = 'fp32',
                   compiled: bool = False) -> dict[str, Measurement]:
     """Measure prediction and training steps (loss and backward, without the optimizer) of a batch of clips.
 
     Args:
-        model: A model on its device; its gradients are cleared.
+        model: A model on its device; its gradients are cleared, and it predicts in this precision from now on.
         clips: Input of the model's data preprocessor, see :func:`random_clips`.
         modes: ``'predict'``, ``'train'`` or both.
         repeats: Timed calls of each.
-        amp: Run in mixed precision (autocast) of this type; None for float32.
-        compiled: Compile the model with ``torch.compile``, in the call that warms up; its parts cannot be timed then.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``: of predictions that of
+            :meth:`mmavs.models.segmentors.AudioVisualSegmentor.accelerate`, of training steps mixed precision
+            (autocast).
+        compiled: Compile predictions and training steps with ``torch.compile``, in the call that warms up; the parts of
+            the model cannot be timed then.
 
     Returns:
         The measurement of each mode; the parts of ``'train'`` include ``'backward'``.
     """
     meter = Meter(next(model.parameters()).device)
-    if compiled:
-        parts = PartTimes(nn.Module(), meter)
-        model.compile()
-    else:
-        parts = PartTimes(model, meter)
-
-    def precision() -> AbstractContextManager:
-        return nullcontext() if amp is None else torch.autocast(meter.device.type, amp)
+    parts = PartTimes(nn.Module() if compiled else model, meter)
+    model.accelerate(precision, compiled)
+    forward = torch.compile(model) if compiled else model
+    dtype = check_precision(precision)
 
     @torch.no_grad()
     def predict() -> None:
         model.eval()
-        with precision():
-            model(**model.data_preprocessor(clips), mode='predict')
+        model(**model.data_preprocessor(clips), mode='predict')
 
     def train() -> None:
         model.train()
-        with precision():
-            losses = model(**model.data_preprocessor(clips, training=True), mode='loss')
-            loss, _ = model.parse_losses(losses)
+        batch = model.data_preprocessor(clips, training=True)
+        with autocast_to(dtype, batch['inputs']['frames']):
+            loss, _ = model.parse_losses(forward(**batch, mode='loss'))
         start = meter.now()
         loss.backward()
         parts.add('backward', meter.now() - start)

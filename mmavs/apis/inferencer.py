@@ -47,10 +47,13 @@ class AVSInferencer(BaseInferencer):
         mask_prior: For models with a mask-prior branch, what makes the mask prior of each frame: 'none' (constant
             gray), 'sam', 'sam2', another SAM of the Hugging Face Hub, its local directory, the directory of mask priors
             that ``make_mask_priors.py`` wrote, or a :class:`MaskPriorGenerator`.
+        precision: Type that predictions are computed in, as for :func:`mmavs.apis.init_model`. With ``compile`` it is
+            for models that are built here; ``accelerate`` of a given model sets both.
+        compile: Whether to compile the model, as for :func:`mmavs.apis.init_model`.
 
     Raises:
         ConfigError, FileNotFoundError, ValueError: As for :func:`mmavs.apis.init_model`; ValueError: weights are given
-            for a model that is built.
+            for a model that is built, or precision or compile for one that is built or exported.
         ImportError, OSError, ValueError: As for :func:`mmavs.apis.mask_priors.open_mask_prior`.
     """
     preprocess_kwargs = {'fps'}
@@ -62,7 +65,12 @@ class AVSInferencer(BaseInferencer):
                  model: str | Path | Config | BaseModel,
                  weights: str | Path | None = None,
                  device: str | torch.device | None = None,
-                 mask_prior: MaskPriorOption | None = None) -> None:
+                 mask_prior: MaskPriorOption | None = None,
+                 precision: str = 'fp32',
+                 compile: bool = False) -> None:
+        if (precision, compile) != ('fp32', False) and (isinstance(model, BaseModel) or is_exported_model(model)):
+            raise ValueError(f'precision is {precision!r} and compile {compile}, expected the defaults: an exported '
+                             'model computes as it was exported, and a model that is built is set by its accelerate()')
         if isinstance(model, BaseModel):
             if weights is not None:
                 raise ValueError(f'weights are {weights}, but the model is built: load them with init_model')
@@ -72,7 +80,7 @@ class AVSInferencer(BaseInferencer):
                 raise ValueError(f'weights are {weights}, but {model} is an exported model, which holds its own')
             self.model = load_exported_model(model, device)
         else:
-            self.model = init_model(model, weights, device)
+            self.model = init_model(model, weights, device, precision=precision, compile=compile)
         self.mask_prior = open_mask_prior(mask_prior, self.model, device)
         self.cfg = self.model.cfg
         self.pipeline = self._init_pipeline(self.cfg)

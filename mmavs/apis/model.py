@@ -13,6 +13,7 @@ from mmavs.checkpoint.timm_files import check_timm_files
 from mmavs.registry import MODELS
 from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
 from mmavs.utils.device import select_device
+from mmavs.utils.precision import check_precision
 from mmavs.utils.zoo import find_model
 
 from .weights import resolve_weights
@@ -21,7 +22,9 @@ from .weights import resolve_weights
 def init_model(config: str | Path | Config,
                checkpoint: str | Path | None = None,
                device: str | torch.device | None = None,
-               allow_other_settings: bool = False) -> BaseModel:
+               allow_other_settings: bool = False,
+               precision: str = 'fp32',
+               compile: bool = False) -> BaseModel:
     """Build a model for inference.
 
     Args:
@@ -30,6 +33,10 @@ def init_model(config: str | Path | Config,
             :func:`mmavs.apis.published_weights`; None leaves them random, with a warning.
         device: Device of the model; None: the GPU if there is one, else the CPU.
         allow_other_settings: Accept a checkpoint that was trained for another input size or for other classes.
+        precision: Type that predictions are computed in: ``'fp32'``, ``'bf16'`` or ``'fp16'``. What decides about
+            pixels stays float32, see :meth:`mmavs.models.segmentors.AudioVisualSegmentor.accelerate`.
+        compile: Whether to compile the model with ``torch.compile``, which takes a minute or more in the first
+            prediction of a frame size, and needs a C++ compiler on a CPU.
 
     Returns:
         The model in evaluation mode. ``model.cfg`` is the config. ``model.dataset_meta`` holds what is known of the
@@ -42,8 +49,9 @@ def init_model(config: str | Path | Config,
         FileNotFoundError: There is no such checkpoint.
         DownloadError: Published weights cannot be downloaded.
         ValueError: The checkpoint is damaged, is not the published one of its name, does not fit the model, or was
-            trained for another input size or for other classes; or there is no such device.
+            trained for another input size or for other classes; or there is no such device or precision.
     """
+    check_precision(precision)
     device = select_device(device)
     model = build_model(config)
     meta = {}
@@ -59,6 +67,8 @@ def init_model(config: str | Path | Config,
         raise ValueError(f"{checkpoint}: meta['dataset_meta'] is a {type(stated).__name__}, expected a dict with "
                          'classes and palette: save its weights alone, dict(state_dict=...)')
     model.dataset_meta = {**known, **stated}
+    if (precision, compile) != ('fp32', False):
+        model.accelerate(precision, compile)
     return model.to(device).eval()
 
 
@@ -89,7 +99,9 @@ def build_model(config: str | Path | Config) -> BaseModel:
 def get_model(name: str,
               checkpoint: str | Path | None = None,
               device: str | torch.device | None = None,
-              allow_other_settings: bool = False) -> BaseModel:
+              allow_other_settings: bool = False,
+              precision: str = 'fp32',
+              compile: bool = False) -> BaseModel:
     """Build a model of the zoo for inference.
 
     Args:
@@ -97,6 +109,8 @@ def get_model(name: str,
         checkpoint: As for :func:`init_model`.
         device: As for :func:`init_model`.
         allow_other_settings: As for :func:`init_model`.
+        precision: As for :func:`init_model`.
+        compile: As for :func:`init_model`.
 
     Returns:
         The model, as of :func:`init_model`.
@@ -104,4 +118,4 @@ def get_model(name: str,
     Raises:
         ValueError: There is no such model; close matches are listed. Also the errors of :func:`init_model`.
     """
-    return init_model(find_model(name).name, checkpoint, device, allow_other_settings)
+    return init_model(find_model(name).name, checkpoint, device, allow_other_settings, precision, compile)

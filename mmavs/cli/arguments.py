@@ -13,6 +13,9 @@ from .cfg_options import ConfigOptions
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+#: Names of ``mmavs.utils.precision.PRECISIONS``, which the help prints without importing PyTorch.
+PRECISIONS = ('fp32', 'bf16', 'fp16')
+
 
 def positive_int(text: str) -> int:
     """Parse a count on the command line; use it as ``type`` of ``add_argument``."""
@@ -47,6 +50,15 @@ def add_json(parser: argparse._ActionsContainer, content: str) -> None:
         content: The data, for the help.
     """
     parser.add_argument('--json', action='store_true', help=f'print {content} as JSON, and all messages on stderr')
+
+
+def add_acceleration(parser: argparse.ArgumentParser) -> None:
+    """Add ``--precision`` and ``--compile``."""
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+                        help='type that predictions are computed in; what decides about pixels stays in fp32 '
+                        '(default: fp32)')
+    parser.add_argument('--compile', action='store_true',
+                        help='compile the model with torch.compile, a minute or more for each size of frames')
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

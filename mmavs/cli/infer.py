@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import add_json, positive_int
+from .arguments import add_acceleration, add_json, positive_int
 
 if TYPE_CHECKING:
     from mmavs.apis import AVSInferencer
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='for models with a mask-prior branch: none, sam, sam2, a SAM of the Hub or its directory, '
                         'or the directory that make_mask_priors.py wrote')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
+    add_acceleration(parser)
     parser.add_argument('--skip-existing', action='store_true',
                         help='leave videos out that have results of these kinds, of whatever model and options')
     add_json(parser, 'status and files of each video')
@@ -94,7 +95,7 @@ def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
 
     videos = _without_results(_list_videos(args.videos, records), args.out)
     targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer = AVSInferencer(args.model, args.weights, args.device, args.mask_prior)
+    inferencer = AVSInferencer(args.model, args.weights, args.device, args.mask_prior, args.precision, args.compile)
     todo = []
     for video, target in targets.items():
         record = dict(video=video, status='pending', files=[], error=None, seconds=0.0)

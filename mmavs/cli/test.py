@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmavs.utils.files import check_writable, check_writable_directory
 
-from .arguments import add_json, add_run_arguments, load_run_config
+from .arguments import add_acceleration, add_json, add_run_arguments, load_run_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         'or --out and --out-item pred or png')
     parser.add_argument('--allow-other-settings', action='store_true',
                         help='accept a checkpoint that was trained for another input size or for other classes')
+    add_acceleration(parser)
     parser.add_argument('--show-dir', metavar='DIR', help='directory for figures of the predictions, one per clip')
     add_json(parser, 'the report that --out FILE.json writes')
 
@@ -89,7 +90,10 @@ def test(args: argparse.Namespace) -> dict | None:
     # The checkpoint of the command line replaces that of the config.
     config.load_from, config.resume = None, False
     runner = build_runner(config, args.launcher)
-    meta = load_weights(unwrap_model(runner.model), args.checkpoint, None if args.allow_other_settings else config)
+    model = unwrap_model(runner.model)
+    meta = load_weights(model, args.checkpoint, None if args.allow_other_settings else config)
+    if (args.precision, args.compile) != ('fp32', False):
+        model.accelerate(args.precision, args.compile)
     if args.show_dir or args.out and args.out_item != 'metrics':
         check_clip_ids(clip_ids(runner))
     scores = run_test(runner)

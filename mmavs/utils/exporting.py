@@ -1,4 +1,4 @@
-"""Whether a model is being exported."""
+"""Whether a model is being exported or compiled."""
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -33,15 +33,27 @@ def is_exporting() -> bool:
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 
-def cache_unless_exporting(maxsize: int) -> Callable[[Callable], Callable]:
-    """Decorate a function with ``lru_cache``, which is bypassed in an export, whose tensors hold no values."""
+def is_recording() -> bool:
+    """Whether a model is being exported, or compiled by ``torch.compile``.
+
+    A loop over frames would record their number in both cases.
+    """
+    return torch.compiler.is_compiling() or is_exporting()
+
+
+def cache_unless_recording(maxsize: int) -> Callable[[Callable], Callable]:
+    """Decorate a function with ``lru_cache``, which is bypassed while a model is recorded: tensors hold no values."""
 
     def decorate(function: Callable) -> Callable:
         cached = lru_cache(maxsize)(function)
 
         @wraps(function)
         def call(*args, **kwargs):
-            return (function if is_exporting() else cached)(*args, **kwargs)
+            if is_recording():
+                return function(*args, **kwargs)
+            # A cached tensor made in inference mode could not be used in a later training step.
+            with torch.inference_mode(False):
+                return cached(*args, **kwargs)
 
         return call
 

@@ -31,9 +31,8 @@ from mmavs.utils.config import load_config
 from mmavs.utils.device import select_device
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_write, check_writable, read_text
+from mmavs.utils.precision import PRECISIONS
 from mmavs.utils.terminal import quiet_libraries
-
-PRECISIONS = dict(fp16=torch.float16, bf16=torch.bfloat16)
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +46,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=positive_int, default=5, help='timed calls; the median is reported')
     parser.add_argument('--threads', type=positive_int, default=1, help='threads on the CPU')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
-    parser.add_argument('--amp', choices=sorted(PRECISIONS), help='mixed precision (default: float32)')
+    parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
+                        help='of predictions as for mmavs infer, of training steps that of autocast (default: fp32)')
     parser.add_argument('--tf32', action='store_true',
                         help='products and convolutions of float32 in TF32, on a GPU (default: in float32)')
     parser.add_argument('--compile', action='store_true', help='with torch.compile; parts are not timed')
@@ -79,14 +79,14 @@ def main() -> None:
                          config.decode_head.get('num_prototypes'), (args.out_size, args.out_size))
     modes = ('predict', 'train') if args.mode == 'both' else (args.mode, )
     flops = count_flops(model, clips)
-    results = measure_model(model, clips, modes, args.repeats, PRECISIONS.get(args.amp), args.compile)
+    results = measure_model(model, clips, modes, args.repeats, args.precision, args.compile)
 
     stamp = dict(
         config=args.config,
         clips=args.clips,
         frames=args.frames,
         size='x'.join(map(str, size)),
-        precision=args.amp or ('tf32' if args.tf32 else 'fp32'),
+        precision='tf32' if args.tf32 and args.precision == 'fp32' else args.precision,
         compiled=args.compile,
         channels_last=args.channels_last,
         params_m=round(count_parameters(model) / 1e6, 2),

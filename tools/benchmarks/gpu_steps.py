@@ -22,7 +22,6 @@ import mmcv
 import mmengine
 import torch
 from benchmark import (
-    PRECISIONS,
     allow_tf32,
     drop_pretrained,
     frame_size,
@@ -386,8 +385,8 @@ def measure_row(config: mmengine.Config, model: BaseModel, row: dict, device: st
         torch.cuda.empty_cache()
     model = deepcopy(model).to(device)
     clips = clips_of(config, model, row['clips'])
-    result = measure_model(model, clips, ('predict', ), repeats, PRECISIONS.get(row['precision']),
-                           row['compiled'])['predict']
+    precision = 'fp32' if row['precision'] == 'tf32' else row['precision']
+    result = measure_model(model, clips, ('predict', ), repeats, precision, row['compiled'])['predict']
     frames = 5 * row['clips']
     return dict(size='x'.join(map(str, frame_size(config))), frames=5, ms=round(result.seconds * 1000, 2),
                 frames_per_second=round(frames / result.seconds, 1), peak_mib=round(result.peak_mib))

@@ -228,7 +228,9 @@ class AudioGuidedBackbone(BaseModule):
         if not 0 <= min_prominence <= 1:
             raise ValueError(f'AudioGuidedBackbone: min_prominence is {min_prominence}, expected a fraction in [0, 1]')
         self.backbone = MODELS.build(backbone)
-        self.embed_dims = tuple(as_staged(self.backbone).embed_dims)
+        # In a list: the backbone is not to be registered twice.
+        self._stages = [as_staged(self.backbone)]
+        self.embed_dims = tuple(self._stages[0].embed_dims)
         num_groups = (None, ) * len(self.embed_dims) if num_groups is None else tuple(num_groups)
         if len(num_groups) != len(self.embed_dims):
             raise ValueError(f'AudioGuidedBackbone: num_groups is {num_groups}, expected the groups of '
@@ -245,7 +247,7 @@ class AudioGuidedBackbone(BaseModule):
             x: Normalized frames (N, 3, H, W).
             audio: Audio tokens (N, tokens, C_a) of the frames.
         """
-        stages = as_staged(self.backbone)
+        stages = self._stages[0]
         maps, responses = [], []
         for i, align in enumerate(self.ama):
             x, response = align(stages.run_stage(i, x), audio)

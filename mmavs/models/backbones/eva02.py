@@ -5,7 +5,7 @@ from mmpretrain.models import ViTEVA02 as MMPretrainViTEVA02
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
-from mmavs.utils.exporting import cache_unless_exporting
+from mmavs.utils.exporting import cache_unless_recording
 
 # Patches in a row of a 224x224 image, for which the published weights learned their positions.
 PRETRAINED_GRID = 16
@@ -52,7 +52,7 @@ class RotaryAttention(nn.Module):
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
 
-@cache_unless_exporting(maxsize=16)
+@cache_unless_recording(maxsize=16)
 def rotary_positions(grid: tuple[int, int], channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the rotation of each pair of channels, each (1 + h * w, channels / 2) float32.
 
@@ -64,14 +64,12 @@ def rotary_positions(grid: tuple[int, int], channels: int, device: torch.device)
         channels: Channels of a head, a multiple of 4.
         device: Device of the result. It is cached and shared between callers: do not write into it.
     """
-    # A cached tensor made in inference mode could not be used in a later training step.
-    with torch.inference_mode(False):
-        frequencies = TEMPERATURE**-(torch.arange(0, channels // 2, 2, device=device) / (channels // 2))
-        rows, columns = (torch.arange(n, device=device) / n * PRETRAINED_GRID for n in grid)
-        by_row = (rows[:, None] * frequencies)[:, None].expand(-1, len(columns), -1)
-        by_column = (columns[:, None] * frequencies)[None].expand(len(rows), -1, -1)
-        angles = F.pad(torch.cat((by_row, by_column), 2).flatten(0, 1), (0, 0, 1, 0))
-        return angles.cos(), angles.sin()
+    frequencies = TEMPERATURE**-(torch.arange(0, channels // 2, 2, device=device) / (channels // 2))
+    rows, columns = (torch.arange(n, device=device) / n * PRETRAINED_GRID for n in grid)
+    by_row = (rows[:, None] * frequencies)[:, None].expand(-1, len(columns), -1)
+    by_column = (columns[:, None] * frequencies)[None].expand(len(rows), -1, -1)
+    angles = F.pad(torch.cat((by_row, by_column), 2).flatten(0, 1), (0, 0, 1, 0))
+    return angles.cos(), angles.sin()
 
 
 def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from mmseg.models.backbones.swin import ShiftWindowMSA
 from torch import Tensor
 
 from mmavs.registry import MODELS
-from mmavs.utils.exporting import cache_unless_exporting, is_exporting
+from mmavs.utils.exporting import cache_unless_recording, is_recording
 
 
 @MODELS.register_module()
@@ -68,7 +68,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
             mask = mask.to(q.dtype)
             # Treat the windows of an image as heads: masks differ between windows, but not between images.
             q, k, v = (x.unflatten(0, (-1, len(mask))).flatten(1, 2) for x in (q, k, v))
-        if bias.is_cuda or is_exporting():
+        if bias.is_cuda or is_recording() or not torch.is_grad_enabled():
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=_logit_bias(bias, mask), scale=msa.scale)
         else:
             out = _RecomputedAttention.apply(q, k, v, bias, mask, msa.scale)
@@ -76,7 +76,7 @@ class FusedShiftWindowMSA(ShiftWindowMSA):
         return msa.proj_drop(msa.proj(out))
 
 
-@cache_unless_exporting(maxsize=64)
+@cache_unless_recording(maxsize=64)
 def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.device) -> Tensor:
     """Mask that is added to the attention logits of shifted windows: -100 between pixels that are not neighbors.
 
@@ -94,13 +94,11 @@ def shift_mask(size: tuple[int, int], window: int, shift: int, device: torch.dev
         position = torch.arange(length, device=device)
         return (position >= length - window).int() + (position >= length - shift).int()
 
-    # A cached tensor made in inference mode could not be used in a later training step.
-    with torch.inference_mode(False):
-        height, width = size
-        regions = 3 * bands(height)[:, None] + bands(width)
-        regions = regions.view(height // window, window, width // window, window).transpose(1, 2)
-        regions = regions.flatten(2).flatten(0, 1)[:, None]
-        return torch.where(regions[..., None] != regions[..., None, :], -100., 0.)
+    height, width = size
+    regions = 3 * bands(height)[:, None] + bands(width)
+    regions = regions.view(height // window, window, width // window, window).transpose(1, 2)
+    regions = regions.flatten(2).flatten(0, 1)[:, None]
+    return torch.where(regions[..., None] != regions[..., None, :], -100., 0.)
 
 
 def _logit_bias(bias: Tensor, mask: Tensor | None) -> Tensor:

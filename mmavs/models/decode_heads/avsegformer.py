@@ -19,8 +19,8 @@ from mmavs.models.layers import (
 )
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
-from mmavs.utils.exporting import is_exporting
-from mmavs.utils.precision import at_least_float32, disable_autocast
+from mmavs.utils.exporting import is_exporting, is_recording
+from mmavs.utils.precision import at_least_float32, disable_autocast_in_training, in_float32
 
 # Bound on the values of a hidden map of the mask perceptron in inference (256 MiB, two frames at 512x512).
 MAX_HIDDEN_PER_CHUNK = 2**26
@@ -151,6 +151,13 @@ class MaskHead(nn.Sequential):
             nn.Conv2d(128, 32, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(32, num_classes, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        *hidden, classifier = self
+        for layer in hidden:
+            x = layer(x)
+        # Scores in float32 also under autocast: half precision would make classes equal.
+        return in_float32(classifier, x)
 
 
 class IntermediateMaskHead(nn.Module):
@@ -307,13 +314,13 @@ class AVSegFormerHead(BaseModule):
         nn.init.normal_(self.level_embed)
         self.audio_proj.reset_parameters()
 
-    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None) -> dict[str, Tensor]:
         """Raw outputs for N frames.
 
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; not used, because frames are independent.
+            valid: (B, T) bool, which frames exist, or None; not used, because frames are independent.
 
         Returns:
             dict with
@@ -348,23 +355,25 @@ class AVSegFormerHead(BaseModule):
         return losses
 
     @torch.no_grad()
-    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None,
                 input_shape: tuple[int, int]) -> Tensor:
         """Logits (N, K, h, w), float32, at the size ``input_shape`` of the network input; 0 for padding frames."""
-        if is_exporting():
-            return _resize(self._segment(features, audio)['logits'], input_shape).float()
-        frames = valid.flatten().nonzero().squeeze(1).to(audio.device)
+        if is_recording():
+            logits = _resize(self._segment(features, audio)['logits'], input_shape)
+            return logits if valid is None else logits * valid.to(logits).view(-1, 1, 1, 1)
+        frames = torch.arange(len(audio)) if valid is None else valid.flatten().nonzero().squeeze(1)
         height, width = features[0].shape[2:]
+        chunk_size = max(1, MAX_HIDDEN_PER_CHUNK // (height * width * self.mask_dims))
         logits = audio.new_zeros(len(audio), self.num_classes, *input_shape, dtype=torch.float32)
-        for chunk in frames.split(max(1, MAX_HIDDEN_PER_CHUNK // (height * width * self.mask_dims))):
+        for chunk in frames.to(audio.device).split(chunk_size):
             outputs = self._segment([x[chunk] for x in features], audio[chunk])
-            logits[chunk] = _resize(outputs['logits'], input_shape).float()
+            logits[chunk] = _resize(outputs['logits'], input_shape)
         return logits
 
     def _segment(self, features: Sequence[Tensor], audio: Tensor,
                  with_intermediate: bool = False) -> dict[str, Tensor | list[Tensor]]:
-        # Visual tokens (N, S, C), in float32 also under autocast, because the sampling of the encoder needs it
-        with disable_autocast(audio):
+        # Visual tokens (N, S, C); training under autocast computes them in float32
+        with disable_autocast_in_training(self, audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
             shapes = [tuple(map(int, x.shape[2:])) for x in maps]
             tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)

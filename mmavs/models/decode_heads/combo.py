@@ -164,13 +164,14 @@ class COMBOHead(BaseModule):
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
 
-    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list]:
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None) -> dict[str, Tensor | list]:
         """Raw outputs for N frames.
 
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32, mask priors included.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; only ``query_layout='released'`` reads it.
+            valid: (B, T) bool, which frames exist; None if all N exist and are one clip. Only
+                ``query_layout='released'`` reads it.
 
         Returns:
             dict with
@@ -214,7 +215,7 @@ class COMBOHead(BaseModule):
         return losses
 
     @torch.no_grad()
-    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None,
                 input_shape: tuple[int, int]) -> Tensor:
         """Class scores (N, K, h, w) at the size ``input_shape`` of the network input.
 

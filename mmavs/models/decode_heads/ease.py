@@ -118,13 +118,14 @@ class EASEHead(BaseModule):
         self.dropout = nn.Dropout2d(dropout)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
 
-    def forward(self, features: BlockFeatures, audio: Tensor, valid: Tensor) -> dict[str, Tensor | list]:
+    def forward(self, features: BlockFeatures, audio: Tensor, valid: Tensor | None) -> dict[str, Tensor | list]:
         """Raw outputs for N frames.
 
         Args:
             features: Tokens of the backbone before its last blocks, and these blocks.
             audio: Audio tokens (N, tokens, C_a) of the audio backbone, of which the mean is taken.
-            valid: (B, T) bool, which frames exist; not used, because the predictions of frames are independent.
+            valid: (B, T) bool, which frames exist, or None; not used, because the predictions of frames are
+                independent.
 
         Returns:
             dict with
@@ -216,7 +217,8 @@ class EASEHead(BaseModule):
         return self.criterion([*outputs.get('aux', ()), final], targets)
 
     @torch.no_grad()
-    def predict(self, features: BlockFeatures, audio: Tensor, valid: Tensor, input_shape: tuple[int, int]) -> Tensor:
+    def predict(self, features: BlockFeatures, audio: Tensor, valid: Tensor | None,
+                input_shape: tuple[int, int]) -> Tensor:
         """:func:`~mmavs.models.layers.class_scores` (N, K, h, w) at the size ``input_shape`` of the network input."""
         outputs = self(features, audio, valid)
         return class_scores(outputs['class_logits'], outputs['mask_logits'], input_shape)

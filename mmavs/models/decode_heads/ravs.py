@@ -17,8 +17,8 @@ from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encodin
 from mmavs.models.losses import FrameCrossEntropyLoss, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
-from mmavs.utils.exporting import is_exporting
-from mmavs.utils.precision import at_least_float32, disable_autocast
+from mmavs.utils.exporting import is_recording
+from mmavs.utils.precision import at_least_float32, disable_autocast, in_float32
 
 # Bound on the reference v of a frame, beyond which no object of the frame counts as certain. Chosen on validation
 # clips: objects that the small model segments correctly have a mean u of up to 0.67.
@@ -67,13 +67,14 @@ class TemporalAttention(nn.Module):
         if ffn_dims is not None:
             self.ffn = nn.Sequential(nn.LayerNorm(embed_dims), MLP(embed_dims, ffn_dims, embed_dims))
 
-    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Tokens (N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist."""
-        (num_clips, num_frames), length = valid.shape, x.shape[1]
+    def forward(self, x: Tensor, valid: Tensor | None) -> Tensor:
+        """Tokens (N, L, C) from tokens (N, L, C) of frames of which ``valid`` (B, T) exist; None: all, of one clip."""
+        length = x.shape[1]
+        num_clips, num_frames = (1, x.shape[0]) if valid is None else valid.shape
         attend = None
-        if not is_exporting() and not valid.all():
+        if valid is not None and (is_recording() or not valid.all()):
             # Padding frames attend to themselves, otherwise their attention would be empty (NaN).
-            attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool)  # (B, T, T)
+            attend = valid.unsqueeze(1) | torch.eye(num_frames, dtype=torch.bool, device=valid.device)  # (B, T, T)
             attend = attend.to(x.device, non_blocking=True).repeat_interleave(length, dim=0).unsqueeze(1)
         normed = self.norm(x).unflatten(0, (num_clips, -1)).transpose(1, 2).flatten(0, 1)  # (B * L, T, C)
         # Not normalized by T, so that a frame's position does not depend on the clip length.
@@ -148,13 +149,14 @@ class RAVSHead(BaseModule):
             self.uncertainty_head = nn.Linear(embed_dims, max(num_classes, 2))
             self.uncertainty_loss = MODELS.build(uncertainty_loss)
 
-    def forward(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor) -> dict[str, Tensor]:
+    def forward(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor | None) -> dict[str, Tensor]:
         """Raw outputs for N frames.
 
         Args:
             features: Audio-guided visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; padding frames do not influence others.
+            valid: (B, T) bool, which frames exist; None if all N exist and are one clip. Padding frames do not
+                influence others.
 
         Returns:
             dict with
@@ -164,7 +166,7 @@ class RAVSHead(BaseModule):
         """
         return self._segment(self._attend(features, valid), features[0].shape[2:])
 
-    def _attend(self, features: AudioGuidedPyramid, valid: Tensor) -> Tensor:
+    def _attend(self, features: AudioGuidedPyramid, valid: Tensor | None) -> Tensor:
         """Features F (N, h * w, C) of all frames."""
         if not isinstance(features, AudioGuidedPyramid):
             raise ValueError('RAVSHead gets the audio only through its backbone, but the backbone of this model is not '
@@ -176,8 +178,8 @@ class RAVSHead(BaseModule):
         return x if self.temporal is None else self.temporal(x, valid)
 
     def _segment(self, x: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
-        """Outputs of frames from their features F (N, h * w, C)."""
-        scores = self.mask_head(x).transpose(1, 2).unflatten(2, size)
+        """Outputs of frames from their features F (N, h * w, C); scores are float32 also under autocast."""
+        scores = in_float32(self.mask_head, x).transpose(1, 2).unflatten(2, size)
         if self.uncertainty_loss is None:
             return dict(scores=scores)
         # Evidence e and uncertainty u
@@ -223,7 +225,7 @@ class RAVSHead(BaseModule):
         return torch.cat((torch.zeros_like(scores), scores), 1), masks
 
     @torch.no_grad()
-    def predict(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor,
+    def predict(self, features: AudioGuidedPyramid, audio: Tensor, valid: Tensor | None,
                 input_shape: tuple[int, int]) -> Tensor:
         """Scores (N, K, h, w) at the size ``input_shape`` of the network input, reduced at uncertain pixels."""
         outputs = self(features, audio, valid)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
-from mmavs.utils.exporting import is_exporting
+from mmavs.utils.exporting import is_recording
+from mmavs.utils.precision import in_float32
 
 # Frames that exchange information: a clip of 10 frames is two independent groups, as in the released code.
 GROUP_SIZE = 5
@@ -42,7 +43,7 @@ class FrameGroups:
     only, and is what the released code does with the second half of a clip of 5 frames that is padded to 10.
 
     Args:
-        valid: (B, T) bool on the CPU, False for padding.
+        valid: (B, T) bool, False for padding.
         size: Frames in a group; the last group of a clip may have fewer.
         device: Device of the attributes.
 
@@ -53,14 +54,14 @@ class FrameGroups:
 
     def __init__(self, valid: Tensor, size: int, device: torch.device) -> None:
         num_clips, num_frames = valid.shape
-        frames = torch.arange(num_frames)
-        members = (frames // size * size)[:, None] + torch.arange(size)  # (T, size)
+        frames = torch.arange(num_frames, device=valid.device)
+        members = (frames // size * size)[:, None] + torch.arange(size, device=valid.device)  # (T, size)
         in_clip = members < num_frames
         members = members.clamp(max=num_frames - 1)
         counted = valid[:, members] & in_clip  # (B, T, size)
         counted = counted | in_clip & ~counted.any(2, keepdim=True)
         weights = counted / counted.sum(2, keepdim=True)
-        members = members + num_frames * torch.arange(num_clips)[:, None, None]
+        members = members + num_frames * torch.arange(num_clips, device=valid.device)[:, None, None]
         self.members, self.weights = (x.flatten(0, 1).to(device, non_blocking=True) for x in (members, weights))
 
 
@@ -140,7 +141,11 @@ class PyramidDecoder(nn.Module):
         x = _double(self.refine[3](maps[3]))
         for level in (2, 1, 0):
             x = _double(self.refine[level](x + self.lateral[level](maps[level])))
-        return self.output_conv(x)
+        *hidden, classifier = self.output_conv
+        for layer in hidden:
+            x = layer(x)
+        # Logits in float32 also under autocast: half precision would make classes equal.
+        return in_float32(classifier, x)
 
 
 def _double(x: Tensor) -> Tensor:
@@ -192,15 +197,16 @@ class TPAVIHead(BaseModule):
         self.mask_loss = MODELS.build(mask_loss)
         self.avm_loss = MODELS.build(avm_loss) if avm_loss else None
 
-    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list[Tensor]]:
+    def forward(self, features: Sequence[Tensor], audio: Tensor,
+                valid: Tensor | None) -> dict[str, Tensor | list[Tensor]]:
         """Raw outputs for N frames.
 
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32 of frames whose height and width are
                 multiples of 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; padding frames influence others only through the batch statistics of
-                training, as in the released code.
+            valid: (B, T) bool, which frames exist; None if all N exist and are one clip. Padding frames influence
+                others only through the batch statistics of training, as in the released code.
 
         Returns:
             dict with
@@ -212,12 +218,15 @@ class TPAVIHead(BaseModule):
         visual_maps, projected_audio = self._interact(features, audio, valid)
         return dict(logits=self.decoder(visual_maps), visual_maps=visual_maps, projected_audio=projected_audio)
 
-    def _interact(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def _interact(self, features: Sequence[Tensor], audio: Tensor,
+                  valid: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
         """Rectified maps of the four stages, and the projected audio of those with a TPAVI block."""
-        groups = FrameGroups(valid, GROUP_SIZE, audio.device)
         exists = None
-        if not is_exporting() and not valid.all():
+        if valid is None:
+            valid = torch.ones(1, audio.shape[0], dtype=torch.bool, device=audio.device)
+        elif is_recording() or not valid.all():
             exists = valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
+        groups = FrameGroups(valid, GROUP_SIZE, audio.device)
         audio = audio.mean(1)  # (N, C_a)
         if exists is not None:
             audio = audio * exists[:, None]
@@ -254,7 +263,7 @@ class TPAVIHead(BaseModule):
         return losses
 
     @torch.no_grad()
-    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None,
                 input_shape: tuple[int, int]) -> Tensor:
-        """Logits (N, K, H, W), at the size ``input_shape`` of the network input."""
+        """Logits (N, K, H, W), float32, at the size ``input_shape`` of the network input."""
         return self(features, audio, valid)['logits']

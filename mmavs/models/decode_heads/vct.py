@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, class_scores
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
+from mmavs.utils.precision import in_float32
 
 
 class PixelGrouping(nn.Module):
@@ -41,7 +42,8 @@ class PixelGrouping(nn.Module):
 
     def forward(self, queries: Tensor, pixels: Tensor) -> Tensor:
         """Grouped pixels (N, Q, C) from queries (N, Q, C) and pixels (N, C, h * w)."""
-        logits = self._logits(queries, pixels)
+        # In a prediction the logits decide between queries: float32 also under autocast.
+        logits = self._logits(queries, pixels) if self.training else in_float32(self._logits, queries, pixels)
         if self.mode == 'cross-attention':
             attention = logits.softmax(2)  # (N, Q, h * w)
         else:
@@ -273,13 +275,14 @@ class VCTHead(BaseModule):
     def _mask_size(self) -> tuple[int, int]:
         return self.input_size[0] // 4, self.input_size[1] // 4
 
-    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor) -> dict[str, Tensor | list]:
+    def forward(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None) -> dict[str, Tensor | list]:
         """Raw outputs for N frames.
 
         Args:
             features: Visual pyramid, (N, C_l, h_l, w_l) at strides 4, 8, 16, 32.
             audio: Audio tokens (N, tokens, C_a).
-            valid: (B, T) bool, which frames exist; not used, because the predictions of frames are independent.
+            valid: (B, T) bool, which frames exist, or None; not used, because the predictions of frames are
+                independent.
 
         Returns:
             dict with
@@ -355,7 +358,7 @@ class VCTHead(BaseModule):
         return self.pac_loss(audio, prototypes, torch.cat((events, owned[:, exist]), 1), bank.centers[exist])
 
     @torch.no_grad()
-    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
+    def predict(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor | None,
                 input_shape: tuple[int, int]) -> Tensor:
         """:func:`~mmavs.models.layers.class_scores` (N, K, h, w) at the size ``input_shape`` of the network input."""
         outputs = self(features, audio, valid)

@@ -29,12 +29,14 @@ class AudioQueryGenerator(nn.Module):
     def forward(self, audio_tokens: Tensor, valid: Tensor | None = None) -> Tensor:
         """Queries (N, Q, C) from audio tokens (N, tokens, C).
 
-        ``valid``, (B, T) bool with B * T = N, tells which frames exist; only ``layout='released'`` reads it. Padding
-        frames are at the end of a clip.
+        ``valid``, (B, T) bool with B * T = N, tells which frames exist; None: all, and they are one clip. Only
+        ``layout='released'`` reads it. Padding frames are at the end of a clip.
         """
         audio = audio_tokens.mean(1)
         if self.layout == 'frame':
             return audio.unsqueeze(1).expand(-1, self.num_queries, -1)
+        if valid is None:
+            valid = torch.ones(1, audio.shape[0], dtype=torch.bool, device=audio.device)
         return audio[self._sources(valid).to(audio.device)]
 
     def _sources(self, valid: Tensor) -> Tensor:

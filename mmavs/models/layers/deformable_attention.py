@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmavs.utils.exporting import is_exporting
+from mmavs.utils.exporting import is_exporting, is_recording
+from mmavs.utils.precision import at_least_float32, disable_autocast
 
 
 class MultiScaleDeformableAttention(nn.Module):
@@ -49,7 +50,7 @@ class MultiScaleDeformableAttention(nn.Module):
 
     def forward(self, query: Tensor, value: Tensor, reference_points: Tensor,
                 spatial_shapes: list[tuple[int, int]]) -> Tensor:
-        """Attention output (N, Q, C).
+        """Attention output (N, Q, C). Under autocast, locations and weights are float32.
 
         Args:
             query: (N, Q, C), positional encoding included.
@@ -59,20 +60,23 @@ class MultiScaleDeformableAttention(nn.Module):
         """
         grid = (self.num_heads, self.num_levels, self.num_points)
         # Offsets are in pixels of the sampled level.
-        level_size = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=query.dtype, device=query.device)
-        offsets = self.sampling_offsets(query).unflatten(2, (*grid, 2)) / level_size[:, None]
-        locations = reference_points[:, None, None, None] + offsets
-        weights = self.attention_weights(query).unflatten(2, (self.num_heads, -1)).softmax(-1).unflatten(3, grid[1:])
-        value = self.value_proj(value).unflatten(2, (self.num_heads, -1))
-        return self.output_proj(deformable_sampling(value, spatial_shapes, locations, weights))
+        with disable_autocast(query):
+            query = at_least_float32(query)
+            level_size = torch.tensor([(w, h) for h, w in spatial_shapes], dtype=query.dtype, device=query.device)
+            offsets = self.sampling_offsets(query).unflatten(2, (*grid, 2)) / level_size[:, None]
+            locations = reference_points[:, None, None, None] + offsets
+            weights = self.attention_weights(query).unflatten(2, (self.num_heads, -1)).softmax(-1)
+        # The samplers need one type.
+        value = at_least_float32(self.value_proj(value)).unflatten(2, (self.num_heads, -1))
+        return self.output_proj(deformable_sampling(value, spatial_shapes, locations, weights.unflatten(3, grid[1:])))
 
 
 def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], locations: Tensor,
                         weights: Tensor) -> Tensor:
     """Weighted sums of bilinear samples (zero outside of a level, pixel centers at .5).
 
-    Runs mmcv's compiled op on CUDA if mmcv was built with its CUDA ops, otherwise plain PyTorch. An export gets
-    :func:`sample_by_grid`.
+    Runs mmcv's compiled op on CUDA if mmcv was built with its CUDA ops, otherwise plain PyTorch, as also while
+    ``torch.compile`` records the model. An export gets :func:`sample_by_grid`.
 
     Args:
         value: (N, S, heads, d), the tokens of all levels, one level after the other.
@@ -86,7 +90,7 @@ def deformable_sampling(value: Tensor, spatial_shapes: list[tuple[int, int]], lo
     if is_exporting():
         return sample_by_grid(value, spatial_shapes, locations, weights)
     # The op has no bfloat16.
-    op = mmcv_cuda_op() if value.is_cuda and value.dtype != torch.bfloat16 else None
+    op = mmcv_cuda_op() if value.is_cuda and value.dtype != torch.bfloat16 and not is_recording() else None
     if op is None:
         return sample_by_rows(value, spatial_shapes, locations, weights)
     shapes = torch.tensor(spatial_shapes, device=value.device)

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.utils.precision import at_least_float32, in_float32
+
 from .attention import MultiheadAttention
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
@@ -79,6 +81,13 @@ class MaskedAttentionDecoder(nn.Module):
         memories = [x + embed for x, embed in zip(tokens, self.level_embed.weight)]
         keys = [x + sine_positional_encoding(h, w, x.shape[2], device=x.device) for x, (h, w) in zip(memories, sizes)]
 
+        # Masks are linear in the mask features: where only those at the size of a level are needed, resizing the
+        # features first saves the products at full size. In training the losses need all masks.
+        resized = {}
+        if not self.training:
+            mask_features = at_least_float32(mask_features)
+            resized = {size: _resize(mask_features, size) for size in sizes[-len(maps):]}
+
         x = self.query_feat.weight + queries
         pos = self.query_embed.weight
         predictions = []
@@ -88,15 +97,19 @@ class MaskedAttentionDecoder(nn.Module):
             if self.training:
                 predictions.append(self._predict(x, mask_features))
             if audio is None or level > 0:
-                masks = predictions[-1][1] if self.training else self._masks(self.norm(x), mask_features)
-                attend = inside_masks(masks, sizes[level])
+                size = sizes[level]
+                # Thresholds of a prediction need float32 also under autocast.
+                masks = predictions[-1][1] if self.training else in_float32(self._masks, self.norm(x), resized[size])
+                attend = inside_masks(masks, size)
             x = layer(x, pos, keys[level], memories[level], attend)
         predictions.append(self._predict(x, mask_features))
         return predictions
 
     def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
         x = self.norm(x)
-        return self.class_embed(x), self._masks(x, mask_features)
+        if self.training:
+            return self.class_embed(x), self._masks(x, mask_features)
+        return in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features)
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
@@ -106,6 +119,10 @@ class MaskedAttentionDecoder(nn.Module):
 @torch.no_grad()
 def inside_masks(mask_logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Pixels that each query may attend to: bool (N, 1, Q, h * w), from its mask resized to (h, w)."""
-    inside = F.interpolate(mask_logits, size, mode='bilinear', align_corners=False).flatten(2) >= 0
+    inside = _resize(mask_logits, size).flatten(2) >= 0
     inside = inside | ~inside.any(2, keepdim=True)
     return inside.unsqueeze(1)
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return x if tuple(x.shape[2:]) == size else F.interpolate(x, size, mode='bilinear', align_corners=False)

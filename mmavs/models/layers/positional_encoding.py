@@ -4,10 +4,10 @@ import math
 import torch
 from torch import Tensor
 
-from mmavs.utils.exporting import cache_unless_exporting
+from mmavs.utils.exporting import cache_unless_recording
 
 
-@cache_unless_exporting(maxsize=64)
+@cache_unless_recording(maxsize=64)
 def sine_positional_encoding(height: int,
                              width: int,
                              channels: int,
@@ -26,18 +26,16 @@ def sine_positional_encoding(height: int,
     Returns:
         (height * width, channels), row-major. It is cached and shared between callers: do not write into it.
     """
-    # A cached tensor made in inference mode could not be used in a later training step.
-    with torch.inference_mode(False):
-        half = channels // 2
-        frequency = 10000**(2 * (torch.arange(half, device=device) // 2).float() / half)
+    half = channels // 2
+    frequency = 10000**(2 * (torch.arange(half, device=device) // 2).float() / half)
 
-        def encode(length: int) -> Tensor:
-            position = torch.arange(1, length + 1, dtype=torch.float32, device=device)
-            if normalize:
-                position = position / (length + 1e-6) * (2 * math.pi)
-            angle = position[:, None] / frequency
-            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+    def encode(length: int) -> Tensor:
+        position = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+        if normalize:
+            position = position / (length + 1e-6) * (2 * math.pi)
+        angle = position[:, None] / frequency
+        return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
 
-        y = encode(height)[:, None].expand(-1, width, -1)
-        x = encode(width)[None].expand(height, -1, -1)
-        return torch.cat((y, x), dim=2).flatten(0, 1)
+    y = encode(height)[:, None].expand(-1, width, -1)
+    x = encode(width)[None].expand(height, -1, -1)
+    return torch.cat((y, x), dim=2).flatten(0, 1)

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmavs.utils.exporting import is_exporting, is_for_onnx
+from mmavs.utils.exporting import is_for_onnx, is_recording
 from mmavs.utils.precision import disable_autocast
 
 # Bound on the distances in memory (64 MiB of float32); all of them would be 1 GiB for a frame of 512x512 at stride 4.
@@ -42,7 +42,7 @@ def group_by_density_peaks(tokens: Tensor,
         frame have the lowest numbers; with ``min_prominence`` of 0 no group is empty.
     """
     num, length, channels = tokens.shape
-    rows = length if is_exporting() else max(1, max_chunk // (num * length))
+    rows = length if is_recording() else max(1, max_chunk // (num * length))
     # Only differences matter; centered at 0 they lose the least to rounding.
     x = tokens.float() * channels**-0.5
     x = x - x.mean(1, keepdim=True)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmavs.models.layers import DeformableEncoderLayer, encode_pyramid, split_levels
 from mmavs.registry import MODELS
-from mmavs.utils.precision import disable_autocast
+from mmavs.utils.precision import at_least_float32, disable_autocast_in_training
 
 
 @MODELS.register_module()
@@ -16,7 +16,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
     """Refine a pyramid with deformable attention across its levels, and compute the mask features.
 
     The finest level (stride 4) enters only the mask features; the others are encoded together (Mask2Former, CVPR 2022;
-    used unchanged by VCT). Works at any input size. Runs in float32 under autocast, as the reference does.
+    used unchanged by VCT). Works at any input size. Training under autocast runs in float32, as the reference does; a
+    prediction only samples in float32.
 
     Args:
         in_channels: Channels of the pyramid, finest level first.
@@ -70,8 +71,8 @@ class MSDeformAttnPixelDecoder(BaseModule):
             mask_features (N, C, h, w) at the size of the finest level, and the encoded maps (N, C, h_l, w_l) of the
             other levels, coarsest first.
         """
-        with disable_autocast(features[0]):
-            finest, *others = (x.float() for x in features)
+        with disable_autocast_in_training(self, features[0]):
+            finest, *others = map(at_least_float32, features)
             maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
             tokens = encode_pyramid(self.layers, maps, self.level_embed)
             maps = split_levels(tokens, [tuple(map(int, x.shape[-2:])) for x in maps])

@@ -1,12 +1,14 @@
 """The segmentor of all methods: a visual branch, an audio branch and a head."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from mmavs.registry import MODELS
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample, FrameTargets, check_outputs, select_frames
+from mmavs.utils.precision import autocast_to, check_precision, keep_norms_in_float32
 
 from .clip_prediction import ClipPrediction
 
@@ -21,8 +23,9 @@ class AudioVisualSegmentor(BaseModel):
 
     The visual branch, ``backbone`` (and ``mask_prior``), encodes N frames; the audio branch, ``audio_backbone``, the
     audio of each clip. The head gets the visual pyramid, the audio tokens of each frame, and the flags ``valid`` of the
-    B clips of T frames. A backbone with the class attribute ``uses_audio = True`` (default False) also gets the audio
-    tokens (N, tokens, C) of the frames, and returns an :class:`AudioGuidedPyramid`.
+    B clips of T frames; in a prediction None if all frames exist and are one clip, or are independent. A backbone with
+    the class attribute ``uses_audio = True`` (default False) also gets the audio tokens (N, tokens, C) of the frames,
+    and returns an :class:`AudioGuidedPyramid`.
 
     Args:
         backbone: Config of the image backbone; returns a pyramid of (N, C_l, h_l, w_l).
@@ -65,7 +68,32 @@ class AudioVisualSegmentor(BaseModel):
         self.audio_backbone = MODELS.build(audio_backbone)
         self.decode_head = MODELS.build(decode_head)
         self.independent_frames = independent_frames
+        self.precision = torch.float32
+        self._norm_hooks: list[RemovableHandle] = []
+        self._compiled_scores: Callable[..., Tensor] | None = None
         self.outputs = check_outputs(outputs)
+
+    def accelerate(self, precision: str = 'fp32', compile: bool = False) -> None:
+        """Choose how :meth:`predict` computes; training does not change.
+
+        With a half precision the weights stay float32, and autocast computes matrix products, attention and
+        convolutions in it. Float32 remain: the audio front end, layer and group norms and with them the sums of
+        residual branches, sampling locations of deformable attention, the logits that masks and pixel groups are
+        decided by, and class scores.
+
+        Args:
+            precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+            compile: Whether ``torch.compile`` compiles :meth:`score_frames`, as one graph for any number of frames
+                from 2 on (and another one for a single frame). The first prediction of a size takes a minute or more.
+
+        Raises:
+            ValueError: There is no such precision.
+        """
+        self.precision = check_precision(precision)
+        for handle in self._norm_hooks:
+            handle.remove()
+        self._norm_hooks = keep_norms_in_float32(self) if self.precision != torch.float32 else []
+        self._compiled_scores = torch.compile(self.score_frames, fullgraph=True) if compile else None
 
     def forward(self,
                 inputs: dict[str, Tensor],
@@ -103,7 +131,8 @@ class AudioVisualSegmentor(BaseModel):
             if weight is not None and weight.is_floating_point() and weight.dtype != frames.dtype:
                 raise ValueError(f'the weights of the model are {weight.dtype}, its inputs {frames.dtype}: models of '
                                  'mmavs keep their weights in float32; undo half(), bfloat16() or double() by '
-                                 'model.float(), and compute in less precision with torch.autocast')
+                                 'model.float(), and predict in less precision by init_model(..., precision=), or with '
+                                 'torch.autocast')
 
     def loss(self, inputs: dict[str, Tensor], data_samples: list[AVSDataSample]) -> dict[str, Tensor]:
         """Named loss terms of a batch."""
@@ -141,9 +170,11 @@ class AudioVisualSegmentor(BaseModel):
             for sample, length in zip(data_samples, lengths)
         ]
         existing = _existing(inputs)
-        audio = self._encode_audio(inputs)
+        with autocast_to(self.precision, inputs['frames']):
+            audio = self._encode_audio(inputs)
         for frames in self._frame_chunks(self._frames_to_compute(existing), existing.numel()):
-            logits = self.decode_head.predict(*self._encode_frames(inputs, audio, frames), (height, width))
+            with autocast_to(self.precision, inputs['frames']):
+                logits = self._predict_scores(inputs, audio, frames, existing)
             indices = range(existing.numel()) if frames is None else frames.tolist()
             # The labels of NaN are the background, and would be scored as such. Without values there are none.
             holds_nan = [False] * len(logits) if logits.is_meta else logits.flatten(1).isnan().any(1).tolist()
@@ -158,6 +189,36 @@ class AudioVisualSegmentor(BaseModel):
                     predictions[clip].add_frame(frame, scores)
         return data_samples
 
+    def score_frames(self,
+                     frames: Tensor,
+                     audio: Tensor,
+                     mask_prior: Tensor | None = None,
+                     valid: Tensor | None = None) -> Tensor:
+        """Scores (N, K, H, W) of frames, without branches on the values of tensors: what is compiled and exported.
+
+        Args:
+            frames: Normalized frames (N, 3, H, W).
+            audio: Audio tokens (N, tokens, C).
+            mask_prior: Normalized mask priors (N, 3, H, W), for models that need them.
+            valid: (B, T) bool with B * T = N, which frames exist; None: all, and they are one clip or independent.
+        """
+        features = self.extract_pyramid(frames, audio, mask_prior)
+        return self.decode_head.predict(features, audio, valid, tuple(map(int, frames.shape[-2:])))
+
+    def _predict_scores(self, inputs: dict[str, Tensor], audio: Tensor, frames: Tensor | None,
+                        existing: Tensor) -> Tensor:
+        """:meth:`score_frames` of the chosen frames, see :meth:`extract_features`; compiled if it is requested."""
+        tensors = [inputs['frames'], audio, inputs.get('mask_prior')]
+        tensors = [None if x is None else _choose(x, frames) for x in tensors]
+        needs_clips = not self.independent_frames and (len(existing) > 1 or not existing.all())
+        valid = existing if needs_clips else None
+        if self._compiled_scores is None:
+            return self.score_frames(*tensors, valid)
+        for x in tensors:
+            if x is not None:
+                torch._dynamo.maybe_mark_dynamic(x, 0)
+        return self._compiled_scores(*tensors, valid)
+
     def extract_features(self, inputs: dict[str, Tensor],
                          frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
         """The visual pyramid, the audio tokens (N, tokens, C) and ``valid`` of the chosen frames.
@@ -169,27 +230,17 @@ class AudioVisualSegmentor(BaseModel):
             inputs: The preprocessed batch.
             frames: (N,) indices of the frames to compute among the B * T of the batch; None for all of them.
         """
-        return self._encode_frames(inputs, self._encode_audio(inputs), frames)
+        audio = _choose(self._encode_audio(inputs), frames)
+        mask_prior = _choose(inputs['mask_prior'], frames) if 'mask_prior' in inputs else None
+        features = self.extract_pyramid(_choose(inputs['frames'], frames), audio, mask_prior)
+        valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
+        return features, audio, valid
 
     def _encode_audio(self, inputs: dict[str, Tensor]) -> Tensor:
         """Audio tokens of all frames, (B, T, tokens, C)."""
         audio_input = inputs['waveform'] if 'waveform' in inputs else inputs['log_mel']
         num_samples = {key: inputs[key] for key in ('num_samples', ) if key in inputs}
         return self.audio_backbone(audio_input, inputs['frames'].shape[1], **num_samples)
-
-    def _encode_frames(self, inputs: dict[str, Tensor], audio: Tensor,
-                       frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """Return :meth:`extract_features`, given the audio tokens (B, T, tokens, C)."""
-
-        def choose(x: Tensor) -> Tensor:
-            x = x.flatten(0, 1)
-            return x if frames is None else select_frames(x, frames)
-
-        audio = choose(audio)
-        mask_prior = choose(inputs['mask_prior']) if 'mask_prior' in inputs else None
-        features = self.extract_pyramid(choose(inputs['frames']), audio, mask_prior)
-        valid = _existing(inputs) if frames is None else torch.ones(len(frames), 1, dtype=torch.bool)
-        return features, audio, valid
 
     def extract_pyramid(self, frames: Tensor, audio: Tensor, mask_prior: Tensor | None) -> tuple[Tensor, ...]:
         """The visual pyramid, from frames (N, 3, H, W), audio tokens (N, tokens, C), and mask priors (N, 3, H, W)."""
@@ -230,6 +281,12 @@ class AudioVisualSegmentor(BaseModel):
             events = _stack_padded([sample.gt_events for sample in data_samples], num_frames).flatten(0, 1)
         targets = FrameTargets(masks=masks, labelled=labelled.flatten(), events=events)
         return targets if frames is None else targets.select(frames)
+
+
+def _choose(x: Tensor, frames: Tensor | None) -> Tensor:
+    """Frames (N, ...) of x (B, T, ...) by their indices (N,); None: all."""
+    x = x.flatten(0, 1)
+    return x if frames is None else select_frames(x, frames)
 
 
 def _existing(inputs: dict[str, Tensor]) -> Tensor:
