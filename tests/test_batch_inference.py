@@ -1,6 +1,7 @@
 """``mmavs infer --list``: many videos, one after the other and by Ray, on local disks and on S3."""
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -233,6 +235,30 @@ def test_an_absent_bucket_is_one_line(bucket, here):
 # ---- Ray ----
 
 
+def test_a_worker_gives_the_results_of_the_loop_and_the_reason_why_it_cannot_work(probe, videos, here, monkeypatch):
+    ray = pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
+    from mmavs.batch_inference import ray_engine
+
+    names = {'a': videos / 'a.mp4', 'b': videos / 'b.mp4', 'broken': videos / 'broken.mp4'}
+    batch = dict(video=list(names.values()), name=list(names))
+    segment_list(list(map(str, names.values())), 'loop', SegmentOptions('m', outputs=('npz', )))
+    # The decoder runs in this process.
+    decoder = SimpleNamespace(remote=lambda open_frames: list(open_frames()))
+    monkeypatch.setattr(ray_engine, '_remote_decoder', lambda: decoder)
+    monkeypatch.setattr(ray, 'get', lambda item: item)
+    records = ray_engine.VideoWorker('ray', SegmentOptions(probe, outputs=('npz', )))(batch)['record']
+    assert [json.loads(record)['status'] for record in records] == ['segmented', 'segmented', 'failed']
+    assert results('ray') == results('loop') and len(results('ray')) == 2
+    # What the decoder says of a damaged video is the error of the video.
+    decoder.remote = lambda open_frames: [f'{videos}/a.mp4: damaged after 2 s']
+    monkeypatch.setattr(ray, 'cancel', lambda stream: None)
+    worker = ray_engine.VideoWorker('again', SegmentOptions(probe))
+    record, = worker(dict(video=[videos / 'a.mp4'], name=['a']))['record']
+    assert json.loads(record)['error'] == f'{videos}/a.mp4: damaged after 2 s' and results('again') == {}
+    record, = ray_engine.VideoWorker('out', SegmentOptions('absent', 'w'))(dict(video=['x'], name=['x']))['record']
+    assert 'absent' in json.loads(record)['fatal']
+
+
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     """A checkpoint of the small model, random."""
@@ -246,29 +272,43 @@ def weights(tmp_path_factory):
 
 
 PORTS = ('--port', '--node-manager-port', '--object-manager-port', '--runtime-env-agent-port',
-         '--dashboard-agent-grpc-port', '--dashboard-agent-listen-port', '--metrics-export-port')
+         '--dashboard-agent-grpc-port', '--dashboard-agent-listen-port', '--metrics-export-port',
+         '--ray-client-server-port')
 
 
 @pytest.fixture(scope='module')
 def address():
     """Address of a cluster of this machine. Its ports are chosen here: Ray waits seconds only for those it chooses."""
-    pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in PORTS]
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        # Before Ray is imported: the cluster runs the code of those that know the token.
+        patch.setenv('RAY_AUTH_MODE', os.environ.get('RAY_AUTH_MODE', 'token'))
+        patch.setenv('RAY_AUTH_TOKEN', os.environ.get('RAY_AUTH_TOKEN') or secrets.token_hex(32))
+        pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
+        if 'RAY_ADDRESS' in os.environ:  # a cluster that is running already
+            yield os.environ['RAY_ADDRESS']
+            return
+        ports = free_ports(len(PORTS))
+        head = subprocess.Popen(
+            [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block', '--num-cpus=4', '--num-gpus=0',
+             '--include-dashboard=false', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}',
+             *(f'{name}={port}' for name, port in zip(PORTS, ports))],
+            env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1])), stdout=subprocess.PIPE, text=True)
+        stack.callback(head.wait)
+        stack.callback(head.terminate)
+        for line in head.stdout:
+            if 'ray start --address=' in line:
+                yield line.split("'")[1]
+                return
+        raise AssertionError('Ray has not started')
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in sockets:
             probe.bind(('127.0.0.1', 0))
-        ports = [probe.getsockname()[1] for probe in sockets]
-    head = subprocess.Popen(
-        [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block', '--num-cpus=4', '--num-gpus=0',
-         '--node-ip-address=127.0.0.1', '--include-dashboard=false', '--disable-usage-stats',
-         f'--object-store-memory={100 * 2**20}', *(f'{name}={port}' for name, port in zip(PORTS, ports))],
-        env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1])), stdout=subprocess.PIPE, text=True)
-    for line in head.stdout:
-        if 'Ray runtime started' in line:
-            break
-    yield f'127.0.0.1:{ports[0]}'
-    head.terminate()
-    head.communicate()
+        return [probe.getsockname()[1] for probe in sockets]
 
 
 def test_ray_gives_the_results_of_one_process_although_a_worker_is_killed(address, weights, videos, here, capsys):

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import numpy as np
 
-from mmavs.apis import AVSInferencer
+from mmavs.apis.inferencer import AVSInferencer
 from mmavs.apis.video_source import VideoSource
 from mmavs.utils.errors import USER_ERRORS, DataError, user_message
 from mmavs.utils.optional_packages import optional_import
