@@ -36,6 +36,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
 PARAM_SCHEDULERS = Registry(
     'parameter scheduler', parent=root.PARAM_SCHEDULERS, scope='mmavs', locations=['mmavs.engine'])
 INFERENCERS = Registry('inferencer', parent=root.INFERENCERS, scope='mmavs', locations=['mmavs.apis.inferencer'])
+STRATEGIES = Registry('strategy', parent=root.STRATEGIES, scope='mmavs', locations=['mmavs.engine'])
 VISBACKENDS = Registry('vis_backend', parent=root.VISBACKENDS, scope='mmavs', locations=['mmavs.visualization'])
 VISUALIZERS = Registry('visualizer', parent=root.VISUALIZERS, scope='mmavs', locations=['mmavs.visualization'])
 
@@ -44,5 +45,5 @@ UNEXTENDED = [
     Registry(parent.name, parent=parent, scope='mmavs', locations=[])
     for parent in (root.EVALUATOR, root.FUNCTIONS, root.LOG_PROCESSORS, root.LOOPS,
                    root.MODEL_WRAPPERS, root.OPTIMIZERS, root.OPTIM_WRAPPERS, root.RUNNERS,
-                   root.RUNNER_CONSTRUCTORS, root.STRATEGIES, root.TASK_UTILS, root.WEIGHT_INITIALIZERS)
+                   root.RUNNER_CONSTRUCTORS, root.TASK_UTILS, root.WEIGHT_INITIALIZERS)
 ]

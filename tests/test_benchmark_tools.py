@@ -98,6 +98,15 @@ def test_the_stages_of_a_video_are_timed(run_tool, capsys):
     assert seconds['model'] > 0
 
 
+def test_the_engines_of_many_videos_are_compared(run_tool, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    run_tool('benchmarks/benchmark_engines', TINY, '--frame-size', 64, 96, '--seconds', 1, '--videos', 3, '--runs', 1,
+             '--outputs', 'png', '--workers')
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('│ loop'))
+    first, rate, *_, of_loop, _ = (cell.strip() for cell in row.strip('│').split('│')[1:])
+    assert float(first) > 0 and float(rate) > 0 and of_loop == '1.00'
+
+
 def test_the_memory_of_a_video_is_measured_at_two_times(load, monkeypatch, capsys):
     tool = load('benchmark_inference')
     monkeypatch.setattr(tool, 'MINUTES', (1 / 60, 2 / 60))

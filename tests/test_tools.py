@@ -70,6 +70,26 @@ def train_until_killed(run_tool, *arguments):
     assert process.exitcode == -signal.SIGKILL
 
 
+def train_in_two_processes(run_tool, *arguments):
+    """Train as torchrun would start it, in forked processes, which need no imports."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+
+    def train(rank):
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
+                          MASTER_PORT=str(port))
+        run_tool('train', *arguments[:1], '--launcher', 'pytorch', *arguments[1:])
+
+    context = multiprocessing.get_context('fork')
+    processes = [context.Process(target=train, args=(rank, )) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
 def assert_equal_states(resumed, uninterrupted):
     """Assert that weights and momenta of two checkpoints are equal bit by bit."""
     for name, weight in uninterrupted['state_dict'].items():
@@ -115,6 +135,29 @@ def test_two_processes_train_like_one_with_the_same_batch(tmp_path, run_tool, op
         one, two = logged(tmp_path / 'one', key), logged(tmp_path / 'two', key)
         assert list(one) == list(range(1, 21))
         assert two == pytest.approx(one, rel=1e-4), key
+
+
+def test_sharded_training_goes_on_like_one_process_and_each_resumes_the_checkpoints_of_the_other(tmp_path, run_tool,
+                                                                                                options):
+    same = ['custom_hooks.0.same_for_all_samples=True', 'model.backbone.with_cp=True',
+            'default_hooks.checkpoint.max_keep_ckpts=9']
+    one, two, back = (tmp_path / name for name in ('one', 'two', 'back'))
+    run_tool('train', CONFIG, '--work-dir', one, *options, *same)
+    sharded = ['runner_type=FlexibleRunner', 'strategy.type=ShardedStrategy', 'strategy.blocks=[SwinBlock]']
+    train_in_two_processes(run_tool, CONFIG, '--work-dir', two, '--resume', one / 'iter_4.pth', *options, *same,
+                           *sharded, 'train_dataloader.batch_size=1')
+    run_tool('train', CONFIG, '--work-dir', back, '--resume', two / 'iter_6.pth', *options, *same)
+    for key in ('loss', 'loss_mask', 'loss_pac', 'grad_norm'):
+        expected = logged(one, key)
+        for work_dir, first in ((two, 5), (back, 7)):
+            steps = logged(work_dir, key)
+            assert list(steps) == list(range(first, 9))
+            assert steps == pytest.approx({step: expected[step] for step in steps}, rel=1e-3), (key, work_dir)
+    checkpoints = [read_checkpoint(work_dir / 'iter_8.pth') for work_dir in (one, two)]
+    for part in ('state_dict', 'optimizer'):
+        assert list(checkpoints[0][part]) == list(checkpoints[1][part])
+    groups = [[group['params'] for group in content['optimizer']['param_groups']] for content in checkpoints]
+    assert groups[0] == groups[1]
 
 
 def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, trained):

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +11,26 @@ from typing import TYPE_CHECKING
 from .arguments import add_acceleration, add_json, positive_int
 
 if TYPE_CHECKING:
-    from mmavs.apis import AVSInferencer
+    from mmavs.batch_inference import SegmentOptions, VideoRecord
 
 DESCRIPTION = 'Segment the sounding objects of videos'
 DEFAULT_OUT = 'mmavs_results'
 #: Names of ``mmavs.apis.outputs.OUTPUTS``, which the help prints without importing PyTorch.
 OUTPUTS = ('overlay', 'png', 'npz', 'coco', 'cutout', 'cutout-prores', 'class-masks', 'csv', 'timeline')
 
+#: Arguments of the engine ray.
+RAY_ARGUMENTS = ('address', 'workers', 'cpus_per_worker')
+#: Attributes of a record that --json prints.
+JSON_KEYS = ('video', 'status', 'files', 'error', 'seconds')
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument('videos', nargs='+', metavar='VIDEO',
+    parser.add_argument('videos', nargs='*', metavar='VIDEO',
                         help='video files, URLs, directories of videos, or patterns such as "videos/*.mp4"')
+    parser.add_argument('--list', metavar='SOURCE',
+                        help='instead of VIDEO: text file with a video per line, or directory to search; a path or URL '
+                        '(s3://...). Writes DIR/manifest.parquet; run again, it goes on where it stopped')
     parser.add_argument('--model', required=True,
                         help='name of a model of the zoo, config file, or file of mmavs export (.onnx, .pt)')
     parser.add_argument('--weights', metavar='FILE',
@@ -44,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--skip-existing', action='store_true',
                         help='leave videos out that have results of these kinds, of whatever model and options')
     add_json(parser, 'status and files of each video')
+    parser.add_argument('--engine', choices=['loop', 'ray'], default='loop',
+                        help='of --list: one video after the other (default), or workers of Ray')
+    parser.add_argument('--address', help='of --engine ray: address of a cluster (default: start Ray on this machine)')
+    parser.add_argument('--workers', type=positive_int, metavar='N',
+                        help='of --engine ray: processes with a model (default: one per GPU, or as the CPUs suffice)')
+    parser.add_argument('--cpus-per-worker', type=cpus_of_worker, metavar='N',
+                        help='of --engine ray: CPUs of each, of which one decodes (default: 2)')
 
 
 def frame_rate(text: str) -> Fraction | str:
@@ -59,6 +73,13 @@ def frame_rate(text: str) -> Fraction | str:
     return rate
 
 
+def cpus_of_worker(text: str) -> int:
+    """Parse the CPUs of a worker: one decodes, and the model needs one."""
+    if positive_int(text) < 2:
+        raise argparse.ArgumentTypeError(f'{text!r}, expected a whole number of at least 2: one CPU decodes')
+    return int(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
     from mmavs.apis.exported_model import is_exported_model
@@ -69,60 +90,99 @@ def run(args: argparse.Namespace) -> int:
     if args.weights is None and not is_exported_model(args.model):
         raise argparse.ArgumentError(None, f'--weights is missing: name a checkpoint of {args.model}, or '
                                      "'published' for the weights of the authors")
+    _check_list_arguments(args)
     quiet_libraries()
-    check_writable_directory(args.out)
-    records: list[dict] = []
+    if args.list is None:
+        check_writable_directory(args.out)
+    records: list[VideoRecord] = []
     try:
         with messages_to_stderr(args.json), one_line_warnings():
-            _segment_videos(args, records)
+            (_segment_videos if args.list is None else _segment_list)(args, records)
     finally:
         # After Ctrl-C too: what is finished is reported.
         if args.json and records:
-            print(to_json(dict(model=args.model, weights=args.weights, out=args.out, videos=records)))
-    failed = sum(record['status'] == 'failed' for record in records)
-    skipped = sum(record['status'] == 'skipped' for record in records)
+            videos = [{key: getattr(record, key) for key in JSON_KEYS} for record in records]
+            print(to_json(dict(model=args.model, weights=args.weights, out=args.out, videos=videos)))
+    failed = sum(record.status == 'failed' for record in records)
+    skipped = sum(record.status == 'skipped' for record in records)
     print(f'{len(records) - failed - skipped} of {len(records)} video(s) segmented'
           f"{f', {skipped} skipped' if skipped else ''}, results in {args.out}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _segment_videos(args: argparse.Namespace, records: list[dict]) -> None:
+def _check_list_arguments(args: argparse.Namespace) -> None:
+    """Raise an ArgumentError for arguments that do not fit together."""
+    if bool(args.videos) == (args.list is not None):
+        raise argparse.ArgumentError(None, 'name videos, or --list and no video')
+    if args.list is None and args.engine != 'loop':
+        raise argparse.ArgumentError(None, f'--engine {args.engine} needs --list')
+    if args.list is not None and args.skip_existing:
+        raise argparse.ArgumentError(None, '--skip-existing is of videos that are named; --list goes on by its records')
+    given = [f"--{name.replace('_', '-')}" for name in RAY_ARGUMENTS if getattr(args, name) is not None]
+    if args.engine != 'ray' and given:
+        raise argparse.ArgumentError(None, f"{', '.join(given)} needs --engine ray")
+    if args.engine == 'ray' and args.device not in (None, 'cpu', 'cuda'):
+        raise argparse.ArgumentError(None, f'--device is {args.device}, expected cpu or cuda: Ray chooses the GPU of '
+                                     'each worker')
+
+
+def _options(args: argparse.Namespace) -> SegmentOptions:
+    from mmavs.batch_inference import SegmentOptions
+
+    return SegmentOptions(args.model, args.weights, args.outputs, args.fps, args.batch_size, args.mask_prior,
+                          args.device, args.precision, args.compile)
+
+
+def _segment_list(args: argparse.Namespace, records: list[VideoRecord]) -> None:
+    """Segment the videos of ``--list``, and append a record of each."""
+    from mmavs.batch_inference import list_stored_videos, segment_list
+
+    arguments = {name: getattr(args, name) for name in RAY_ARGUMENTS if getattr(args, name) is not None}
+    segment_list(list_stored_videos(args.list, args.out), args.out, _options(args), args.engine, records, **arguments)
+
+
+def _segment_videos(args: argparse.Namespace, records: list[VideoRecord]) -> None:
     """Segment the videos, and append a record of each: video, status, files, error and seconds."""
     from mmavs.apis import AVSInferencer
     from mmavs.apis.outputs import output_paths
     from mmavs.apis.result_names import result_names
+    from mmavs.batch_inference import VideoRecord, segment_video
     from mmavs.utils.progress import ProgressReport
 
     videos = _without_results(_list_videos(args.videos, records), args.out)
-    targets = {video: Path(args.out) / name for video, name in zip(videos, result_names(videos))}
-    inferencer = AVSInferencer(args.model, args.weights, args.device, args.mask_prior, args.precision, args.compile)
+    names = dict(zip(videos, result_names(videos)))
+    options = _options(args)
+    inferencer = AVSInferencer(*options.model_arguments())
     todo = []
-    for video, target in targets.items():
-        record = dict(video=video, status='pending', files=[], error=None, seconds=0.0)
+    for video, name in names.items():
+        record = VideoRecord(video, name)
         records.append(record)
-        paths = list(output_paths(target, args.outputs).values())
+        paths = list(output_paths(Path(args.out) / name, args.outputs).values())
         if args.skip_existing and all(path.exists() for path in paths):
-            record.update(status='skipped', files=list(map(str, paths)))
+            record.status, record.files = 'skipped', list(map(str, paths))
         else:
-            todo.append((record, target))
+            todo.append(record)
     with ProgressReport('segment', len(todo)) as report:
-        for number, (record, target) in enumerate(todo):
+        for number, record in enumerate(todo):
 
             def show(seconds: float, duration: float | None, number: int = number) -> None:
                 report.update(number + (min(1.0, seconds / duration) if duration else 0.0))
 
-            report.update(number, f"{Path(record['video']).name} ({number + 1} of {len(todo)})")
-            _segment_video(inferencer, record, target, args, show)
+            report.update(number, f'{Path(record.video).name} ({number + 1} of {len(todo)})')
+            segment_video(inferencer, record, Path(args.out) / record.name, options, show)
+            if record.status == 'failed':
+                print(f'error: {record.error}', file=sys.stderr)
             report.update(number + 1)
 
 
-def _list_videos(inputs: Sequence[str], records: list[dict]) -> list[str]:
+def _list_videos(inputs: Sequence[str], records: list[VideoRecord]) -> list[str]:
     """List the videos of all inputs, each once; append a record of each input without any.
 
     Raises:
         ValueError: No input has any.
     """
     from mmavs.apis.video_source import list_inputs
+    from mmavs.batch_inference import VideoRecord
     from mmavs.utils.errors import USER_ERRORS, user_message
 
     videos: dict[str, None] = {}
@@ -133,36 +193,11 @@ def _list_videos(inputs: Sequence[str], records: list[dict]) -> list[str]:
             message = user_message(error)
             if message is None or len(inputs) == 1:
                 raise
-            records.append(dict(video=name, status='failed', files=[], error=message, seconds=0.0))
+            records.append(VideoRecord(name, '', 'failed', error=message))
             print(f'error: {message}', file=sys.stderr)
     if not videos:
         raise ValueError('no input holds a video, expected at least one')
     return list(videos)
-
-
-def _segment_video(inferencer: AVSInferencer, record: dict, target: Path, args: argparse.Namespace,
-                   on_progress: Callable[[float, float | None], None]) -> None:
-    """Segment one video, and fill in its record."""
-    from mmavs.utils.errors import USER_ERRORS, user_message
-    from mmavs.utils.files import FULL_DISK_ERRORS
-
-    begin = time.monotonic()
-    record['status'] = 'interrupted'
-    try:
-        paths = inferencer.write(record['video'], target, args.outputs, args.fps, args.batch_size, on_progress)
-        record.update(status='segmented', files=list(map(str, paths)))
-    except USER_ERRORS as error:
-        message = user_message(error)
-        if message is None:
-            raise
-        record.update(status='failed', error=message)
-        if isinstance(error, OSError) and error.errno in FULL_DISK_ERRORS:
-            raise  # the results of the other videos cannot be written either
-        print(f'error: {message}', file=sys.stderr)
-    finally:
-        if target.is_dir() and not any(target.iterdir()):
-            target.rmdir()
-        record['seconds'] = round(time.monotonic() - begin, 3)
 
 
 def _without_results(videos: Sequence[str], out: str) -> list[str]:

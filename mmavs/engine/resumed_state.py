@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmavs.checkpoint.compatibility import check_state_dict
+from mmavs.utils.model import is_sharded
 
 # NumPy takes no larger seed.
 MAX_SEED = 2**32 - 1
@@ -48,7 +49,8 @@ class ResumedStateHook(Hook):
         name = str(runner._load_from or f'the latest checkpoint of {runner.work_dir}')
         check_training_state(checkpoint, name, runner.cfg)
         check_end(checkpoint['meta'], name, runner)
-        if isinstance(runner.optim_wrapper, OptimWrapper):
+        # Sharded parameters have other shapes; PyTorch compares the names.
+        if isinstance(runner.optim_wrapper, OptimWrapper) and not is_sharded(runner.model):
             check_optimizer(checkpoint['optimizer'], name, runner.optim_wrapper, checkpoint['meta']['iter'])
         if runner.param_schedulers is not None:
             check_form(checkpoint['param_schedulers'], _scheduler_states(runner.param_schedulers), name,

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mmengine.config import Config
-from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, Runner
+from mmengine.hooks import EMAHook
+from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, FlexibleRunner, Runner
 
 from mmavs.checkpoint.compatibility import check_pretrained
 from mmavs.checkpoint.fetching import DownloadError
@@ -12,6 +13,7 @@ from mmavs.utils.files import errors_with_name
 from mmavs.utils.model import unwrap_model
 
 from .channels import check_channels
+from .hooks import FreezeBackboneHook
 from .launch import build_runner
 from .loader_timeout import naming_late_worker
 from .resume import choose_checkpoint
@@ -49,6 +51,8 @@ def train(config: Config, launcher: str = 'none') -> Runner:
             runner._load_from = runner.cfg.load_from
         for problem in schedule_problems(config):
             runner.logger.warning(problem)
+        if isinstance(runner, FlexibleRunner):
+            _build_model(runner)
         check_channels(unwrap_model(runner.model), config.model)
         check_initial_weights(runner)
         check_epochs(runner)
@@ -58,6 +62,19 @@ def train(config: Config, launcher: str = 'none') -> Runner:
         with stop.taking_signals():
             _run(runner)
     return runner
+
+
+def _build_model(runner: FlexibleRunner) -> None:
+    """Build the model, which this runner would do later, so that it can be checked first.
+
+    Raises:
+        ValueError: A hook needs the whole model, whose parameters may be sharded.
+    """
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook | FreezeBackboneHook):
+            raise ValueError(f'custom_hooks has the {type(hook).__name__}, which needs the whole model: remove it, or '
+                             'train without runner_type and strategy')
+    runner.model = runner.strategy.build_model(runner.model)
 
 
 def _run(runner: Runner) -> None:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 def optional_import(module: str, purpose: str, requirement: str | None = None) -> ModuleType:
-    """Import a module of a package of ``requirements/optional.txt``.
+    """Import a module of a package of ``requirements/optional.txt`` or of an extra (``requirements/ray.txt``).
 
     Call it where the package is used, not at the top of a file.
 

@@ -2,6 +2,7 @@
 import math
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from mmavs.checkpoint.reading import check_finite
 from mmavs.registry import HOOKS
 from mmavs.utils.errors import DivergedError
-from mmavs.utils.model import unwrap_model
+from mmavs.utils.model import is_sharded, original_name, unwrap_model
 
 # Names in a message.
 MAX_NAMES = 3
@@ -49,13 +50,15 @@ class FiniteTrainingHook(Hook):
         self._norm: Tensor | None = None
         self._stepped = False
         self._skipped = 0
+        self._sharded = False
 
     def before_train(self, runner: Runner) -> None:
         """Follow the gradients and the steps of the optimizer."""
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):  # several optimizers: losses and weights only
             return
-        self._names = {id(x): name for name, x in unwrap_model(runner.model).named_parameters()}
+        self._names = {id(x): original_name(name) for name, x in unwrap_model(runner.model).named_parameters()}
+        self._sharded = is_sharded(runner.model)
         clips_norm = wrapper.clip_grad_kwargs and wrapper.grad_name == 'grad_norm'
         if clips_norm:
             wrapper.clip_func = self._clip_grad_norm
@@ -98,7 +101,7 @@ class FiniteTrainingHook(Hook):
 
     def _clip_grad_norm(self, parameters: list[nn.Parameter], **options) -> Tensor:
         """Clip like :func:`torch.nn.utils.clip_grad_norm_`; note the parameters before all become NaN."""
-        norm = _total_norm(parameters, options.get('norm_type', 2.0))
+        norm = self._total_norm(parameters, options.get('norm_type', 2.0))
         if norm is None:  # clipped in one call by PyTorch before 2.6
             norm = torch.nn.utils.clip_grad_norm_(parameters, **options)
             self._bad_gradients = [] if norm.isfinite() else self._find_bad(parameters)
@@ -110,7 +113,24 @@ class FiniteTrainingHook(Hook):
 
     def _measure_norm(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         parameters = [x for group in optimizer.param_groups for x in group['params'] if x.grad is not None]
-        self._norm = _total_norm(parameters) if parameters else None
+        self._norm = self._total_norm(parameters) if parameters else None
+
+    def _total_norm(self, parameters: list[nn.Parameter], norm_type: float = 2.0) -> Tensor | None:
+        """Norm of all gradients; of those of all processes if each has a share of them."""
+        if not self._sharded:
+            return _total_norm(parameters, norm_type)
+        shards, whole = ([x for x in parameters if bool(x.ndim) is sharded] for sharded in (True, False))
+        norm = _total_norm(shards, norm_type)
+        if norm is None:
+            return None
+        if math.isinf(norm_type):
+            all_reduce(norm, 'max')
+        else:
+            norm = norm**norm_type
+            all_reduce(norm)
+            norm = norm**(1 / norm_type)
+        # Scalars are not sharded: each process has them.
+        return torch.linalg.vector_norm(torch.stack([norm, _total_norm(whole, norm_type)]), norm_type)
 
     def _note_step(self, *_) -> None:
         self._stepped = True

@@ -5,7 +5,7 @@ from mmengine.runner import BaseLoop
 from mmavs.checkpoint.compatibility import check_state_dict, with_own_classifier
 from mmavs.checkpoint.training_settings import check_training_settings
 from mmavs.registry import HOOKS
-from mmavs.utils.model import unwrap_model
+from mmavs.utils.model import unsharded_model
 
 
 @HOOKS.register_module()
@@ -32,7 +32,7 @@ class StrictLoadHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Raise a ValueError that lists the differences."""
         name = runner.cfg.get('load_from') or f'latest checkpoint of {runner.work_dir}'
-        model, meta = unwrap_model(runner.model), checkpoint.get('meta', {})
+        model, meta = unsharded_model(runner.model), checkpoint.get('meta', {})
         if runner._resume and 'iter' not in meta:
             raise ValueError(f'{name}: holds weights, but not the state of a training that could be resumed: use '
                              'load_from, without --resume, to start from it')

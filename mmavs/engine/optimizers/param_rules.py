@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmavs.registry import OPTIM_WRAPPER_CONSTRUCTORS
-from mmavs.utils.model import unwrap_model
+from mmavs.utils.model import original_name, unwrap_model
 
 NORM_LAYERS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 OPTIONS = ('lr_mult', 'layer_decay', 'decay_mult', 'norm_decay_mult', 'embedding_decay_mult', 'named_groups')
@@ -64,7 +64,7 @@ class ParamRulesOptimWrapperConstructor:
 
     def parameter_groups(self, model: nn.Module) -> list[dict]:
         """Make the groups, each ``dict(params=..., lr=..., weight_decay=...)``, with ``name`` if it is a named one."""
-        names = [name for name, _ in model.named_parameters()]
+        names = [original_name(name) for name, _ in model.named_parameters()]
         for key in self.rules.get('lr_mult', {}):
             if not any(key in name for name in names):
                 raise ValueError(f'optim_wrapper.paramwise_cfg.lr_mult names {key!r}, but no parameter of the '
@@ -77,6 +77,7 @@ class ParamRulesOptimWrapperConstructor:
                 if not parameter.requires_grad or id(parameter) in seen:
                     continue
                 seen.add(id(parameter))
+                name = original_name(name)
                 lr = self.optimizer_cfg['lr'] * _longest_match(self.rules.get('lr_mult', {}), name, 1.0)
                 lr *= layer_factors.get(id(parameter), 1.0)
                 decay = self.optimizer_cfg['weight_decay'] * self._decay_mult(module, name)
@@ -98,7 +99,7 @@ class ParamRulesOptimWrapperConstructor:
         for module in model.modules():
             if hasattr(module, 'get_layer_depth'):
                 for name, parameter in module.named_parameters():
-                    depth, num_depths = module.get_layer_depth(name)
+                    depth, num_depths = module.get_layer_depth(original_name(name))
                     factors[id(parameter)] = self.rules['layer_decay']**(num_depths - 1 - depth)
         if not factors:
             raise ValueError('optim_wrapper.paramwise_cfg.layer_decay is set, but no part of the '

@@ -4,6 +4,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from mmavs.models.layers import run_checkpointed
 from mmavs.structures import BlockFeatures
 
 
@@ -16,6 +17,8 @@ class BlockBackbone(BaseModule):
     Args:
         num_head_blocks: Number of last blocks that the head runs.
         init_cfg: Initialization config of MMEngine.
+        with_cp: Gradient checkpointing: whether the backward pass computes each block a second time instead of keeping
+            its activations, also the blocks that the head runs. It saves memory and takes time.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -26,9 +29,10 @@ class BlockBackbone(BaseModule):
     num_blocks: int
     num_embedding_blocks: int = 0
 
-    def __init__(self, num_head_blocks: int, init_cfg: dict | None = None) -> None:
+    def __init__(self, num_head_blocks: int, init_cfg: dict | None = None, with_cp: bool = False) -> None:
         super().__init__(init_cfg)
         self.num_head_blocks = num_head_blocks
+        self.with_cp = with_cp
 
     def embed(self, x: Tensor) -> tuple[Tensor, tuple[int, int], Any]:
         """Tokens (N, prefix + h * w, C) of normalized frames (N, 3, H, W), the patches last; their (h, w); and anything
@@ -59,10 +63,15 @@ class BlockBackbone(BaseModule):
                              f'{self.num_blocks - self.num_embedding_blocks}, blocks at the stride of the last one')
         tokens, grid, context = self.embed(x)
         for index in range(self.num_embedding_blocks, first):
-            tokens = self.run_block(index, tokens, context, None)
+            tokens = self._run(index, tokens, context, None)
         return BlockFeatures(
             tokens, grid, first, self.num_blocks,
-            lambda index, x, attend: self.run_block(index, x, context, attend), self.norm_tokens)
+            lambda index, x, attend: self._run(index, x, context, attend), self.norm_tokens)
+
+    def _run(self, index: int, x: Tensor, context: Any, attend: Tensor | None) -> Tensor:
+        if self.with_cp:
+            return run_checkpointed(self.run_block, index, x, context, attend)
+        return self.run_block(index, x, context, attend)
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Depth of a parameter for the decay of learning rates from layer to layer, and the number of depths.

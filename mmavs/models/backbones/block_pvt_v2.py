@@ -27,6 +27,7 @@ class BlockPVTv2(BlockBackbone):
         num_head_blocks: Number of last blocks that the head runs.
         num_full_blocks: Number of last blocks with full attention.
         init_cfg: Initialization config of MMEngine.
+        with_cp: See :class:`BlockBackbone`.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -37,8 +38,9 @@ class BlockPVTv2(BlockBackbone):
                  arch: str | Mapping[str, Sequence[int]],
                  num_head_blocks: int,
                  num_full_blocks: int,
-                 init_cfg: dict | None = None) -> None:
-        super().__init__(num_head_blocks, init_cfg)
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
+        super().__init__(num_head_blocks, init_cfg, with_cp)
         backbone = PVTv2(arch, drop_path_rate=0.)
         for stage in STAGES:
             for part in ('patch_embed', 'block', 'norm'):

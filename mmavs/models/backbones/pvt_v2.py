@@ -7,6 +7,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmavs.models.layers import run_checkpointed
 from mmavs.registry import MODELS
 
 # Channels, blocks and MLP ratios of the four stages.
@@ -119,14 +120,20 @@ class PVTv2(BaseModule):
             ``num_heads`` (default 1, 2, 5, 8) of the four stages.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first one.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the authors' code does.
+        with_cp: Gradient checkpointing: whether the backward pass computes each block a second time instead of keeping
+            its activations, which saves memory and takes time.
 
     Attributes:
         embed_dims: Channels C_1 to C_4 of the four outputs.
     """
 
-    def __init__(self, arch: str | Mapping[str, Sequence[int]], drop_path_rate: float = 0.1,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(self,
+                 arch: str | Mapping[str, Sequence[int]],
+                 drop_path_rate: float = 0.1,
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         if isinstance(arch, str) and arch not in ARCHITECTURES:
             raise ValueError(f'PVTv2: arch is {arch!r}, expected one of {", ".join(ARCHITECTURES)}, or a dict with '
                              'embed_dims, depths and mlp_ratios')
@@ -169,7 +176,7 @@ class PVTv2(BaseModule):
         """Map (N, C_l, h_l, w_l) of stage ``index``, from the frames (stage 0) or the map of the stage before."""
         tokens, size = getattr(self, f'patch_embed{index + 1}')(x)
         for block in getattr(self, f'block{index + 1}'):
-            tokens = block(tokens, size)
+            tokens = run_checkpointed(block, tokens, size) if self.with_cp else block(tokens, size)
         return to_map(getattr(self, f'norm{index + 1}')(tokens), size)
 
 

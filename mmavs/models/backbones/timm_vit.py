@@ -21,6 +21,7 @@ class TimmViT(BlockBackbone):
         num_head_blocks: Number of last blocks that the head runs.
         pretrained: Whether timm downloads the pretrained weights when it builds the model.
         arch: Further arguments of ``timm.create_model``, for example ``drop_path_rate``.
+        with_cp: See :class:`BlockBackbone`.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -31,9 +32,13 @@ class TimmViT(BlockBackbone):
         ValueError: timm does not have the model, or it is not a plain vision transformer.
     """
 
-    def __init__(self, model_name: str, num_head_blocks: int, pretrained: bool = False,
-                 arch: dict | None = None) -> None:
-        super().__init__(num_head_blocks)
+    def __init__(self,
+                 model_name: str,
+                 num_head_blocks: int,
+                 pretrained: bool = False,
+                 arch: dict | None = None,
+                 with_cp: bool = False) -> None:
+        super().__init__(num_head_blocks, with_cp=with_cp)
         timm = optional_import('timm', 'TimmViT')
         if not timm.is_model(model_name):
             raise ValueError(f'TimmViT: timm {timm.__version__} has no model {model_name!r}, expected one of '

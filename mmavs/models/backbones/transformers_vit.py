@@ -24,6 +24,7 @@ class TransformersViT(BlockBackbone):
         arch: Arguments of the library's config of this model, for example ``hidden_size``.
         directory: Local directory with the pretrained model, ``config.json`` and ``model.safetensors``, as the library
             saves it. It is read when weights are initialized, that is before training; nothing is downloaded.
+        with_cp: See :class:`BlockBackbone`.
 
     Attributes:
         embed_dims: Channels C of a token.
@@ -38,8 +39,9 @@ class TransformersViT(BlockBackbone):
                  model_type: str,
                  num_head_blocks: int,
                  arch: dict | None = None,
-                 directory: str | None = None) -> None:
-        super().__init__(num_head_blocks)
+                 directory: str | None = None,
+                 with_cp: bool = False) -> None:
+        super().__init__(num_head_blocks, with_cp=with_cp)
         transformers = optional_import('transformers', 'TransformersViT', 'transformers>=5')
         if model_type not in transformers.CONFIG_MAPPING:
             raise ValueError(f'TransformersViT: model_type is {model_type!r}, which transformers '
