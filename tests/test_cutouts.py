@@ -256,7 +256,8 @@ def test_seconds_of_recordings_are_labelled_with_the_classes_in_them(directory):
     waveforms, present = seconds(np.random.default_rng(0), 60)
     assert waveforms.shape == (60, 16000) and present.shape == (60, 3) and waveforms.abs().max() <= 1
     spectra = np.abs(np.fft.rfft(waveforms.numpy()))  # bins of 1 Hz
-    # Pitches differ by 1.5 semitones at most; the bell is the only source near 500 Hz.
-    bell = spectra[:, 450:560].max(1) > 0.3 * spectra.max(1)
-    assert (bell <= present[:, 0].numpy()).all() and bell.any()
+    # Pitches differ by 1.5 semitones at most: the bell is the only source near 500 Hz, where it is above the noise.
+    named = present.numpy().any(1)
+    bell = spectra[:, 450:560].max(1) > 0.1 * spectra.max(1)
+    assert (bell == present[:, 0].numpy())[named].all() and 0 < bell[named].sum() < named.sum()
     assert set(present.sum(1).tolist()) == {0, 1, 2}

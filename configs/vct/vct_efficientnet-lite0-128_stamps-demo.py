@@ -8,8 +8,8 @@ _base_ = [
 num_classes = len(_base_.classes)
 
 model = dict(
+    backbone=dict(type='TimmCNN', norm_eval=True),  # a batch holds ten frames of two clips
     audio_backbone=dict(
         frozen=True,
         init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_stamps-demo.pth')),
-    decode_head=dict(
-        input_size=(128, 128), num_classes=num_classes, num_prototypes=num_classes))
+    decode_head=dict(input_size=(128, 128), num_classes=num_classes, num_prototypes=num_classes))
