@@ -21,7 +21,7 @@ BLOCK = dict(
 
 
 def efficientnet_lite_rules(stages: Sequence[int]) -> list[Rename | Drop]:
-    """Make the rules for a ``TIMMBackbone``, which has its model under ``timm_model``, from the blocks of each stage."""
+    """Make the rules for a ``TIMMBackbone``, whose model is ``timm_model``, from the number of blocks of each stage."""
     names = {'_conv_stem': 'conv_stem', '_bn0': 'bn1'}
     blocks = [(stage, index) for stage, count in enumerate(stages) for index in range(count)]
     for number, (stage, index) in enumerate(blocks):
