@@ -13,10 +13,11 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore PYTHONDONT
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lint test docs demo clean
+.PHONY: help env lint test docs demo demo-photos clean
 
 help:
 	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
+	@echo 'make demo-photos  the same on photographs with recordings, which it fetches (CPU, less than 40 minutes)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'
@@ -38,6 +39,9 @@ docs: env
 
 demo: env
 	@$(BIN)/python demo/run_demo.py $(ARGS)
+
+demo-photos: env
+	@$(BIN)/python demo/run_photo_demo.py $(ARGS)
 
 clean:
 	@rm -rf $(VENV) .ruff_cache *.egg-info build docs/_build docs/generated

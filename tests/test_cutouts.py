@@ -14,6 +14,7 @@ from mmavs.synthesis.backdrops import KINDS, render_backdrop
 from mmavs.synthesis.cutout_rendering import place_cutouts, render_cutouts
 from mmavs.synthesis.cutout_scenes import CutOutSource, make_cutout_clip
 from mmavs.synthesis.cutouts import read_cutouts, split_files
+from mmavs.synthesis.recording_pretraining import RecordedSeconds
 from mmavs.synthesis.recordings import change_pitch, change_tempo, play
 
 SIZE = 64
@@ -221,3 +222,42 @@ def test_tool_refuses_options_without_cutouts_and_directories_without_any(run_to
     assert '--hold-out cannot be used without --cutouts' in capsys.readouterr().err
     with pytest.raises(SystemExit, match='error: .*tuxpaint-stamps-default'):
         run_tool('dataset_converters/synthesize_clips', tmp_path / 'out', '--cutouts', tmp_path)
+
+
+def test_other_classes_than_the_selected_ones_are_off_screen_audio(directory, tmp_path):
+    chosen = read_cutouts(directory).select(['bell', 'owl'])
+    assert chosen.categories == ('bell', 'owl')
+    assert sorted(item.name for item in chosen.off_screen) == ['horn1', 'horn2', 'hum']
+    assert all(item.image is None and not item.category for item in chosen.off_screen)
+    root = compose_cutouts(tmp_path, 'avss', directory, 2, 0, 0, size=SIZE, categories=['bell', 'owl'])
+    assert json.loads((root / 'label2idx.json').read_text()) == dict(background=0, bell=1, owl=2)
+
+
+@pytest.mark.parametrize(('categories', 'message'), [(['bell', 'tuba'], "class 'tuba', expected some of bell, horn"),
+                                                     (['bell'], 'expected at least two')])
+def test_a_selection_of_classes_that_are_not_there_is_an_error(directory, categories, message):
+    with pytest.raises(ValueError, match=message):
+        read_cutouts(directory).select(categories)
+
+
+def test_a_recording_with_a_long_quiet_part_is_loud_in_each_second_in_which_it_sounds(tmp_path):
+    t = np.arange(3 * 16000) / 16000
+    # Two loud seconds after a second that is 34 dB quieter, which is no pause.
+    soundfile.write(tmp_path / 'late.wav', np.where(t < 1, 0.01, 0.5) * np.sin(2 * np.pi * 700 * t), 16000)
+    sounding, response = np.array([True, True, False, False, False]), np.ones(1, np.float32)
+    for seed in range(10):
+        audio = play(tmp_path / 'late.wav', sounding, response, np.random.default_rng(seed))
+        levels = 10 * np.log10((audio.reshape(5, -1)[sounding]**2).mean(1))
+        assert levels.min() > -9, seed
+
+
+def test_seconds_of_recordings_are_labelled_with_the_classes_in_them(directory):
+    seconds = RecordedSeconds(read_cutouts(directory))
+    waveforms, present = seconds(np.random.default_rng(0), 60)
+    assert waveforms.shape == (60, 16000) and present.shape == (60, 3) and waveforms.abs().max() <= 1
+    spectra = np.abs(np.fft.rfft(waveforms.numpy()))  # bins of 1 Hz
+    # Pitches differ by 1.5 semitones at most: the bell is the only source near 500 Hz, where it is above the noise.
+    named = present.numpy().any(1)
+    bell = spectra[:, 450:560].max(1) > 0.1 * spectra.max(1)
+    assert (bell == present[:, 0].numpy())[named].all() and 0 < bell[named].sum() < named.sum()
+    assert set(present.sum(1).tolist()) == {0, 1, 2}

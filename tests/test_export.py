@@ -21,6 +21,8 @@ from mmavs.models.decode_heads.tpavi import TPAVIHead
 from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
+# Of EfficientNet-Lite1 and -Lite2: those of Lite0 by 1.1 and 1.2, rounded up, but for the first and the last stage.
+LITE1_DEPTHS = (1, 3, 3, 4, 4, 5, 1)
 
 
 def avsegformer_weights(version, backbone):
@@ -34,20 +36,20 @@ def beats_weights():
     return weights | {name.format(1): weights[name.format(0)], 'predictor.bias': torch.zeros(5)}
 
 
-def efficientnet_lite_weights():
-    """The weights of EfficientNet-Lite0 under the names of efficientnet_pytorch, as in its paper's Table 1."""
-    expansions = (1, *(6, ) * 15)
-    widths = (32, 16, 24, 24, 40, 40, *(80, ) * 3, *(112, ) * 3, *(192, ) * 4, 320)
-    kernels = (3, 3, 3, 5, 5, 3, 3, 3, *(5, ) * 7, 3)
+def efficientnet_lite_weights(depths=(1, 2, 2, 3, 3, 4, 1), outputs=(16, 24, 40, 80, 112, 192, 320)):
+    """The weights of EfficientNet-Lite under the names of efficientnet_pytorch, of Lite0 as in its paper's Table 1."""
+    widths = (32, *(width for depth, width in zip(depths, outputs, strict=True) for _ in range(depth)))
+    kernels = (kernel for depth, kernel in zip(depths, (3, 3, 5, 3, 5, 5, 3), strict=True) for _ in range(depth))
     shapes = {'_conv_stem.weight': (32, 3, 3, 3)} | batch_norm('_bn0', 32)
-    for i, (expansion, kernel) in enumerate(zip(expansions, kernels, strict=True)):
-        block, inner = f'_blocks.{i}', widths[i] * expansion
-        if expansion > 1:
+    for i, kernel in enumerate(kernels):
+        block, inner = f'_blocks.{i}', widths[i] * (6 if i else 1)
+        if i:
             shapes |= {f'{block}._expand_conv.weight': (inner, widths[i], 1, 1)} | batch_norm(f'{block}._bn0', inner)
         shapes |= {f'{block}._depthwise_conv.weight': (inner, 1, kernel, kernel)} | batch_norm(f'{block}._bn1', inner)
         shapes |= {f'{block}._project_conv.weight': (widths[i + 1], inner, 1, 1)}
         shapes |= batch_norm(f'{block}._bn2', widths[i + 1])
-    return randoms(shapes | {'_conv_head.weight': (8, 320, 1, 1)} | batch_norm('_bn1', 8) | linear('_fc', 10, 8))
+    head = outputs[-1]
+    return randoms(shapes | {'_conv_head.weight': (8, head, 1, 1)} | batch_norm('_bn1', 8) | linear('_fc', 10, 8))
 
 
 def batch_norm(name, channels):
@@ -69,6 +71,8 @@ PUBLISHED = {
     'beats': beats_weights,
     'tpavi': tpavi_weights,
     'efficientnet_lite': efficientnet_lite_weights,
+    'efficientnet_lite1': lambda: efficientnet_lite_weights(LITE1_DEPTHS),
+    'efficientnet_lite2': lambda: efficientnet_lite_weights(LITE1_DEPTHS, (16, 24, 48, 88, 120, 208, 352)),
     'vct ms3': lambda: randoms(vct_shapes(2, None)),
     'vct s4 pvt-v2-b5': lambda: randoms(vct_shapes(2, 23, backbone='pvt-v2-b5')),
     'vct avss r50': lambda: randoms(vct_shapes(71, 71, backbone='r50')),

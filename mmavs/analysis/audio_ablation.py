@@ -1,4 +1,5 @@
 """Audio ablation: test a model with the original, muted and swapped audio of the clips."""
+from collections.abc import Sequence
 from copy import deepcopy
 
 from mmengine.config import Config
@@ -8,7 +9,8 @@ from mmavs.engine.testing import run_tests
 ORIGINAL = 'original'
 
 
-def audio_ablation(config: Config, checkpoint: str, launcher: str = 'none') -> dict[str, dict[str, float]]:
+def audio_ablation(config: Config, checkpoint: str, launcher: str = 'none',
+                   kinds: Sequence[str] = ()) -> dict[str, dict[str, float]]:
     """Test a model on the test split with the original, muted and swapped audio of the clips.
 
     The scores of a model that uses the audio fall if the audio is muted or swapped. Those of a model that segments the
@@ -18,11 +20,16 @@ def audio_ablation(config: Config, checkpoint: str, launcher: str = 'none') -> d
         config: The model's config, with ``test_dataloader`` and ``test_evaluator``.
         checkpoint: File with its weights.
         launcher: As for :func:`mmavs.engine.launch.build_runner`.
+        kinds: Further audio conditions, see :class:`mmavs.datasets.ReplaceAudio`.
 
     Returns:
-        The metrics of the evaluator under ``'original'``, ``'muted'`` and ``'swapped'``.
+        The metrics of the evaluator under ``'original'``, ``'muted'`` and ``'swapped'``, and under each of ``kinds``.
     """
-    loops = run_tests(config, checkpoint, audio_variants(config.test_dataloader), config.test_evaluator, launcher)
+    plain = config.test_dataloader
+    variants = audio_variants(plain)
+    for kind in kinds:
+        variants[kind] = dict(plain, dataset=dict(type='ReplaceAudio', dataset=plain.dataset, kind=kind))
+    loops = run_tests(config, checkpoint, variants, config.test_evaluator, launcher)
     return {name: scores for name, (scores, _) in loops.items()}
 
 

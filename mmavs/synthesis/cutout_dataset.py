@@ -1,5 +1,6 @@
 """Write datasets of clips that are composed of cut-outs."""
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace as with_values
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,15 @@ from .scenes import SPLITS
 from .synthesize import write_dataset
 
 #: To be increased when the same arguments give other clips than before.
-CUTOUTS_VERSION = 1
+CUTOUTS_VERSION = 2
 #: Fewest categories with several instances that allow holding out some: four objects, and off-screen audio.
 MIN_HELD_OUT = 2
 
 
 def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train: int, num_val: int, num_test: int,
                     backgrounds: str | Path | None = None, hold_out: int | None = None, seed: int = 0,
-                    size: int = 224, workers: int = 1, replace: bool = True) -> Path:
+                    size: int = 224, workers: int = 1, replace: bool = True,
+                    categories: Sequence[str] | None = None) -> Path:
     """Write clips of cut-out objects and their recordings in the layout of MS3 or AVSS.
 
     Splits share neither backgrounds (photos, or the random parameters of procedural ones) nor compositions. They share
@@ -42,6 +44,7 @@ def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train
         size: Side of the frames in pixels.
         workers: Number of processes.
         replace: See :func:`synthesize_clips`.
+        categories: Classes to use, see :meth:`CutOuts.select`; None for all.
 
     Returns:
         Data root of the subset.
@@ -58,7 +61,8 @@ def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train
         raise ValueError(f'num_train, num_val, num_test are {counts}, expected numbers >= 0 that are not all 0')
     if hold_out is not None and hold_out < 0:
         raise ValueError(f'hold_out is {hold_out}, expected a number >= 0')
-    source = CutOutSource(read_cutouts(cutouts), {}, hold_out)
+    found = read_cutouts(cutouts)
+    source = CutOutSource(found if categories is None else found.select(categories), {}, hold_out)
     several = [name for name, items in source.cutouts.sounding.items() if len(items) > 1]
     if hold_out is not None and len(several) < MIN_HELD_OUT:
         raise ValueError(f'{cutouts}: {len(several)} classes have several instances, expected at least {MIN_HELD_OUT} '
@@ -68,9 +72,9 @@ def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train
     jobs = [(split, index) for split, count in zip(SPLITS, counts, strict=True) for index in range(count)]
     arguments = dict(source='cut-outs', cutouts_version=CUTOUTS_VERSION, inputs=_fingerprint(source),
                      num_train=num_train, num_val=num_val, num_test=num_test, hold_out=hold_out, seed=seed, size=size)
-    categories = source.cutouts.categories
+    classes = source.cutouts.categories
     return write_dataset(out, subset, arguments, jobs, partial(_make_job, source=source, seed=seed, size=size),
-                         categories, range(len(categories) + 1), workers, None, replace)
+                         classes, range(len(classes) + 1), workers, None, replace)
 
 
 def list_photos(directory: str | Path) -> list[Path]:

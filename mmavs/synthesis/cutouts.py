@@ -1,7 +1,7 @@
 """Read cut-outs: images with transparency, and recordings of what they show."""
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -67,6 +67,23 @@ class CutOuts:
     def categories(self) -> tuple[str, ...]:
         """All classes, sorted."""
         return tuple(self.sounding)
+
+    def select(self, categories: Sequence[str]) -> 'CutOuts':
+        """Keep some classes; the recordings of the others become off-screen audio, and their images are not shown.
+
+        Raises:
+            ValueError: There is no such class, or there are fewer than two.
+        """
+        unknown = sorted(set(categories) - set(self.sounding))
+        if unknown:
+            raise ValueError(f"no cut-outs of the class {', '.join(map(repr, unknown))}, expected some of "
+                             f"{', '.join(self.sounding)}")
+        if len(set(categories)) < 2:
+            raise ValueError(f'classes are {list(categories)}, expected at least two')
+        others = [replace(item, category='', image=None) for name, items in self.sounding.items()
+                  if name not in categories for item in items]
+        kept = {name: items for name, items in self.sounding.items() if name in categories}
+        return CutOuts(kept, self.silent, (*self.off_screen, *others))
 
     def of_split(self, split: str, hold_out: int | None) -> dict[str, tuple[CutOut, ...]]:
         """Instances that sound in a split, by category.

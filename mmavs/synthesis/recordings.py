@@ -21,6 +21,9 @@ SEMITONES, TEMPO = (-1.5, 1.5), (0.85, 1.18)
 GAP, LONGEST_PAUSE, REVERBERATION_TIME = (0.05, 0.3), 0.3, (0.08, 0.6)
 #: Level of the reverberation relative to the direct audio, in dB; its first reflections' delay in seconds.
 WET_LEVEL, PREDELAY = (-20, -7), (0.002, 0.015)
+# A second in which a source sounds is at most this far below its mean level, in dB, if one of the draws of the
+# repetitions allows it: a mask would otherwise state that a pause sounds.
+_LOWEST_SECOND, _DRAWS = -8, 8
 # Exponent of the leveling: 0 keeps the dynamics of a recording, 1 makes each 0.2 s equally loud.
 _LEVELING = 0.6
 _FFT = 512
@@ -89,7 +92,22 @@ def play(path: Path, sounding: np.ndarray, response: np.ndarray, rng: np.random.
     track = change_tempo(track, rng.uniform(*TEMPO))
     fade = np.minimum(1, np.minimum(np.arange(len(track)), np.arange(len(track))[::-1]) / 80).astype(np.float32)
     track = track * fade
-    length = len(sounding) * SAMPLE_RATE
+    best, best_energy = None, -1.0
+    for _ in range(_DRAWS):
+        signal = _repeat(track, len(sounding) * SAMPLE_RATE, rng)
+        energies = (signal.reshape(-1, SAMPLE_RATE)**2).sum(1)[sounding]
+        lowest = energies.min() / max(energies.mean(), 1e-12)
+        if lowest > best_energy:
+            best, best_energy = signal, lowest
+        if lowest > 10**(_LOWEST_SECOND / 10):
+            break
+    signal = fftconvolve(best, response)[:len(best)] * gate(sounding, 0.02)
+    level = np.sqrt((signal**2).sum() / (np.count_nonzero(sounding) * SAMPLE_RATE))
+    return (signal / max(level, 1e-6)).astype(np.float32)
+
+
+def _repeat(track: np.ndarray, length: int, rng: np.random.Generator) -> np.ndarray:
+    """Repeat a track with random pauses and loudness: (length,) float32."""
     signal = np.zeros(length + len(track), np.float32)
     # A long recording may have begun before the clip.
     start = -int(rng.uniform(0, max(0, len(track) - SAMPLE_RATE / 2)))
@@ -97,9 +115,7 @@ def play(path: Path, sounding: np.ndarray, response: np.ndarray, rng: np.random.
         first = max(0, start)
         signal[first:start + len(track)] += np.float32(10**(rng.uniform(-2, 2) / 20)) * track[first - start:]
         start += len(track) + int(rng.uniform(*GAP) * SAMPLE_RATE)
-    signal = fftconvolve(signal[:length], response)[:length] * gate(sounding, 0.02)
-    level = np.sqrt((signal**2).sum() / (np.count_nonzero(sounding) * SAMPLE_RATE))
-    return (signal / max(level, 1e-6)).astype(np.float32)
+    return signal[:length]
 
 
 def background_noise(rng: np.random.Generator, seconds: int) -> np.ndarray:

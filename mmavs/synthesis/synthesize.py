@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from mmavs.datasets.vpo import SUBSETS as VPO_SUBSETS
 from mmavs.utils.directory_lock import locked_directory
@@ -254,7 +255,8 @@ def _write_files(directory: Path, subset: str, arguments: dict, jobs: list, writ
         OSError: Files are missing at the end, because somebody has removed them.
     """
     numbers = range(1, len(jobs) + 1)
-    with ProcessPoolExecutor(workers) as pool:
+    # Each process has one core: threads of PyTorch would wait for each other.
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1, )) as pool:
         writing = pool.map(write, numbers, jobs, chunksize=8) if workers > 1 else map(write, numbers, jobs)
         results = list(track_progress(writing, f'{subset} clips', len(jobs)))
     rows = [row for rows, _, _ in results for row in rows]

@@ -33,10 +33,12 @@ def parse_args() -> argparse.Namespace:
     cutouts.add_argument('--backgrounds', metavar='DIR', help='directory of photos (default: procedural backgrounds)')
     cutouts.add_argument('--hold-out', type=non_negative_int, metavar='K', help='keep instance K of each class that '
                          'has several for the test split')
+    cutouts.add_argument('--categories', type=lambda text: text.split(','), metavar='A,B,...',
+                         help='classes to use (default: all); of the others only the audio is used, off screen')
     args = parser.parse_args()
     if args.pairs and args.cutouts:
         parser.error('--cutouts cannot be used with --pairs')
-    for name in ('backgrounds', 'hold_out'):
+    for name in ('backgrounds', 'hold_out', 'categories'):
         if getattr(args, name) is not None and not args.cutouts:
             parser.error(f"--{name.replace('_', '-')} cannot be used without --cutouts")
     if args.cutouts and args.layout:
@@ -61,7 +63,8 @@ def main() -> None:
     counts = [default if count is None else count for count, default in zip(counts, (400, 40, 60))]
     common = dict(seed=args.seed, size=args.size, workers=args.workers)
     if args.cutouts:
-        print(compose_cutouts(args.out, args.subset, args.cutouts, *counts, args.backgrounds, args.hold_out, **common))
+        print(compose_cutouts(args.out, args.subset, args.cutouts, *counts, args.backgrounds, args.hold_out,
+                              categories=args.categories, **common))
         return
     common['layout'] = args.layout
     if args.pairs:

@@ -1,0 +1,67 @@
+"""The demo with photographs, with a few clips of drawn cut-outs and a few iterations, and what it fetches."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+from test_cutouts import write_cutout, write_listing, write_tone
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def cutouts(tmp_path):
+    directory = tmp_path / 'cutouts'
+    rows = []
+    # So many classes that a test clip has another one with none of its classes, for off-screen audio.
+    for number in range(12):
+        write_cutout(directory / f'{number}.png', (20 * number, 250 - 20 * number, 120))
+        write_tone(directory / f'{number}.wav', 200 * (number + 1))
+        rows.append({'image': f'{number}.png', 'audio': f'{number}.wav', 'class': f'thing{number}'})
+    write_listing(directory, rows)
+    return directory
+
+
+def run_demo(tmp_path, *options, **environment):
+    return subprocess.run(
+        [sys.executable, 'demo/run_photo_demo.py', '--quick', '--work-dir', tmp_path / 'out', '--data',
+         tmp_path / 'data', *options],
+        cwd=REPOSITORY,
+        env=os.environ | dict(OMP_NUM_THREADS='1') | environment,
+        capture_output=True,
+        text=True)
+
+
+def test_photo_demo_tests_with_four_kinds_of_audio_and_segments_a_video(tmp_path, cutouts):
+    result = run_demo(tmp_path, '--cutouts', cutouts)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    assert list(report) == ['original', 'muted', 'swapped', 'off-screen']
+    assert all(0 <= scores['robustness/M_J'] <= 1 for scores in report.values())
+    width, height = Image.open(tmp_path / 'out/contact_sheet.png').size
+    assert height > 2 * width
+    with av.open(tmp_path / 'out/video/overlay.mp4') as video:
+        assert [stream.type for stream in video.streams] == ['video', 'audio']
+        assert abs(video.duration / av.time_base - 20) < 0.1
+    assert (tmp_path / 'out/audio_backbone.pth').is_file() and (tmp_path / 'out/iter_4.pth').is_file()
+
+
+def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
+    from run_photo_demo import fetch_stamps
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(FileNotFoundError, match='apt-get and dpkg not found.*--cutouts DIR'):
+        fetch_stamps(tmp_path / 'stamps')
+    assert not list(tmp_path.iterdir())
+    for name in ('apt-get', 'dpkg'):
+        (tmp_path / name).write_text('#!/bin/sh\necho no such package >&2\nexit 100\n')
+        (tmp_path / name).chmod(0o755)
+    with pytest.raises(ChildProcessError, match='no such package.*--cutouts DIR'):
+        fetch_stamps(tmp_path / 'stamps')
+    assert not (tmp_path / 'stamps').exists()
+    (tmp_path / 'stamps/usr/share/tuxpaint/stamps/animals').mkdir(parents=True)
+    assert fetch_stamps(tmp_path / 'stamps') == tmp_path / 'stamps'
