@@ -42,6 +42,7 @@ BACKBONES = {
     'mmpretrain.ConvNeXt': dict(arch=dict(depths=(1, 1, 1, 1), channels=CHANNELS), drop_path_rate=0.),
     'SimpleFeaturePyramid': dict(out_channels=64),
     'mmpretrain.TIMMBackbone': dict(model_name='test_efficientnet'),
+    'TimmCNN': dict(model_name='test_efficientnet'),
     'mmpretrain.VisionTransformer': dict(
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=16), drop_path_rate=0.),
     'ViTEVA02': dict(
@@ -73,6 +74,8 @@ def small_config(path: str | Path) -> ConfigDict:
         if 'in_channels' in part:
             part.in_channels = channels_of(model.backbone)
     model.decode_head.audio_channels = MODELS.build(model.audio_backbone).embed_dims
+    if 'presence' in model:
+        model.presence.update(in_channels=channels_of(model.backbone), audio_channels=model.decode_head.audio_channels)
     if 'audio_channels' in model.backbone:
         model.backbone.audio_channels = model.decode_head.audio_channels
     return model
@@ -83,7 +86,7 @@ def shrink_backbone(backbone: ConfigDict) -> None:
         return shrink_backbone(backbone.backbone)
     if backbone.type in ('AST', 'TransformersViT'):
         pytest.importorskip('transformers', reason='the optional library transformers is not installed')
-    if backbone.type == 'mmpretrain.TIMMBackbone':
+    if backbone.type in ('TimmCNN', 'mmpretrain.TIMMBackbone'):
         pytest.importorskip('timm', reason='the optional library timm is not installed')
     if backbone.type == 'SimpleFeaturePyramid':
         shrink_backbone(backbone.backbone)
@@ -106,7 +109,7 @@ def channels_of(backbone: ConfigDict) -> tuple[int, ...]:
     """Channels of the pyramid of a small backbone."""
     if backbone.type == 'AudioGuidedBackbone':
         return channels_of(backbone.backbone)
-    if backbone.type == 'mmpretrain.TIMMBackbone':
+    if backbone.type in ('TimmCNN', 'mmpretrain.TIMMBackbone'):
         return tuple(MODELS.build(backbone).timm_model.feature_info.channels())
     return (backbone.out_channels, ) * 4 if backbone.type == 'SimpleFeaturePyramid' else CHANNELS
 

@@ -1,5 +1,6 @@
 """Pretrain a small audio backbone on synthetic audio, as a substitute for VGGish pretrained on AudioSet."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,20 +43,41 @@ def pretrain_audio_backbone(config: dict,
         Accuracy over the last tenth of the steps: fraction of correct decisions (present or not, by category and
         pitch).
     """
+    num_classes = len(CATEGORIES) * len(pitches)
+    return pretrain_on(config, out, partial(sample_seconds, pitches=pitches), num_classes,
+                       dict(source='synthetic sounds', pitches=tuple(pitches)), steps, batch_size, seed, device)
+
+
+def pretrain_on(config: dict, out: str | Path, sample: Callable[[np.random.Generator, int], tuple[Tensor, Tensor]],
+                num_classes: int, meta: dict, steps: int, batch_size: int, seed: int = 0,
+                device: str | torch.device = 'cpu') -> float:
+    """Train a VGGish to classify seconds of audio, as :func:`pretrain_audio_backbone`, and save its weights.
+
+    Args:
+        config: See :func:`pretrain_audio_backbone`.
+        out: File to write.
+        sample: Function of a random stream and a number of examples; it returns waveforms (number, 16000) in [-1, 1]
+            and labels (number, num_classes), 0 or 1.
+        num_classes: Classes.
+        meta: Saved in the file, with ``steps`` and ``seed``.
+        steps: Training steps.
+        batch_size: Seconds of audio in a step.
+        seed: Seed of weights and audio.
+        device: Device to train on.
+    """
     check_writable(out)
     init_default_scope('mmavs')
     torch.manual_seed(seed)
     kaiming = dict(type='Kaiming', layer=['Conv2d', 'Linear'], mode='fan_in', distribution='normal')
     backbone = MODELS.build({**config, 'frozen': False, 'init_cfg': kaiming})
     backbone.init_weights()
-    num_classes = len(CATEGORIES) * len(pitches)
     model = nn.ModuleDict(dict(backbone=backbone, classifier=nn.Linear(backbone.embed_dims, num_classes)))
     model.to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     rng, accuracies = np.random.default_rng(seed), []
     for _ in track_progress(range(steps), 'audio backbone'):
-        waveforms, present = (x.to(device) for x in sample_seconds(rng, batch_size, pitches))
+        waveforms, present = (x.to(device) for x in sample(rng, batch_size))
         logits = model['classifier'](backbone(waveforms, 1).flatten(1))
         loss = F.binary_cross_entropy_with_logits(logits, present)
         optimizer.zero_grad()
@@ -64,10 +86,9 @@ def pretrain_audio_backbone(config: dict,
         schedule.step()
         accuracies.append(((logits > 0) == (present > 0)).float().mean().item())
 
-    scale_outputs(backbone, sample_seconds(rng, batch_size, pitches)[0].to(device))
-    meta = dict(source='synthetic sounds', pitches=tuple(pitches), steps=steps, seed=seed)
-    with atomic_write(out) as partial, open(partial, 'wb') as file:
-        torch.save(dict(state_dict=backbone.state_dict(), meta=meta), file)
+    scale_outputs(backbone, sample(rng, batch_size)[0].to(device))
+    with atomic_write(out) as unfinished, open(unfinished, 'wb') as file:
+        torch.save(dict(state_dict=backbone.state_dict(), meta=dict(meta, steps=steps, seed=seed)), file)
     return float(np.mean(accuracies[-max(1, steps // 10):]))
 
 

@@ -8,10 +8,11 @@ from .pvt_v2 import PVTv2
 from .simple_feature_pyramid import SimpleFeaturePyramid
 from .staged import StagedBackbone, as_staged
 from .swin import SwinTransformer
+from .timm_cnn import TimmCNN
 from .timm_vit import TimmViT
 from .transformers_vit import TransformersViT
 
 __all__ = [
     'AudioGuidedBackbone', 'BlockBackbone', 'BlockPVTv2', 'MaskPriorBranch', 'PVTv2', 'SimpleFeaturePyramid',
-    'StagedBackbone', 'SwinTransformer', 'TimmViT', 'TransformersViT', 'ViTEVA02', 'as_staged'
+    'StagedBackbone', 'SwinTransformer', 'TimmCNN', 'TimmViT', 'TransformersViT', 'ViTEVA02', 'as_staged'
 ]

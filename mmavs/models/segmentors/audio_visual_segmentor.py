@@ -36,6 +36,8 @@ class AudioVisualSegmentor(BaseModel):
             else in the network mixes frames (no batch statistics). Predictions take ``MAX_FRAMES`` frames at a time.
         outputs: Fields of the data samples that ``mode='predict'`` fills in by default, see :class:`AVSDataSample`. The
             scores ``seg_logits`` are not among them: 71 classes of one frame of 1920x1080 take 590 MB.
+        presence: Config of an :class:`AudioPresence`, which predicts whether a visible object sounds, and removes the
+            masks of frames in which none does; None for none.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
@@ -57,6 +59,7 @@ class AudioVisualSegmentor(BaseModel):
                  mask_prior: dict | None = None,
                  independent_frames: bool = False,
                  outputs: Sequence[str] = DEFAULT_OUTPUTS,
+                 presence: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor or dict(type='AVSDataPreprocessor'), init_cfg)
@@ -64,6 +67,7 @@ class AudioVisualSegmentor(BaseModel):
         self.mask_prior = MODELS.build(mask_prior) if mask_prior else None
         self.audio_backbone = MODELS.build(audio_backbone)
         self.decode_head = MODELS.build(decode_head)
+        self.presence = MODELS.build(presence) if presence else None
         self.independent_frames = independent_frames
         self.outputs = check_outputs(outputs)
 
@@ -98,7 +102,7 @@ class AudioVisualSegmentor(BaseModel):
 
     def _check_precision(self, frames: Tensor) -> None:
         """Raise a ValueError if the weights have another type than the frames, for example after ``model.half()``."""
-        for part in (self.backbone, self.mask_prior, self.audio_backbone, self.decode_head):
+        for part in (self.backbone, self.mask_prior, self.audio_backbone, self.decode_head, self.presence):
             weight = next(part.parameters(), None) if part is not None else None
             if weight is not None and weight.is_floating_point() and weight.dtype != frames.dtype:
                 raise ValueError(f'the weights of the model are {weight.dtype}, its inputs {frames.dtype}: models of '
@@ -109,8 +113,12 @@ class AudioVisualSegmentor(BaseModel):
         """Named loss terms of a batch."""
         labelled = _stack_padded([sample.labelled.cpu() for sample in data_samples], inputs['frames'].shape[1])
         frames = self._frames_to_compute(labelled)
-        features = self.extract_features(inputs, frames)
-        return self.decode_head.loss(*features, self._frame_targets(inputs, data_samples, labelled, frames))
+        pyramid, audio, valid = self.extract_features(inputs, frames)
+        targets = self._frame_targets(inputs, data_samples, labelled, frames)
+        losses = self.decode_head.loss(pyramid, audio, valid, targets)
+        if self.presence is not None:
+            losses['loss_presence'] = self.presence.loss(pyramid, audio, targets)
+        return losses
 
     def predict(self,
                 inputs: dict[str, Tensor],
@@ -143,7 +151,7 @@ class AudioVisualSegmentor(BaseModel):
         existing = _existing(inputs)
         audio = self._encode_audio(inputs)
         for frames in self._frame_chunks(self._frames_to_compute(existing), existing.numel()):
-            logits = self.decode_head.predict(*self._encode_frames(inputs, audio, frames), (height, width))
+            logits = self.predict_scores(*self._encode_frames(inputs, audio, frames), (height, width))
             indices = range(existing.numel()) if frames is None else frames.tolist()
             # The labels of NaN are the background, and would be scored as such. Without values there are none.
             holds_nan = [False] * len(logits) if logits.is_meta else logits.flatten(1).isnan().any(1).tolist()
@@ -157,6 +165,19 @@ class AudioVisualSegmentor(BaseModel):
                                          'scores exceed the range of the type that the model computes in')
                     predictions[clip].add_frame(frame, scores)
         return data_samples
+
+    def predict_scores(self, features: tuple[Tensor, ...], audio: Tensor, valid: Tensor,
+                       input_shape: tuple[int, int]) -> Tensor:
+        """Scores (N, K, h, w) of the head, without foreground in frames that :class:`AudioPresence` finds empty.
+
+        Args:
+            features: The visual pyramid of N frames.
+            audio: Audio tokens (N, tokens, C).
+            valid: (B, T) bool, which frames exist.
+            input_shape: (H, W) of the network input.
+        """
+        scores = self.decode_head.predict(features, audio, valid, input_shape)
+        return scores if self.presence is None else self.presence.gate(scores, features, audio)
 
     def extract_features(self, inputs: dict[str, Tensor],
                          frames: Tensor | None) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:

@@ -47,7 +47,7 @@ class ClipScores(nn.Module):
         mask_prior = None if mask_prior is None else self._normalize(mask_prior)
         features = self.model.extract_pyramid(frames, audio, mask_prior)
         valid = torch.ones(1, num_frames, dtype=torch.bool)
-        scores = self.model.decode_head.predict(features, audio, valid, tuple(map(int, frames.shape[-2:])))
+        scores = self.model.predict_scores(features, audio, valid, tuple(map(int, frames.shape[-2:])))
         return scores[..., :self.frame_size[0], :self.frame_size[1]]
 
     def _normalize(self, images: Tensor) -> Tensor:

@@ -1,0 +1,76 @@
+"""Pretrain a small audio backbone on the recordings of cut-outs."""
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmavs.audio.log_mel import SAMPLE_RATE
+
+from .audio_pretraining import pretrain_on
+from .cutout_scenes import NOISE_LEVEL, OFF_SCREEN_LEVEL, SOURCE_LEVEL
+from .cutouts import CutOut, CutOuts
+from .recordings import background_noise, play, room_response
+from .sounds import below_full_scale
+
+#: Probabilities of no, one or two classes in a second, and of off-screen audio of no class.
+NUM_SOURCES, OFF_SCREEN_SHARE = (0.1, 0.5, 0.4), 0.25
+#: Variants of the recording of an instance, and of off-screen audio, and their length in seconds.
+VARIANTS, OFF_SCREEN_VARIANTS, SECONDS = 12, 2, 5
+_STREAM = 6
+
+
+class RecordedSeconds:
+    """Seconds of audio that are mixed of recordings, with the classes in them.
+
+    Pitch, tempo and room of a recording are varied once, because that takes longer than a training step; the second,
+    the level, the mixture and the noise are drawn for each example.
+
+    Args:
+        cutouts: The recordings; the instances of the training split.
+        hold_out: See :meth:`CutOuts.of_split`.
+        seed: Seed of the variants.
+    """
+
+    def __init__(self, cutouts: CutOuts, hold_out: int | None = None, seed: int = 0) -> None:
+        rng = np.random.default_rng([seed, _STREAM])
+        self.tracks = [[_vary(item, rng) for item in items for _ in range(VARIANTS)]
+                       for items in cutouts.of_split('train', hold_out).values()]
+        self.off_screen = [_vary(item, rng) for item in cutouts.off_screen for _ in range(OFF_SCREEN_VARIANTS)]
+
+    def __call__(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
+        """Sample seconds (number, 16000) in [-1, 1] and labels (number, classes), 0 or 1."""
+        waveforms = np.empty((number, SAMPLE_RATE), np.float32)
+        present = np.zeros((number, len(self.tracks)), np.float32)
+        for i, flags in enumerate(present):
+            waveform = np.float32(10**(rng.uniform(*NOISE_LEVEL) / 20)) * background_noise(rng, 1)
+            for index in rng.permutation(len(self.tracks))[:rng.choice(len(NUM_SOURCES), p=NUM_SOURCES)]:
+                waveform += _second(rng, self.tracks[index], SOURCE_LEVEL)
+                flags[index] = 1
+            if self.off_screen and rng.random() < OFF_SCREEN_SHARE:
+                waveform += _second(rng, self.off_screen, OFF_SCREEN_LEVEL if flags.any() else SOURCE_LEVEL)
+            waveforms[i] = below_full_scale(waveform)
+        return torch.from_numpy(waveforms), torch.from_numpy(present)
+
+
+def pretrain_on_recordings(config: dict, out: str | Path, cutouts: CutOuts, hold_out: int | None = None,
+                           steps: int = 500, batch_size: int = 32, seed: int = 0) -> float:
+    """Train a VGGish to name the classes in seconds of recordings, and save its weights.
+
+    See :func:`mmavs.synthesis.audio_pretraining.pretrain_audio_backbone` for arguments and result, and
+    :class:`RecordedSeconds`.
+    """
+    seconds = RecordedSeconds(cutouts, hold_out, seed)
+    return pretrain_on(config, out, seconds, len(cutouts.categories),
+                       dict(source='recordings', classes=cutouts.categories), steps, batch_size, seed)
+
+
+def _vary(item: CutOut, rng: np.random.Generator) -> np.ndarray:
+    return play(item.audio, np.ones(SECONDS, bool), room_response(rng), rng)
+
+
+def _second(rng: np.random.Generator, tracks: list[np.ndarray], levels: tuple[float, float]) -> np.ndarray:
+    """A random second of one of the tracks, at a level in dBFS."""
+    track = tracks[rng.integers(len(tracks))]
+    start = rng.integers(len(track) - SAMPLE_RATE)
+    return np.float32(10**(rng.uniform(*levels) / 20)) * track[start:start + SAMPLE_RATE]
