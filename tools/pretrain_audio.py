@@ -12,6 +12,7 @@ from mmavs.synthesis.cutouts import read_cutouts
 from mmavs.synthesis.recording_pretraining import pretrain_on_recordings
 from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
+from mmavs.utils.files import check_writable
 from mmavs.utils.terminal import quiet_libraries
 
 CONFIG = 'configs/ravs/ravs_efficientnet-lite0-96_stamps-ms3.py'
@@ -32,6 +33,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     quiet_libraries()
+    check_writable(args.out)
     backbone = load_config(args.config).model.audio_backbone
     if backbone.type != 'VGGish':
         sys.exit(f'error: {args.config}: the audio backbone is {backbone.type}, expected a VGGish')

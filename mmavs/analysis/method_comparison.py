@@ -79,26 +79,33 @@ def seeded_config(config_file: str, seed: int, options: dict | None = None) -> C
 def train_or_resume(config: Config, work_dir: Path) -> str:
     """Train a config into a directory, unless that has been done, and return the last checkpoint.
 
-    ``training.json`` in the directory states the config of the training and, after its end, the checkpoint. A training
+    ``training.json`` in it states the config of the training and, after its end, the name of the checkpoint. A training
     of the same config that was interrupted continues from its last checkpoint.
 
     Args:
         config: The config, in which the work directory and the level of the log are set.
         work_dir: The directory.
+
+    Raises:
+        ValueError: ``training.json`` is not the state of a training. Other errors are those of
+            :func:`mmavs.engine.training.train`.
     """
     recipe, file = config.pretty_text, work_dir / 'training.json'
     config.work_dir, config.log_level = str(work_dir), 'WARNING'
-    started = read_json(file, 'the state of a training', ('recipe', 'checkpoint')) if file.exists() else {}
+    started = {}
+    if file.exists():
+        started = read_json(file, 'the state of a training', ('recipe', 'checkpoint'))
+        check_types(started, dict(recipe=str, checkpoint=str | None), file)
     if started.get('recipe') == recipe:
-        if started['checkpoint'] and Path(started['checkpoint']).is_file():
-            return started['checkpoint']
+        if started['checkpoint'] and (work_dir / started['checkpoint']).is_file():
+            return str(work_dir / started['checkpoint'])
         config.resume = find_latest_checkpoint(str(work_dir)) is not None
     else:
         write_json(file, dict(recipe=recipe, checkpoint=None))
     train(config)
-    checkpoint = find_latest_checkpoint(str(work_dir))
+    checkpoint = Path(find_latest_checkpoint(str(work_dir))).name
     write_json(file, dict(recipe=recipe, checkpoint=checkpoint))
-    return checkpoint
+    return str(work_dir / checkpoint)
 
 
 def read_scores(file: str | Path, recipe: str) -> dict | None:

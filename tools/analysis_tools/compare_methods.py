@@ -46,6 +46,7 @@ from mmavs.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable_directory
+from mmavs.utils.parent_process import end_with_parent
 from mmavs.utils.terminal import quiet_libraries
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -106,6 +107,12 @@ def start_process() -> None:
     """Prepare this process or one of the pool: one thread, no messages of other libraries."""
     use_one_thread()
     quiet_libraries()
+
+
+def start_worker() -> None:
+    """Prepare a process of the pool. If this program is killed, its trainings write a checkpoint and end."""
+    start_process()
+    end_with_parent()
 
 
 def data_roots(config: Config, data: Path) -> dict[str, str]:
@@ -171,7 +178,7 @@ def main() -> None:
                                   | options[config] | starting_weights(args.start_from, names[config], seed))
                  for seed in args.seeds for config in args.configs}
     results = {}
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), start_process) as pool:
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), start_worker) as pool:
         runs = {pool.submit(train_and_test, *training, args.test, args.kinds, args.absent_audio)
                 if args.kinds else pool.submit(train_and_score, *training): key for key, training in trainings.items()}
         for run in as_completed(runs):
