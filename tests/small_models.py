@@ -74,6 +74,8 @@ def small_config(path: str | Path) -> ConfigDict:
         if 'in_channels' in part:
             part.in_channels = channels_of(model.backbone)
     model.decode_head.audio_channels = MODELS.build(model.audio_backbone).embed_dims
+    if 'presence' in model:
+        model.presence.update(in_channels=channels_of(model.backbone), audio_channels=model.decode_head.audio_channels)
     if 'audio_channels' in model.backbone:
         model.backbone.audio_channels = model.decode_head.audio_channels
     return model

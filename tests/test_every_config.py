@@ -7,6 +7,7 @@ import torch
 from small_models import FRAME, loss_of, make_clip, predict, randomize_constant_init, small_config
 from torch import nn
 
+from mmavs.models.backbones import TimmCNN
 from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -20,8 +21,9 @@ passed: set[str] = set()
 
 
 def frozen_by_design(model: nn.Module) -> set[str]:
-    """Return the parameters of frozen audio backbones and of frozen batch norms of image backbones."""
-    frozen = set()
+    """Return the parameters of frozen backbones and of frozen batch norms of image backbones."""
+    frozen = {f'{name}.{parameter}' for name, module in model.named_modules()
+              if isinstance(module, TimmCNN) and module.frozen for parameter, _ in module.named_parameters()}
     if model.audio_backbone.frozen:
         frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}
     branches = {'backbone.': model.backbone}

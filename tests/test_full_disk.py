@@ -200,6 +200,7 @@ MODEL = ('none.py', 'none.pth')
 TOOLS = {
     'test': (*MODEL, '--out', 'x.json'),
     'test figures': (*MODEL, '--show-dir', 'x'),
+    'pretrain_audio': ('--cutouts', 'none', 'x.pth'),
     'robustness': (*MODEL, '--out', 'x'),
     'segment_video': ('none.mp4', '--model', 'none.py', '--weights', 'none.pth', '--out', 'x'),
     'analysis_tools/analyze_logs': ('none', '--out', 'x.png'),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset
 from mmavs.datasets.transforms import (
+    AugmentAudio,
     ClipBroadcaster,
     GenerateEventLabels,
     LoadAudio,
@@ -609,3 +610,31 @@ def test_misspelt_options_are_refused():
             TRANSFORMS.build(config)
     with pytest.raises(ValueError, match="layout is 'vct'"):
         AVSBenchMS3Dataset('x', 'train', layout='vct')
+
+
+def test_augmented_audio_keeps_its_length_and_stays_in_range():
+    waveform = np.sin(np.arange(16000)).astype(np.float32)
+    results = AugmentAudio(gain=(3, 3)).transform(dict(waveform=waveform))
+    assert results['waveform'].shape == (16000, ) and results['waveform'].dtype == np.float32
+    assert np.abs(results['waveform']).max() <= 1
+
+
+@pytest.mark.parametrize(
+    'frequency, tilt, expected', [(1000, 2, 0.5), (2000, 2, 0.5 * 10**0.1), (500, -2, 0.5 * 10**0.1)])
+def test_gain_and_tilt_change_the_level_as_stated(frequency, tilt, expected):
+    waveform = np.sin(2 * np.pi * frequency * np.arange(16000) / 16000).astype(np.float32)
+    changed = AugmentAudio((-6.0206, -6.0206), (tilt, tilt), None).transform(dict(waveform=waveform))['waveform']
+    assert np.abs(changed).max() == pytest.approx(expected, rel=1e-3)
+
+
+def test_noise_has_the_level_of_its_range():
+    silence = dict(waveform=np.zeros((2, 16000), np.float32))
+    stereo = AugmentAudio((0, 0), (0, 0), (-40, -40)).transform(silence)['waveform']
+    assert np.sqrt(np.mean(stereo**2)) == pytest.approx(0.01, rel=0.05)
+
+
+def test_augmentation_names_a_wrong_range_and_missing_audio():
+    with pytest.raises(ValueError, match='gain is'):
+        AugmentAudio(gain=(3, -3))
+    with pytest.raises(ValueError, match='no waveform'):
+        AugmentAudio().transform({})

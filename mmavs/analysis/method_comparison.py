@@ -1,9 +1,11 @@
 """Compare methods: train and score each on the same data, for the same number of steps, with several seeds."""
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmavs.engine.training import train
@@ -54,8 +56,7 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
         The metrics under ``'original'``, ``'muted'`` and ``'swapped'``; see
         :func:`mmavs.analysis.audio_ablation.audio_ablation`.
     """
-    config = load_config(config_file, options)
-    config.randomness = dict(seed=seed)
+    config = seeded_config(config_file, seed, options)
     # The result belongs to this config, regardless of the directory.
     recipe = config.pretty_text
     file = work_dir / 'scores.json'
@@ -63,12 +64,48 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
         stored = read_scores(file, recipe)
         if stored is not None:
             return stored
-    config.work_dir = str(work_dir)
-    config.log_level = 'WARNING'
-    train(config)
-    scores = audio_ablation(config, find_latest_checkpoint(str(work_dir)))
+    scores = audio_ablation(config, train_or_resume(config, work_dir))
     write_json(file, dict(scores=scores, seed=seed, recipe=recipe))
     return scores
+
+
+def seeded_config(config_file: str, seed: int, options: dict | None = None) -> Config:
+    """Read a config and set the seed of the weights, the order of the clips and all random choices."""
+    config = load_config(config_file, options)
+    config.randomness = dict(seed=seed)
+    return config
+
+
+def train_or_resume(config: Config, work_dir: Path) -> str:
+    """Train a config into a directory, unless that has been done, and return the last checkpoint.
+
+    ``training.json`` in it states the config of the training and, after its end, the name of the checkpoint. A training
+    of the same config that was interrupted continues from its last checkpoint.
+
+    Args:
+        config: The config, in which the work directory and the level of the log are set.
+        work_dir: The directory.
+
+    Raises:
+        ValueError: ``training.json`` is not the state of a training. Other errors are those of
+            :func:`mmavs.engine.training.train`.
+    """
+    recipe, file = config.pretty_text, work_dir / 'training.json'
+    config.work_dir, config.log_level = str(work_dir), 'WARNING'
+    started = {}
+    if file.exists():
+        started = read_json(file, 'the state of a training', ('recipe', 'checkpoint'))
+        check_types(started, dict(recipe=str, checkpoint=str | None), file)
+    if started.get('recipe') == recipe:
+        if started['checkpoint'] and (work_dir / started['checkpoint']).is_file():
+            return str(work_dir / started['checkpoint'])
+        config.resume = find_latest_checkpoint(str(work_dir)) is not None
+    else:
+        write_json(file, dict(recipe=recipe, checkpoint=None))
+    train(config)
+    checkpoint = Path(find_latest_checkpoint(str(work_dir))).name
+    write_json(file, dict(recipe=recipe, checkpoint=checkpoint))
+    return str(work_dir / checkpoint)
 
 
 def read_scores(file: str | Path, recipe: str) -> dict | None:
@@ -159,12 +196,16 @@ def comparison_table(results: dict[str, list[dict]], costs: dict[str, Cost]) -> 
 def write_comparison(directory: Path, results: dict[str, list[dict]], costs: dict[str, Cost], stamp: str) -> None:
     """Write ``comparison.json`` (all numbers of all seeds) and ``comparison.md`` (the table) into a directory."""
     rows = comparison_table(results, costs)
-    header = list(rows[0])
-    lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
     with atomic_write(directory / 'comparison.md') as partial:
-        partial.write_text('\n'.join([*lines, '', stamp]) + '\n', encoding='utf-8')
+        partial.write_text('\n'.join([*markdown_table(rows), '', stamp]) + '\n', encoding='utf-8')
     numbers = dict(stamp=stamp, results=results, costs={name: asdict(cost) for name, cost in costs.items()})
     write_json(directory / 'comparison.json', numbers)
+
+
+def markdown_table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Lines of a Markdown table of rows with the same keys."""
+    header = list(rows[0])
+    return ['| ' + ' | '.join(cells) + ' |' for cells in (header, ['---'] * len(header), *(r.values() for r in rows))]
 
 
 def use_one_thread() -> None:

@@ -1,14 +1,15 @@
 """Robustness test: score a model under several audio conditions and summarize the scores."""
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import isnan
 from pathlib import Path
+from statistics import fmean
 
 from mmengine.config import Config
 
 from mmavs.datasets.wrappers.audio_conditions import AudioCondition
-from mmavs.engine.testing import run_tests
+from mmavs.engine.testing import TestResult, run_detailed_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 from mmavs.utils.config import metric_configs
 from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json
@@ -24,6 +25,7 @@ G_COLUMNS = ('G-mIoU', 'G-F', 'G-FPR(ours)', 'G-M_J', 'G-M_F')
 # Types in a robustness.json, for check_types.
 RESULT = dict(name=str, config=str, checkpoint=str, clips={'*': int}, scores={'*': {'*': NUMBER}},
               other_scores={'*': {'*': NUMBER}}, g_scores={'*': dict}, mute_score=NUMBER)
+RESULT['per_class?'] = {'*': NUMBER}
 
 
 @dataclass
@@ -40,6 +42,8 @@ class RobustnessResult:
         g_scores: See :func:`mmavs.evaluation.functional.robustness.summarize_g_scores`; empty without a negative
             condition.
         mute_score: S of silence, None if silence was not tested.
+        per_class: Class -> mean M_J, with the original audio, of the clips in which an object of it sounds and is
+            visible; empty if the classes of the clips are not known.
     """
     name: str
     config: str
@@ -49,6 +53,7 @@ class RobustnessResult:
     other_scores: dict[str, dict[str, float]]
     g_scores: dict[str, dict]
     mute_score: float | None
+    per_class: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """Return plain values, for JSON."""
@@ -88,10 +93,10 @@ def robustness_test(config: Config,
     for kind in kinds:
         options = dict(absent_audio=absent_audio) if parsed[kind].name == 'absent-class' else {}
         dataloaders[kind] = dict(plain, dataset=dict(type='ReplaceAudio', dataset=plain.dataset, kind=kind, **options))
-    results = run_tests(config, checkpoint, dataloaders, _evaluator(config), launcher)
+    results = run_detailed_tests(config, checkpoint, dataloaders, _evaluator(config), launcher)
 
     scores, others = {}, {}
-    for kind, (metrics, _) in results.items():
+    for kind, (metrics, *_) in results.items():
         own_names = {key: key.removeprefix('robustness/') for key in metrics if key.startswith('robustness/')}
         scores[kind] = {short: metrics[key] for key, short in own_names.items()}
         others[kind] = {key: value for key, value in metrics.items() if key not in own_names}
@@ -100,12 +105,26 @@ def robustness_test(config: Config,
         name=name or default_name(config),
         config=config.filename,
         checkpoint=str(checkpoint),
-        clips={kind: len(dataset) for kind, (_, dataset) in results.items()},
+        clips={kind: len(result.dataset) for kind, result in results.items()},
         scores=scores,
         other_scores=others,
         g_scores=summarize_g_scores(scores[ORIGINAL], negatives) if negatives else {},
-        mute_score=scores['silence']['S'] if 'silence' in scores else None)
-    return result, [row for kind in kinds for row in results[kind][1].manifest]
+        mute_score=scores['silence']['S'] if 'silence' in scores else None,
+        per_class=scores_per_class(results[ORIGINAL]))
+    return result, [row for kind in kinds for row in results[kind].dataset.manifest]
+
+
+def scores_per_class(result: TestResult) -> dict[str, float]:
+    """Mean M_J of the clips in which an object of a class sounds and is visible, by class; {} if this is not known."""
+    scores: dict[str, list[float]] = {}
+    clips = {row['clip']: row['M_J'] for row in result.details.get('robustness', {}).get('per_clip', ())}
+    for index in range(len(result.dataset)):
+        info = result.dataset.get_data_info(index)
+        if info['clip_id'] in clips:
+            for name in info['sounding']:
+                if name in (info['visible'] or info['sounding']):
+                    scores.setdefault(name, []).append(clips[info['clip_id']])
+    return {name: fmean(scores[name]) for name in sorted(scores)}
 
 
 def _evaluator(config: Config) -> list[dict]:
@@ -175,7 +194,7 @@ def score_table(runs: Sequence[RobustnessResult]) -> list[dict[str, str]]:
     """Return one row for each audio condition of a model; mean ± standard deviation of several runs."""
     return [
         dict(audio=kind, clips=str(runs[0].clips[kind]))
-        | {title: _cell([run.scores[kind][key] for run in runs]) for title, key in COLUMNS.items()}
+        | {title: score_cell([run.scores[kind][key] for run in runs]) for title, key in COLUMNS.items()}
         for kind in runs[0].scores
     ]
 
@@ -187,10 +206,11 @@ def g_score_table(runs: Sequence[RobustnessResult]) -> list[dict[str, str]]:
     columns = {kind: [run.g_scores['per_kind'][kind] for run in runs] for kind in runs[0].g_scores['per_kind']}
     columns |= {name: [run.g_scores[name] for run in runs] for name in ('mean', 'pooled')}
     return [
-        dict(audio=kind) | {key: _cell([scores[key] for scores in values]) for key in G_COLUMNS}
+        dict(audio=kind) | {key: score_cell([scores[key] for scores in values]) for key in G_COLUMNS}
         for kind, values in columns.items()
     ]
 
 
-def _cell(values: list[float]) -> str:
+def score_cell(values: list[float]) -> str:
+    """Format the scores of several runs: mean ± standard deviation, '-' if one is not defined."""
     return '-' if any(map(isnan, values)) else mean_and_spread(values)

@@ -29,13 +29,14 @@ def check_channels(model: nn.Module, config: Mapping) -> None:
     audio_channels = getattr(getattr(model, 'audio_backbone', None), 'embed_dims', None)
     if audio_channels is None or not hasattr(model, 'backbone'):
         return
-    for part in ('backbone', 'decode_head'):
-        for key, stated in _stated(config.get(part, {}), 'audio_channels', f'model.{part}'):
+    for part in ('backbone', 'decode_head', 'presence'):
+        for key, stated in _stated(config.get(part) or {}, 'audio_channels', f'model.{part}'):
             if stated != audio_channels:
                 raise ValueError(f'{key} is {stated}, the audio backbone gives {audio_channels}: set {key}='
                                  f'{audio_channels}, or choose another audio backbone')
     found = pyramid_channels(model.backbone, audio_channels)
     expected = list(_stated(config.get('decode_head', {}), 'in_channels', 'model.decode_head'))
+    expected += _stated(config.get('presence') or {}, 'in_channels', 'model.presence')
     if config.get('mask_prior'):
         expected += _stated(config['mask_prior'], 'channels', 'model.mask_prior')
     for key, stated in expected:

@@ -1,17 +1,34 @@
 """Test one checkpoint on several data loaders, or without ground truth."""
 from collections.abc import Iterator
 from copy import deepcopy
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from mmengine.runner import TestLoop
 from torch.utils.data import Dataset
 
 from mmavs.checkpoint.compatibility import load_weights
+from mmavs.evaluation.metrics.detailed_metric import DetailedMetric
 from mmavs.registry import TRANSFORMS
 from mmavs.utils.model import unwrap_model
 
 from .launch import build_runner
 from .loader_timeout import naming_late_worker
+
+
+class TestResult(NamedTuple):
+    """Result of a test on one data loader.
+
+    Attributes:
+        scores: The results of all metrics.
+        dataset: The dataset.
+        details: Prefix of a :class:`DetailedMetric` -> its ``details``, on the main process.
+    """
+    scores: dict[str, float]
+    dataset: Dataset
+    details: dict[str, dict[str, Any]]
+
+    __test__ = False  # not a test of pytest
 
 
 def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], evaluator: dict | list[dict],
@@ -28,6 +45,13 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
     Returns:
         Name -> metrics and dataset.
     """
+    results = run_detailed_tests(config, checkpoint, dataloaders, evaluator, launcher)
+    return {name: (result.scores, result.dataset) for name, result in results.items()}
+
+
+def run_detailed_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], evaluator: dict | list[dict],
+                       launcher: str = 'none') -> dict[str, TestResult]:
+    """Test as :func:`run_tests`, and return the scores of the clips as well."""
     runner = build_runner(config, launcher)
     load_weights(unwrap_model(runner.model), checkpoint, config)
     # All are built before the first runs: an error in one dataset then does not discard finished tests.
@@ -38,7 +62,10 @@ def run_tests(config: Config, checkpoint: str, dataloaders: dict[str, dict], eva
         # The workers of a loader end with its loop.
         loop = loops.pop(name)
         with naming_late_worker():
-            results[name] = loop.run(), loop.dataloader.dataset
+            scores = loop.run()
+        details = {metric.prefix: metric.details for metric in loop.evaluator.metrics
+                   if isinstance(metric, DetailedMetric)}
+        results[name] = TestResult(scores, loop.dataloader.dataset, details)
     runner.call_hook('after_run')
     return results
 

@@ -2,8 +2,11 @@
 """Train and score several methods with several seeds, and measure their costs: ``compare_methods.py [CONFIG ...]``.
 
 Without ``--own-data`` the configs are those on synthetic clips, which are made; with it, any configs on the data that
-they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. A training that ``WORK_DIR`` already holds
-for the same config and seed is not repeated.
+they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. With ``--kinds`` the trainings are tested
+under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json``.
+
+A training that ``WORK_DIR`` already holds for the same config and seed is not repeated, an interrupted one continues
+from its last checkpoint, and so for tests: call the same command again until it ends.
 """
 import argparse
 import datetime
@@ -19,6 +22,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 from rich.console import Console
 from rich.table import Table
 
@@ -31,6 +35,8 @@ from mmavs.analysis.method_comparison import (
     write_comparison,
 )
 from mmavs.analysis.result_collection import headline_scores
+from mmavs.analysis.robustness import RobustnessResult
+from mmavs.analysis.robustness_comparison import TestSet, robustness_rows, train_and_test, write_robustness
 from mmavs.analysis.timing import hardware_name
 from mmavs.cli.arguments import add_cfg_options, positive_int
 from mmavs.synthesis import synthesize_clips
@@ -40,6 +46,7 @@ from mmavs.synthesis.scenes import TWIN_PITCHES
 from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import check_writable_directory
+from mmavs.utils.parent_process import end_with_parent
 from mmavs.utils.terminal import quiet_libraries
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -64,16 +71,49 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=positive_int, default=1, help='parallel trainings, one thread each')
     parser.add_argument('--clips', type=positive_int, nargs=3, default=[300, 30, 60], metavar=('TRAIN', 'VAL', 'TEST'),
                         help='number of synthetic clips')
-    parser.add_argument('--data', type=Path, default=Path('data/synthetic-ms3'), help='directory of these clips')
+    parser.add_argument('--data', type=Path, help='directory of these clips (default: data/synthetic-ms3); with '
+                        '--own-data, the directory of the datasets (default: that which the configs name)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='directory of the results')
+    parser.add_argument('--start-from', type=Path, metavar='WORK_DIR',
+                        help='start each training from the weights of the same config and seed in this directory')
+    robustness = parser.add_argument_group('tests under audio conditions, instead of the audio ablation and the costs')
+    robustness.add_argument('--kinds', nargs='+', metavar='KIND', help='conditions, as for tools/robustness.py')
+    robustness.add_argument('--absent-audio', metavar='DIR',
+                            help='audio files of classes that no clip has; adds absent-class to the kinds')
+    robustness.add_argument('--test', nargs='+', type=test_set, default=[TestSet('test')],
+                            metavar='NAME=DIR[:SPLIT]', help='test sets: data roots in the layout of the test set of '
+                            'the configs (default: that test set)')
     add_cfg_options(parser, default={})
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.kinds and (args.absent_audio or args.test != [TestSet('test')]):
+        parser.error('--absent-audio and --test cannot be used without --kinds')
+    if len({item.name for item in args.test}) < len(args.test):
+        parser.error('two test sets of --test have the same name')
+    if args.absent_audio and 'absent-class' not in args.kinds:
+        args.kinds.append('absent-class')
+    if args.kinds and 'absent-class' in args.kinds and not args.absent_audio:
+        parser.error('the kind absent-class needs --absent-audio')
+    return args
+
+
+def test_set(text: str) -> TestSet:
+    """Type of an argument: a test set."""
+    try:
+        return TestSet.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def start_process() -> None:
     """Prepare this process or one of the pool: one thread, no messages of other libraries."""
     use_one_thread()
     quiet_libraries()
+
+
+def start_worker() -> None:
+    """Prepare a process of the pool. If this program is killed, its trainings write a checkpoint and end."""
+    start_process()
+    end_with_parent()
 
 
 def data_roots(config: Config, data: Path) -> dict[str, str]:
@@ -108,6 +148,18 @@ def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str,
     return roots
 
 
+def starting_weights(directory: Path | None, name: str, seed: int) -> dict[str, str]:
+    """Option that starts a training from that of the same name and seed in another work directory, if there is one."""
+    if directory is None:
+        return {}
+    trained = directory / name / f'seed{seed}'
+    checkpoint = find_latest_checkpoint(str(trained)) if trained.is_dir() else None
+    if checkpoint is None:
+        sys.exit(f'error: --start-from: no checkpoint in {trained}, expected that of an earlier comparison of {name} '
+                 f'with seed {seed}')
+    return dict(load_from=checkpoint)
+
+
 @cli_errors()
 def main() -> None:
     args = parse_args()
@@ -115,42 +167,77 @@ def main() -> None:
     check_writable_directory(args.work_dir)
     start_process()
     configs = {config: load_config(config, args.cfg_options) for config in args.configs}
-    roots = dict.fromkeys(configs, {}) if args.own_data else make_data(args, configs)
+    if not args.own_data:
+        args.data = args.data or Path('data/synthetic-ms3')
+        options = make_data(args, configs)
+    else:
+        options = {name: data_roots(config, args.data) if args.data else {} for name, config in configs.items()}
 
     names = {config: Path(config).stem for config in args.configs}
-    scores = {}
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), start_process) as pool:
-        # Seed by seed: an interrupted comparison has results of all methods.
-        runs = {
-            pool.submit(train_and_score, config, seed, args.work_dir / names[config] / f'seed{seed}',
-                        args.cfg_options | roots[config]): (config, seed)
-            for seed in args.seeds
-            for config in args.configs
-        }
+    # Seed by seed: an interrupted comparison has results of all methods.
+    trainings = {(config, seed): (config, seed, args.work_dir / names[config] / f'seed{seed}', args.cfg_options
+                                  | options[config] | starting_weights(args.start_from, names[config], seed))
+                 for seed in args.seeds for config in args.configs}
+    results = {}
+    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context('spawn'), start_worker) as pool:
+        runs = {pool.submit(train_and_test, *training, args.test, args.kinds, args.absent_audio)
+                if args.kinds else pool.submit(train_and_score, *training): key for key, training in trainings.items()}
         for run in as_completed(runs):
             config, seed = runs[run]
-            scores[config, seed] = run.result()
-            found = scores[config, seed]['original']
-            done = ', '.join(f'{metric} {found[metric]:.3f}' for metric in headline_scores([found]))
-            console.print(f'{names[config]}, seed {seed}: {done}')
+            results[config, seed] = run.result()
+            console.print(f'{names[config]}, seed {seed}: {describe(results[config, seed])}')
+    seeds = {names[config]: [results[config, seed] for seed in args.seeds] for config in args.configs}
+    if args.kinds:
+        finish_robustness(args, console, seeds)
+    else:
+        finish_comparison(args, console, configs, seeds)
 
-    results = {names[config]: [scores[config, seed] for seed in args.seeds] for config in args.configs}
-    costs = {names[config]: measure_cost(config, args.cfg_options) for config in args.configs}
+
+def describe(result: dict) -> str:
+    """The first scores of a training, in one line."""
+    if all(isinstance(value, RobustnessResult) for value in result.values()):
+        return ', '.join(f"{name}: M_J {value.scores['original']['M_J']:.3f}" for name, value in result.items())
+    found = result['original']
+    return ', '.join(f'{metric} {found[metric]:.3f}' for metric in headline_scores([found]))
+
+
+def make_stamp(args: argparse.Namespace, data: str) -> str:
+    """Text that says how the results were made."""
+    return (f'Seeds {", ".join(map(str, args.seeds))}; {data}, {hardware_name(torch.device("cpu"))}, one thread, '
+            f'torch {torch.__version__}, {datetime.date.today().isoformat()}. '
+            f'`{shlex.join(["python", *sys.argv])}`')
+
+
+def finish_robustness(args: argparse.Namespace, console: Console, results: dict[str, list[dict]]) -> None:
+    """Write and print the tables of the test sets."""
+    by_set = {item.name: {name: [run[item.name] for run in runs] for name, runs in results.items()}
+              for item in args.test}
+    write_robustness(args.work_dir, by_set, make_stamp(args, 'data of the configs'))
+    for name, methods in by_set.items():
+        print_rows(console, robustness_rows(methods), name)
+    console.print(args.work_dir / 'robustness.md')
+
+
+def finish_comparison(args: argparse.Namespace, console: Console, configs: dict[str, Config],
+                      results: dict[str, list[dict]]) -> None:
+    """Measure the costs, and write and print the table."""
+    costs = {Path(config).stem: measure_cost(config, args.cfg_options) for config in configs}
     num_train, _, num_test = args.clips
     data = 'data of the configs' if args.own_data else f'{num_train} training and {num_test} test clips'
     sizes = sorted({frame_size(config) for config in configs.values()})
-    stamp = (
-        f'Seeds {", ".join(map(str, args.seeds))}; {data}. Costs: one clip of 5 frames at '
-        f'{" or ".join(f"{height}x{width}" for height, width in sizes)}, {hardware_name(torch.device("cpu"))}, one '
-        f'thread, CPU time, median of 9, torch {torch.__version__}, {datetime.date.today().isoformat()}. '
-        f'`{shlex.join(["python", *sys.argv])}`')
+    frames = ' or '.join(f'{height}x{width}' for height, width in sizes)
+    stamp = make_stamp(args, f'{data}. Costs: one clip of 5 frames at {frames}, CPU time, median of 9')
     write_comparison(args.work_dir, results, costs, stamp)
-    rows = comparison_table(results, costs)
-    table = Table('', *(row['method'] for row in rows), title='mean ± standard deviation over the seeds')
+    print_rows(console, comparison_table(results, costs), 'mean ± standard deviation over the seeds')
+    console.print(args.work_dir / 'comparison.md')
+
+
+def print_rows(console: Console, rows: list[dict[str, str]], title: str) -> None:
+    """Print a table with one column for each method."""
+    table = Table('', *(row['method'] for row in rows), title=title)
     for quantity in list(rows[0])[1:]:
         table.add_row(quantity, *(row[quantity] for row in rows))
     console.print(table)
-    console.print(args.work_dir / 'comparison.md')
 
 
 if __name__ == '__main__':

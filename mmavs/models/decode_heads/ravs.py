@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, MultiheadAttention, sine_positional_encoding
+from mmavs.models.layers import MLP, MultiheadAttention, lower_foreground, sine_positional_encoding
 from mmavs.models.losses import FrameCrossEntropyLoss, frame_overlap_losses, mean_of_frames
 from mmavs.registry import MODELS
 from mmavs.structures import UNLABELLED, AudioGuidedPyramid, FrameTargets, select_frames
@@ -261,9 +261,4 @@ def suppress_uncertain(scores: Tensor, uncertainty: Tensor, exponent: float = 1.
         reference = (uncertainty * foreground).sum((1, 2)) / foreground.sum((1, 2)).clamp(min=1)
         log_certainty = log_certainty - (1 - reference.clamp(max=MAX_REFERENCE)).log()[:, None, None]
     log_c = (exponent * log_certainty).clamp(max=0)
-    log_odds = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1:].logsumexp(1) - scores[:, 0]
-    # With odds o = p / (1 - p), those of c p are c o / (1 + (1 - c) o).
-    shift = (log_c - F.softplus(log_odds + (-log_c.expm1()).log())).unsqueeze(1)
-    if scores.shape[1] == 1:
-        return scores + shift
-    return torch.cat((scores[:, :1], scores[:, 1:] + shift), 1)
+    return lower_foreground(scores, log_c)

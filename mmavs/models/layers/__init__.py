@@ -3,6 +3,7 @@ from .attention import MultiheadAttention
 from .audio_queries import AudioQueryGenerator
 from .deformable_attention import MultiScaleDeformableAttention, deformable_sampling
 from .deformable_encoder import DeformableEncoderLayer, encode_pyramid, split_levels
+from .foreground_gate import lower_foreground
 from .gradient_checkpointing import run_checkpointed
 from .masked_attention_decoder import MaskedAttentionDecoder
 from .mlp import MLP
@@ -14,6 +15,6 @@ from .token_grouping import empty_groups, group_by_density_peaks, softmax_within
 __all__ = [
     'AudioQueryGenerator', 'DeformableEncoderLayer', 'MLP', 'MaskedAttentionDecoder', 'MultiScaleDeformableAttention',
     'MultiheadAttention', 'PrototypeBank', 'class_scores', 'deformable_sampling', 'empty_groups', 'encode_pyramid',
-    'group_by_density_peaks', 'run_checkpointed', 'sine_positional_encoding', 'softmax_within_groups', 'split_levels',
-    'spread_groups', 'sum_groups'
+    'group_by_density_peaks', 'lower_foreground', 'run_checkpointed', 'sine_positional_encoding',
+    'softmax_within_groups', 'split_levels', 'spread_groups', 'sum_groups'
 ]

@@ -39,6 +39,8 @@ class AudioVisualSegmentor(BaseModel):
             else in the network mixes frames (no batch statistics). Predictions take ``MAX_FRAMES`` frames at a time.
         outputs: Fields of the data samples that ``mode='predict'`` fills in by default, see :class:`AVSDataSample`. The
             scores ``seg_logits`` are not among them: 71 classes of one frame of 1920x1080 take 590 MB.
+        presence: Config of an :class:`AudioPresence`, which predicts whether a visible object sounds, and removes the
+            masks of frames in which none does; None for none.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
@@ -60,6 +62,7 @@ class AudioVisualSegmentor(BaseModel):
                  mask_prior: dict | None = None,
                  independent_frames: bool = False,
                  outputs: Sequence[str] = DEFAULT_OUTPUTS,
+                 presence: dict | None = None,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor or dict(type='AVSDataPreprocessor'), init_cfg)
@@ -67,6 +70,7 @@ class AudioVisualSegmentor(BaseModel):
         self.mask_prior = MODELS.build(mask_prior) if mask_prior else None
         self.audio_backbone = MODELS.build(audio_backbone)
         self.decode_head = MODELS.build(decode_head)
+        self.presence = MODELS.build(presence) if presence else None
         self.independent_frames = independent_frames
         self.precision = torch.float32
         self._norm_hooks: list[RemovableHandle] = []
@@ -126,7 +130,7 @@ class AudioVisualSegmentor(BaseModel):
 
     def _check_precision(self, frames: Tensor) -> None:
         """Raise a ValueError if the weights have another type than the frames, for example after ``model.half()``."""
-        for part in (self.backbone, self.mask_prior, self.audio_backbone, self.decode_head):
+        for part in (self.backbone, self.mask_prior, self.audio_backbone, self.decode_head, self.presence):
             weight = next(part.parameters(), None) if part is not None else None
             if weight is not None and weight.is_floating_point() and weight.dtype != frames.dtype:
                 raise ValueError(f'the weights of the model are {weight.dtype}, its inputs {frames.dtype}: models of '
@@ -138,8 +142,12 @@ class AudioVisualSegmentor(BaseModel):
         """Named loss terms of a batch."""
         labelled = _stack_padded([sample.labelled.cpu() for sample in data_samples], inputs['frames'].shape[1])
         frames = self._frames_to_compute(labelled)
-        features = self.extract_features(inputs, frames)
-        return self.decode_head.loss(*features, self._frame_targets(inputs, data_samples, labelled, frames))
+        pyramid, audio, valid = self.extract_features(inputs, frames)
+        targets = self._frame_targets(inputs, data_samples, labelled, frames)
+        losses = self.decode_head.loss(pyramid, audio, valid, targets)
+        if self.presence is not None:
+            losses['loss_presence'] = self.presence.loss(pyramid, audio, targets)
+        return losses
 
     def predict(self,
                 inputs: dict[str, Tensor],
@@ -196,6 +204,8 @@ class AudioVisualSegmentor(BaseModel):
                      valid: Tensor | None = None) -> Tensor:
         """Scores (N, K, H, W) of frames, without branches on the values of tensors: what is compiled and exported.
 
+        Frames that :class:`AudioPresence` finds empty have no foreground.
+
         Args:
             frames: Normalized frames (N, 3, H, W).
             audio: Audio tokens (N, tokens, C).
@@ -203,7 +213,8 @@ class AudioVisualSegmentor(BaseModel):
             valid: (B, T) bool with B * T = N, which frames exist; None: all, and they are one clip or independent.
         """
         features = self.extract_pyramid(frames, audio, mask_prior)
-        return self.decode_head.predict(features, audio, valid, tuple(map(int, frames.shape[-2:])))
+        scores = self.decode_head.predict(features, audio, valid, tuple(map(int, frames.shape[-2:])))
+        return scores if self.presence is None else self.presence.gate(scores, features, audio)
 
     def _predict_scores(self, inputs: dict[str, Tensor], audio: Tensor, frames: Tensor | None,
                         existing: Tensor) -> Tensor:

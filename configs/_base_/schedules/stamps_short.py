@@ -1,0 +1,9 @@
+# The budget of docs/reference/audio_following.md: 2000 steps of 2 clips; the last checkpoint is used.
+_base_ = './stamps.py'
+
+max_iters = 2000
+
+_base_.param_scheduler[-1].end = max_iters + 1
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+default_hooks = dict(
+    checkpoint=dict(_delete_=True, type='AtomicCheckpointHook', by_epoch=False, interval=250, max_keep_ckpts=1))

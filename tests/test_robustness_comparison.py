@@ -1,0 +1,115 @@
+"""Comparison under audio conditions: test sets, interrupted trainings and tests, tables."""
+import json
+from concurrent.futures import Executor, Future
+
+import pytest
+
+from mmavs.analysis import robustness_comparison
+from mmavs.analysis.method_comparison import seeded_config, train_or_resume
+from mmavs.analysis.robustness import RobustnessResult
+from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, train_and_test
+
+CONFIG = 'configs/ravs/ravs_tiny_synthetic-ms3.py'
+
+
+@pytest.fixture(scope='module')
+def options(synthetic_root):
+    root = str(synthetic_root / 'Multi-sources')
+    return {'train_cfg.max_iters': 2, 'param_scheduler.1.end': 21, 'default_hooks.checkpoint.interval': 1,
+            'model.audio_backbone.init_cfg': None, 'model.audio_backbone.frozen': False,
+            **{f'{split}_dataloader.{key}': value for split in ('train', 'val', 'test')
+               for key, value in (('dataset.data_root', root), ('num_workers', 0), ('persistent_workers', False))}}
+
+
+@pytest.mark.parametrize('text, expected', [
+    ('seen', TestSet('seen')), ('seen=data/x', TestSet('seen', 'data/x')),
+    ('seen=data/x:val', TestSet('seen', 'data/x', 'val')), ('validation=:val', TestSet('validation', None, 'val'))])
+def test_test_set_is_read_from_text(text, expected):
+    assert TestSet.parse(text) == expected
+
+
+@pytest.mark.parametrize('text', ['=data', 'a/b=data', 'seen=data:tests'])
+def test_unusable_test_set_is_refused(text):
+    with pytest.raises(ValueError, match='test set'):
+        TestSet.parse(text)
+
+
+def test_interrupted_training_continues_and_a_finished_one_is_kept(options, tmp_path, monkeypatch):
+    config = seeded_config(CONFIG, 0, options)
+
+    def stop(runner, *args, **kwargs):
+        if runner.iter == 1:
+            raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('mmavs.engine.hooks.mean_loss.MeanLossHook.before_train_iter',
+                      lambda self, runner, *args, **kwargs: stop(runner), raising=False)
+        train_or_resume(config.copy(), tmp_path)
+    assert (tmp_path / 'iter_1.pth').exists() and not (tmp_path / 'iter_2.pth').exists()
+    first = (tmp_path / 'iter_1.pth').stat().st_mtime_ns
+    checkpoint = train_or_resume(config.copy(), tmp_path)
+    assert checkpoint == str(tmp_path / 'iter_2.pth')
+    # The first step was not repeated.
+    assert not (tmp_path / 'iter_1.pth').exists() or (tmp_path / 'iter_1.pth').stat().st_mtime_ns == first
+    written = (tmp_path / 'iter_2.pth').stat().st_mtime_ns
+    assert train_or_resume(config.copy(), tmp_path) == checkpoint
+    assert (tmp_path / 'iter_2.pth').stat().st_mtime_ns == written
+
+
+def test_each_test_set_is_scored_once(options, tmp_path, monkeypatch):
+    sets = [TestSet('val', None, 'val'), TestSet('test')]
+    results = train_and_test(CONFIG, 0, tmp_path, options, sets, ('silence', ))
+    assert {name: result.clips['silence'] for name, result in results.items()} == dict(val=2, test=3)
+    for result in results.values():
+        assert 'switch/J_at_switch' in result.other_scores['original'] and 'G-mIoU' in result.g_scores['mean']
+        assert result.per_class and all(0 <= score <= 1 for score in result.per_class.values())
+    monkeypatch.setattr(robustness_comparison, 'robustness_test', lambda *args: pytest.fail('tested again'))
+    again = train_and_test(CONFIG, 0, tmp_path, options, sets, ('silence', ))
+    assert {name: result.scores for name, result in again.items()} == {
+        name: result.scores for name, result in results.items()}
+    with pytest.raises(pytest.fail.Exception, match='tested again'):
+        train_and_test(CONFIG, 0, tmp_path, options, sets, ('noise', ))
+
+
+def result(score, classes):
+    scores = {kind: dict(M_J=score, M_F=score, mIoU=value) for kind, value in (('original', score), ('silence', .1))}
+    return RobustnessResult('m', 'c', 'p', dict(original=3, silence=3), scores,
+                            dict(original={'switch/J_at_switch': .5}, silence={}),
+                            dict(mean={'G-mIoU': score}), .1, classes)
+
+
+def test_tables_have_a_row_for_each_method_and_class():
+    methods = dict(a=[result(.4, dict(owl=.2)), result(.6, dict(owl=.4))], b=[result(.8, dict(owl=.7))])
+    first, second = robustness_rows(methods)
+    assert (first['M_J'], first['G-mIoU'], first['mIoU silence'], first['seeds']) == (
+        '0.500 ± 0.141', '0.500 ± 0.141', '0.100 ± 0.000', '2')
+    assert second['J at switches'] == '0.500'
+    assert class_rows(methods) == [{'class': 'owl', 'a': '0.300 ± 0.141', 'b': '0.700'}]
+
+
+class SameProcess(Executor):
+    """A pool that runs in this process."""
+
+    def __init__(self, *args):
+        pass
+
+    def submit(self, function, *args):
+        future = Future()
+        future.set_result(function(*args))
+        return future
+
+
+def test_tool_trains_tests_and_writes_the_tables(options, tmp_path, run_tool, synthetic_root, monkeypatch):
+    monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', SameProcess)
+    run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--seeds', 0, '--kinds', 'silence', '--test',
+             'test', f'other={synthetic_root}/Multi-sources:val', '--work-dir', tmp_path / 'first', '--cfg-options',
+             *(f'{key}={value}' for key, value in options.items()))
+    text = (tmp_path / 'first/robustness.md').read_text()
+    assert '## test\n' in text and '## other\n' in text and '## test, M_J by class\n' in text
+    numbers = json.loads((tmp_path / 'first/robustness.json').read_text())['results']
+    assert numbers['other']['ravs_tiny_synthetic-ms3'][0]['clips'] == dict(original=2, silence=2)
+
+
+def test_second_stage_starts_from_the_training_of_the_same_seed(run_tool, tmp_path):
+    with pytest.raises(SystemExit, match='--start-from: no checkpoint in .*ravs_tiny_synthetic-ms3/seed5'):
+        run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--seeds', 5, '--start-from', tmp_path,
+                 '--work-dir', tmp_path / 'second')
