@@ -194,7 +194,7 @@ class WorkerPool:
         try:
             yield from worker.run(job)
         finally:
-            threading.Thread(target=self._give_back, args=(worker, ), name='mmavs-settle', daemon=True).start()
+            self._settle(worker)
 
     def close(self) -> None:
         """End all workers."""
@@ -203,10 +203,18 @@ class WorkerPool:
             worker.kill()
 
     def _take(self) -> Worker | None:
+        """The next idle worker; None if there is none within a second."""
         try:
-            return self._idle.get(timeout=1)
+            worker = self._idle.get(timeout=1)
         except queue.Empty:
             return None
+        if worker.is_alive:
+            return worker
+        self._settle(worker)  # ended while it was idle
+        return None
+
+    def _settle(self, worker: Worker) -> None:
+        threading.Thread(target=self._give_back, args=(worker, ), name='mmavs-settle', daemon=True).start()
 
     def _add(self) -> Worker:
         worker = Worker(self)
