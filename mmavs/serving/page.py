@@ -10,13 +10,13 @@ import gradio as gr
 
 from .jobs import JobRunner
 from .messages import Progress, VideoResult
-from .player import ASSETS, Player, player_value
+from .player import ASSETS, make_player, player_value
 from .request_guard import ARRIVAL
 from .worker_pool import JobError
 
 #: Results to download: kind, label of the button.
-DOWNLOADS = (('overlay', 'Overlay (MP4)'), ('png', 'Masks (PNG)'), ('rle', 'Masks (COCO RLE)'),
-             ('cutout', 'Cut-out (WebM)'), ('csv', 'Classes (CSV)'))
+DOWNLOADS = (('overlay', 'Overlay (MP4)'), ('png', 'Masks (PNG)'), ('rle', 'Masks (RLE)'),
+             ('cutout', 'Cut-out (WebM)'), ('csv', 'Table (CSV)'))
 #: Fonts of the user's system: the page asks no other server for any.
 FONTS = ('system-ui', 'sans-serif')
 RANDOM_WEIGHTS = ('**The weights of this model are random: its masks have no meaning.** Start the server with a '
@@ -56,7 +56,8 @@ def make_page(runner: JobRunner, examples: list[Path]) -> gr.Blocks:
                 video = gr.Video(label='Video', sources=['upload', 'webcam'], include_audio=True, height=280,
                                  webcam_options=gr.WebcamOptions(mirror=False))
                 if examples:
-                    gr.Examples([[str(example)] for example in examples], [video], label='Examples')
+                    gr.Examples([[str(example)] for example in examples], [video], label='Examples',
+                                example_labels=[f'Example {k}' for k in range(1, len(examples) + 1)])
                 model = gr.Dropdown([model.name for model in models], value=models[0].name, label='Model',
                                     interactive=len(models) > 1)
                 fps = gr.Slider(1, limits.frames_per_second, value=min(2, limits.frames_per_second), step=1,
@@ -67,15 +68,17 @@ def make_page(runner: JobRunner, examples: list[Path]) -> gr.Blocks:
                     cancel = gr.Button('Cancel', variant='stop', interactive=False)
                 gr.Markdown(limits.describe(), elem_classes='mmavs-note')
             with gr.Column(scale=3, min_width=320):
-                player = Player(min_height=200)
+                player = make_player()
                 notes = gr.Markdown(label='Notes', elem_classes='mmavs-note')
                 with gr.Row():
-                    downloads = [gr.DownloadButton(label, interactive=False, min_width=150, size='md')
+                    downloads = [gr.DownloadButton(label, interactive=False, min_width=130, size='md')
                                  for _, label in DOWNLOADS]
         job = start.click(
             segment, [video, model, fps, compared], [player, notes, *downloads], api_name='segment',
             api_description='Segment the sounding objects of a video.', concurrency_limit=limits.concurrent_jobs,
             concurrency_id='jobs', show_progress_on=[player])
+        player.change(lambda: [gr.DownloadButton(interactive=True)] * len(DOWNLOADS), None, downloads, queue=False,
+                      api_visibility='private', show_progress='hidden')
         start.click(lambda: gr.Button(interactive=True), None, cancel, queue=False, api_visibility='private')
         job.then(lambda: gr.Button(interactive=False), None, cancel, queue=False, api_visibility='private')
         cancel.click(lambda: (gr.Button(interactive=False), 'The job was cancelled.'), None, [cancel, notes],
@@ -97,5 +100,4 @@ def page_style() -> dict:
 
 def _show(result: VideoResult, compared: bool) -> tuple:
     notes = '\n'.join(f'- {note}' for note in result.notes)
-    return (player_value(result, compared), notes,
-            *(gr.DownloadButton(value=str(result.files[kind]), interactive=True) for kind, _ in DOWNLOADS))
+    return player_value(result, compared), notes, *(str(result.files[kind]) for kind, _ in DOWNLOADS)

@@ -11,20 +11,21 @@ from .messages import CONDITIONS, VideoResult
 ASSETS = Path(__file__).parent / 'assets'
 
 
-class Player(gr.HTML):
-    """Component that shows a result; its parts are built by ``assets/player.js``."""
+VALUE = dict(
+    type='object', description='id, duration in seconds, spectrogram (a file), expected (names of the audio conditions), '
+    'and conditions: for each its overlay (a file), covered (mean share of the frame) and bands (name, color and times '
+    'of a class: start, end, share)')
 
-    def __init__(self, **options) -> None:
-        super().__init__(
-            html_template='<div class="mmavs-player"></div>', css_template='', label='Result',
-            js_on_load=(ASSETS / 'player.js').read_text(encoding='utf-8'), **options)
 
-    def api_info(self) -> dict:
-        """Describe the value in the documentation of the API."""
-        return dict(
-            type='object', description='id, duration in seconds, spectrogram (a file), expected (names of the audio '
-            'conditions), and conditions: for each its overlay (a file), covered (mean share of the frame) and bands '
-            '(name, color and times of a class: start, end, share)')
+def make_player() -> gr.HTML:
+    """Make the component that shows a result; ``assets/player.js`` builds its parts.
+
+    It is not a class of its own, because Gradio writes a file of types beside the module of each.
+    """
+    player = gr.HTML(html_template='<div class="mmavs-player"></div>', label='Result', min_height=200,
+                     js_on_load=(ASSETS / 'player.js').read_text(encoding='utf-8'))
+    player.api_info = lambda: VALUE  # for the documentation of the API
+    return player
 
 
 def player_value(result: VideoResult, compared: bool) -> dict:

@@ -46,11 +46,11 @@ def run_worker(connection: Connection, models: list[ServedModel], device: str | 
             :class:`VideoResult` or a :class:`Failure`. ``None`` that comes in during a job cancels it.
         models: The models; others than the first are loaded when a job asks for them.
         device: Device of the models.
-        num_threads: Threads of PyTorch on a CPU.
+        num_threads: Most threads of PyTorch on a CPU.
         limits: Limits of each job.
     """
     end_with_parent()
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(min(num_threads, torch.get_num_threads()))  # OMP_NUM_THREADS may say fewer
     quiet_libraries()
     by_name = {model.name: model for model in models}
     inferencers: dict[str, AVSInferencer] = {}

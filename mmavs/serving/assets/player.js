@@ -25,7 +25,7 @@ function show(root, state, name) {
     after.currentTime = before.currentTime;
     after.volume = before.volume;
     after.muted = before.muted;
-    if (playing) after.play();
+    if (playing) after.play().catch(() => {});
   }
   state.current = name;
   for (const [key, video] of Object.entries(state.videos)) video.hidden = key !== name;
@@ -150,6 +150,7 @@ function update() {
   const value = props.value;
   if (!value || !value.conditions) {
     root.replaceChildren();
+    make(root, 'p', 'waiting', {}, 'The video with its masks appears here.');
     state = shown = null;
     return;
   }
@@ -160,7 +161,7 @@ function update() {
   state = build(root, value, goesOn ? state.current : 'original');
   shown = value.id;
   if (time) state.videos[state.current].currentTime = time;
-  if (playing) state.videos[state.current].play();
+  if (playing) state.videos[state.current].play().catch(() => {});
 }
 watch('value', update);
 update();
