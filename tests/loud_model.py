@@ -1,6 +1,6 @@
 """A model that segments the left half of a frame if the audio at its place is loud, for tests of the server.
 
-A config names this module in ``custom_imports``. A frame takes ``SECONDS_PER_FRAME``, as that of a real model does.
+A config names this module in ``custom_imports``. Wide frames take long: their job can be cancelled.
 """
 import time
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from mmengine.model import BaseDataPreprocessor, BaseModel
 
 from mmavs.registry import MODELS
 
-SECONDS_PER_FRAME = 0.05
+SECONDS_PER_WIDE_FRAME, WIDE = 0.3, 100
 # The class of the mask.
 LABEL = 1
 CONFIG = """
@@ -42,7 +42,7 @@ class LoudModel(BaseModel):
 
     def forward(self, inputs, data_samples, mode, outputs, prob_dtype):
         for sample, frames, waveform in zip(data_samples, inputs['frames'], inputs['waveform']):
-            time.sleep(SECONDS_PER_FRAME * len(frames))
+            time.sleep(SECONDS_PER_WIDE_FRAME * len(frames) * (frames.shape[-1] >= WIDE))
             loud = waveform.reshape(len(frames), -1).abs().amax(1) > 0.05
             masks = torch.zeros(len(frames), *frames.shape[-2:], dtype=torch.uint8)
             masks[loud, :, :frames.shape[-1] // 2] = LABEL

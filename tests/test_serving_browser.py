@@ -16,7 +16,7 @@ from shutil import which
 import numpy as np
 import pytest
 import torch
-from loud_model import CONFIG, LABEL, LoudModel
+from loud_model import CONFIG, LABEL, WIDE, LoudModel
 from PIL import Image
 from video_files import write_test_video
 
@@ -105,6 +105,11 @@ def segment(page):
     page.get_by_role('button', name='Segment', exact=True).click()
 
 
+def wait_for_all(page):
+    """Wait for the result of the last audio."""
+    page.get_by_role('radio', name='Swapped audio', disabled=False).wait_for()
+
+
 def keep(page, name):
     """Keep a screenshot where the variable says, for the artefacts of CI."""
     directory = os.environ.get('MMAVS_SCREENSHOTS')
@@ -143,7 +148,7 @@ def test_masks_follow_the_audio_and_can_be_downloaded(open_page, video, server):
     page = open_page()
     upload(page, video)
     segment(page)
-    page.get_by_label('Swapped audio').and_(page.locator(':enabled')).wait_for()
+    wait_for_all(page)
     summary = page.locator('.mmavs-player .summary')
     assert re.search(r'Original audio: masks of \w+, on average 50\.0 %', summary.inner_text())
     player = page.locator('.mmavs-player video:visible')
@@ -161,12 +166,12 @@ def test_masks_follow_the_audio_and_can_be_downloaded(open_page, video, server):
 
     # The switch shows at once that the masks follow, and keeps the place.
     player.evaluate('video => { video.currentTime = 1 }')
-    page.get_by_label('Muted').check()
+    page.get_by_role('radio', name='Muted').check()
     assert summary.inner_text() == 'Muted: no mask.'
     assert bar.count() == 0
     assert player.evaluate('video => video.currentTime') == pytest.approx(1, abs=0.2)
     keep(page, 'desktop_muted')
-    page.get_by_label('Original audio').check()
+    page.get_by_role('radio', name='Original audio').check()
     assert bar.count() == 1
 
     labels = json.loads(download(page, 'Masks (RLE)'))
@@ -183,12 +188,10 @@ def test_masks_follow_the_audio_and_can_be_downloaded(open_page, video, server):
 
 
 @needs_browser
-def test_a_job_can_be_cancelled_and_the_next_one_runs(open_page, server, tmp_path):
-    long = write_test_video(tmp_path / 'long.mp4', seconds=8, size=SIZE)
+def test_a_job_can_be_cancelled_and_the_next_one_runs(open_page, server, video, tmp_path):
+    long = write_test_video(tmp_path / 'long.mp4', seconds=8, size=(48, WIDE))
     page = open_page()
     upload(page, long)
-    page.get_by_label('number input for Frames per second').fill('10')
-    page.get_by_label('number input for Frames per second').press('Enter')
     before = metric(server, 'mmavs_jobs_total{outcome="cancelled"}')
     segment(page)
     wait_for_metric(server, 'mmavs_running_jobs', 1)
@@ -196,10 +199,10 @@ def test_a_job_can_be_cancelled_and_the_next_one_runs(open_page, server, tmp_pat
     page.get_by_text('The job was cancelled.').wait_for()
     wait_for_metric(server, 'mmavs_jobs_total{outcome="cancelled"}', before + 1)
     wait_for_metric(server, 'mmavs_idle_workers', 1)
-    page.get_by_label('number input for Frames per second').fill('1')
-    page.get_by_label('number input for Frames per second').press('Enter')
+    page.get_by_label('Clear').or_(page.get_by_label('Remove')).first.click()
+    upload(page, video)
     segment(page)
-    page.get_by_label('Swapped audio').and_(page.locator(':enabled')).wait_for()
+    wait_for_all(page)
 
 
 @needs_browser
@@ -221,7 +224,7 @@ def test_the_page_fits_a_telephone_and_names_its_controls(open_page, video):
     page = open_page(width=390, height=844, theme='dark')
     upload(page, video)
     segment(page)
-    page.get_by_label('Swapped audio').and_(page.locator(':enabled')).wait_for()
+    wait_for_all(page)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390
     red, green, blue = (int(x) for x in re.findall(r'\d+', page.evaluate(
         'getComputedStyle(document.body).backgroundColor'))[:3])

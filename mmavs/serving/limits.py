@@ -39,5 +39,5 @@ class Limits:
     def describe(self) -> str:
         """State the limits of an upload and when it is deleted, as a sentence for its user."""
         return (f'Videos of at most {self.video_seconds:g} seconds, {self.upload_bytes / MEGABYTE:g} MB and '
-                f'{self.frame_pixels / 1e6:.1f} megapixels a frame. Your video and the results are deleted after '
+                f'{self.frame_pixels:,} pixels a frame. Your video and the results are deleted after '
                 f'{max(1, round(self.kept_seconds / 60))} minutes.')

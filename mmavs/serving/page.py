@@ -15,8 +15,8 @@ from .request_guard import ARRIVAL
 from .worker_pool import JobError
 
 #: Results to download: kind, label of the button.
-DOWNLOADS = (('overlay', 'Overlay (MP4)'), ('png', 'Masks (PNG)'), ('rle', 'Masks (RLE)'),
-             ('cutout', 'Cut-out (WebM)'), ('csv', 'Table (CSV)'))
+DOWNLOADS = (('overlay', 'Overlay'), ('png', 'Masks (PNG)'), ('rle', 'Masks (RLE)'),
+             ('cutout', 'Cut-out'), ('csv', 'Table (CSV)'))
 #: Fonts of the user's system: the page asks no other server for any.
 FONTS = ('system-ui', 'sans-serif')
 RANDOM_WEIGHTS = ('**The weights of this model are random: its masks have no meaning.** Start the server with a '

@@ -12,9 +12,10 @@ ASSETS = Path(__file__).parent / 'assets'
 
 
 VALUE = dict(
-    type='object', description='id, duration in seconds, spectrogram (a file), expected (names of the audio conditions), '
-    'and conditions: for each its overlay (a file), covered (mean share of the frame) and bands (name, color and times '
-    'of a class: start, end, share)')
+    type='object',
+    description='id, duration in seconds, spectrogram (a file), expected (names of the audio conditions), and '
+    'conditions: for each its overlay (a file), covered (mean share of the frame) and bands (name, color and times of '
+    'a class: start, end, share)')
 
 
 def make_player() -> gr.HTML:
