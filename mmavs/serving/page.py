@@ -73,13 +73,14 @@ def make_page(runner: JobRunner, examples: list[Path]) -> gr.Blocks:
                 with gr.Row():
                     downloads = [gr.DownloadButton(label, interactive=False, min_width=130, size='md')
                                  for _, label in DOWNLOADS]
+        # First: the browser sends the requests of an event one after the other, and the next one ends with the job.
+        start.click(lambda: gr.Button(interactive=True), None, cancel, queue=False, api_visibility='private')
         job = start.click(
             segment, [video, model, fps, compared], [player, notes, *downloads], api_name='segment',
             api_description='Segment the sounding objects of a video.', concurrency_limit=limits.concurrent_jobs,
             concurrency_id='jobs', show_progress_on=[player])
         player.change(lambda: [gr.DownloadButton(interactive=True)] * len(DOWNLOADS), None, downloads, queue=False,
                       api_visibility='private', show_progress='hidden')
-        start.click(lambda: gr.Button(interactive=True), None, cancel, queue=False, api_visibility='private')
         job.then(lambda: gr.Button(interactive=False), None, cancel, queue=False, api_visibility='private')
         cancel.click(lambda: (gr.Button(interactive=False), 'The job was cancelled.'), None, [cancel, notes],
                      cancels=[job], queue=False, api_visibility='private')
