@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="a model of the zoo or a config file, and a checkpoint or 'published'; more such pairs; "
                         'or files of mmavs export (.onnx, .pt) (default: the model of make demo)')
     parser.add_argument('--host', default='127.0.0.1',
-                        help='address to listen at; 0.0.0.0 opens the server to the network (default: 127.0.0.1, this '
+                        help='address of the server; 0.0.0.0 opens the server to the network (default: 127.0.0.1, this '
                         'machine alone)')
     parser.add_argument('--port', type=port, default=7860, help='port; 0: any that is free (default: 7860)')
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')

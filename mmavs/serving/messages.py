@@ -1,4 +1,4 @@
-"""What passes between the server and its worker processes."""
+"""Messages between the server and its worker processes."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field

@@ -39,7 +39,7 @@ def serve(models: Sequence[ServedModel], host: str, port: int, limits: Limits, d
 
     Args:
         models: The models.
-        host: Name or address to listen at.
+        host: Name or address of this machine at which requests come in.
         port: Port; 0 for any that is free.
         limits: Limits of uploads and jobs.
         device: Device of the models; None: the GPU if there is one, else the CPU.
