@@ -12,6 +12,8 @@ from mmavs.utils.errors import cli_errors, user_message
 from mmavs.utils.optional_packages import optional_import
 
 ROOT = Path(__file__).parents[1]
+# The extra of ``mmavs serve``, and a package that gradio brings.
+WEB, WEB_DEPENDENCIES = 'mmavs[web]', ('uvicorn', )
 
 
 def message_of(*arguments):
@@ -52,10 +54,14 @@ def test_a_package_that_mmengine_or_mmpretrain_misses_is_a_user_error(monkeypatc
         import mmengine.missing_module  # noqa: F401
 
 
+def requirements(name):
+    """Package -> line of a file of requirements; imports have underscores where packages have hyphens."""
+    lines = (ROOT / f'requirements/{name}.txt').read_text().splitlines()
+    return {re.match(r'[\w.-]+', line)[0].replace('-', '_'): line for line in lines if line and line[0] != '#'}
+
+
 def test_every_optional_import_is_among_the_optional_requirements():
-    listed = {re.match(r'[\w.-]+', line)[0]: line for line in
-              ''.join((ROOT / f'requirements/{name}.txt').read_text() for name in ('optional', 'ray')).splitlines()
-              if line and line[0] != '#'}
+    listed, web = {**requirements('optional'), **requirements('ray')}, requirements('web')
     page = (ROOT / 'docs/get_started/install.md').read_text()
     assert [line for line in listed.values() if f'`{line}`' not in page] == []
     calls = [(path.name, [a.value for a in node.args if isinstance(a, ast.Constant)])
@@ -64,5 +70,8 @@ def test_every_optional_import_is_among_the_optional_requirements():
     assert len(calls) >= 2
     for file, (module, *others) in calls:
         package = module.partition('.')[0]
+        if WEB in others:
+            assert package in web or package in WEB_DEPENDENCIES, f'{file}: requirements/web.txt lacks {package}'
+            continue
         requirement = next((x for x in others if x.startswith(package)), package)
         assert listed.get(package) == requirement, f'{file}: {requirement} is not in requirements/*.txt'

@@ -22,7 +22,7 @@ STEPS = [
     ('PyTorch and the runtime', ['-r', REQUIREMENTS / 'runtime.txt']),
     ('OpenMMLab', ['-r', REQUIREMENTS / 'mminstall.txt']),
     ('packages for tests and docs, and optional ones',
-     [x for name in ('tests', 'docs', 'optional', 'ray') for x in ('-r', REQUIREMENTS / f'{name}.txt')]),
+     [x for name in ('tests', 'docs', 'optional', 'ray', 'web') for x in ('-r', REQUIREMENTS / f'{name}.txt')]),
     ('mmavs', ['--no-deps', '--no-build-isolation', '--editable', ROOT]),
 ]
 

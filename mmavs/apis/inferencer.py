@@ -153,7 +153,8 @@ class AVSInferencer(BaseInferencer):
               outputs: Sequence[str] = ('overlay', 'png'),
               fps: Real | str = 1,
               batch_size: int | None = None,
-              on_progress: Callable[[float, float | None], None] | None = None) -> list[Path]:
+              on_progress: Callable[[float, float | None], None] | None = None,
+              audio: str | Path | None = None) -> list[Path]:
         """Segment a video chunk by chunk and write the results, with memory that does not depend on its duration.
 
         Reading, prediction and each output run at the same time, in threads, which have ended when this returns or
@@ -171,6 +172,8 @@ class AVSInferencer(BaseInferencer):
             batch_size: As for calling the inferencer.
             on_progress: Called after each chunk with the seconds of the video that are predicted, and its duration, or
                 None if the file does not state it.
+            audio: Audio that replaces that of the video, for the model and for the results: 'none' for silence, or a
+                video or audio file, whose audio begins with the first frame.
 
         Returns:
             Paths of the results, as :func:`output_paths`.
@@ -179,7 +182,7 @@ class AVSInferencer(BaseInferencer):
             FileNotFoundError, TypeError, ValueError: The video cannot be used, or an output is unknown.
         """
         paths = output_paths(out_dir, outputs)
-        source = self._open(video, fps)
+        source = self._open(video, fps, audio)
         check_output_paths(paths, source.name)
         context = self._output_context(source)
         kinds = [OUTPUTS[output] for output in paths]
@@ -253,13 +256,13 @@ class AVSInferencer(BaseInferencer):
     def _inputs_to_list(self, inputs: str | Path | dict | Sequence[str | Path | dict]) -> list[str | Path | dict]:
         return list_inputs(inputs)
 
-    def _open(self, item: str | Path | dict, fps: Real | str) -> VideoSource:
+    def _open(self, item: str | Path | dict, fps: Real | str, audio: str | Path | None = None) -> VideoSource:
         """Open a video or a clip in memory.
 
         Raises:
             FileNotFoundError, TypeError, ValueError: As for :func:`mmavs.apis.video_source.open_source`.
         """
-        return open_source(item, fps, self.pipeline)
+        return open_source(item, fps, self.pipeline, audio)
 
     def _predict(self,
                  source: VideoSource,

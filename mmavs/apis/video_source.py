@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Real
 from pathlib import Path
@@ -21,11 +21,14 @@ from mmavs.video import (
     open_frame_directory,
     probe_video,
     sample_frames,
+    start_time,
 )
 
 from .inference import check_images, whole_audio
 from .window_prediction import AudioSections, WindowPredictor
 
+#: Name of the audio that is silence, for :func:`open_source`.
+MUTED = 'none'
 # With all frames of a video, the middle of a frame's time: rounded timestamps do not matter there.
 NATIVE_POSITION = Fraction(1, 2)
 
@@ -76,13 +79,18 @@ def list_inputs(inputs: str | Path | dict | Sequence[str | Path | dict]) -> list
     return videos
 
 
-def open_source(item: str | Path | dict, fps: Real | str, predictor: WindowPredictor) -> VideoSource:
+def open_source(item: str | Path | dict,
+                fps: Real | str,
+                predictor: WindowPredictor,
+                audio: str | Path | None = None) -> VideoSource:
     """Open a video, a directory of frames or a clip in memory.
 
     Args:
         item: One of :func:`list_inputs`.
         fps: Frames per second to segment, or 'native' for all frames of a video.
         predictor: Predictor of the model, which takes the audio.
+        audio: Audio that replaces the original: 'none' for silence, or a video or audio file, whose audio begins with
+            the first frame; silence follows where it ends before the frames. None: the original audio.
 
     Raises:
         FileNotFoundError, PermissionError, TypeError, ValueError: It cannot be used, or ``fps`` is not a rate.
@@ -90,8 +98,10 @@ def open_source(item: str | Path | dict, fps: Real | str, predictor: WindowPredi
     if not (fps == 'native' or isinstance(fps, Real) and 0 < fps < float('inf')):
         raise ValueError(f"fps is {fps!r}, expected a positive number of frames per second or 'native'")
     if isinstance(item, dict):
-        return _open_clip(item, fps, predictor)
-    return (_open_frames if Path(item).is_dir() else _open_video)(item, fps, predictor.stereo)
+        source = _open_clip(item, fps, predictor)
+    else:
+        source = (_open_frames if Path(item).is_dir() else _open_video)(item, fps, predictor.stereo)
+    return source if audio is None else _replace_audio(source, audio, predictor.stereo)
 
 
 def _open_clip(clip: dict, fps: Real | str, predictor: WindowPredictor) -> VideoSource:
@@ -144,6 +154,15 @@ def _open_video(path: str | Path, fps: Real | str, stereo: bool) -> VideoSource:
         audio = _Silence(stereo)
     return VideoSource(str(path), fps, FRAME_POSITION - position / fps,
                        lambda: sample_frames(path, fps, position), audio, dict(audio_of=path), properties.duration)
+
+
+def _replace_audio(source: VideoSource, audio: str | Path, stereo: bool) -> VideoSource:
+    """Return the source with silence, or with the audio of another file."""
+    source.close()
+    if audio == MUTED:
+        return replace(source, audio=_Silence(stereo), overlay_audio={})
+    track = AudioTrack(audio, start_time(audio))
+    return replace(source, audio=ResampledAudio(track, SAMPLE_RATE, stereo), overlay_audio=dict(audio_of=audio))
 
 
 def _with_times(frames: Iterable[np.ndarray], fps: Fraction) -> Iterator[tuple[float, np.ndarray]]:

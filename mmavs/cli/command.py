@@ -18,6 +18,7 @@ from mmavs.version import __version__
 #: Sub-command -> its module in this package, in the order of the help.
 COMMANDS = {
     'infer': 'infer',
+    'serve': 'serve',
     'models': 'models',
     'download': 'download',
     'train': 'train',
