@@ -1,4 +1,4 @@
-"""What the demos share: training, tables, figures and the segmentation of a video."""
+"""Stages of the demos: training, tables, figures and the segmentation of a video."""
 import shlex
 from pathlib import Path
 

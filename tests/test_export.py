@@ -21,7 +21,7 @@ from mmavs.models.decode_heads.tpavi import TPAVIHead
 from mmavs.registry import MODELS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-# Of EfficientNet-Lite1 and -Lite2: those of Lite0 by 1.1 and 1.2, rounded up, but for the first and the last stage.
+# Of EfficientNet-Lite1 and -Lite2: those of Lite0 by 1.1 and 1.2, rounded up, except the first and last stage.
 LITE1_DEPTHS = (1, 3, 3, 4, 4, 5, 1)
 
 

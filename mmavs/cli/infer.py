@@ -27,20 +27,20 @@ JSON_KEYS = ('video', 'status', 'files', 'error', 'seconds')
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument('videos', nargs='*', metavar='VIDEO',
-                        help='video files, URLs, directories of videos, or patterns such as "videos/*.mp4"')
+                        help='files, URLs, directories, or patterns such as "videos/*.mp4"')
     parser.add_argument('--list', metavar='SOURCE',
-                        help='instead of VIDEO: text file with a video per line, or directory to search; a path or URL '
-                        '(s3://...). Writes DIR/manifest.parquet; run again, it goes on where it stopped')
+                        help='instead of VIDEO: path or URL (s3://...) of a directory, or of a text file with a video '
+                        'per line; run again, it goes on where it stopped')
     parser.add_argument('--model', required=True,
-                        help='name of a model of the zoo, config file, or file of mmavs export (.onnx, .pt)')
+                        help='model of the zoo, config file, or file of mmavs export (.onnx, .pt)')
     parser.add_argument('--weights', metavar='FILE',
                         help="checkpoint, or 'published' for the weights of the authors; an exported model has its own")
     parser.add_argument('--out', default=DEFAULT_OUT, metavar='DIR',
-                        help=f'directory of the results: DIR/NAME for the video NAME (default: {DEFAULT_OUT})')
+                        help=f'results of the video NAME go to DIR/NAME (default: {DEFAULT_OUT})')
     parser.add_argument('--outputs', nargs='+', choices=OUTPUTS, default=['overlay', 'png'], metavar='KIND',
                         help=f"{', '.join(OUTPUTS)} (default: overlay png)")
     parser.add_argument('--fps', type=frame_rate, default=1, metavar='N',
-                        help="frames per second to segment, or 'native' for all frames (default: 1, as trained)")
+                        help="frames per second to segment, or 'native' for all (default: 1, as trained)")
     parser.add_argument('--batch-size', type=positive_int, metavar='N',
                         help='clips that the model gets at once (default: as many as have 10 frames)')
     parser.add_argument('--mask-prior', metavar='NAME',
@@ -49,13 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='for example cpu or cuda:1 (default: the GPU if there is one)')
     add_acceleration(parser)
     parser.add_argument('--skip-existing', action='store_true',
-                        help='leave videos out that have results of these kinds, of whatever model and options')
+                        help='leave videos out that have these kinds of results, of whatever model')
     add_json(parser, 'status and files of each video')
     parser.add_argument('--engine', choices=['loop', 'ray'], default='loop',
                         help='of --list: one video after the other (default), or workers of Ray')
     parser.add_argument('--address', help='of --engine ray: address of a cluster (default: start Ray on this machine)')
     parser.add_argument('--workers', type=positive_int, metavar='N',
-                        help='of --engine ray: processes with a model (default: one per GPU, or as the CPUs suffice)')
+                        help='of --engine ray: processes with a model (default: one per GPU, or by CPUs)')
     parser.add_argument('--cpus-per-worker', type=cpus_of_worker, metavar='N',
                         help='of --engine ray: CPUs of each, of which one decodes (default: 2)')
 

@@ -8,12 +8,9 @@ from .registry import Converter, register
 from .resnet import TENSORS
 from .rules import Conversion, Drop, Rename, apply_rules
 
-#: Converter -> model of timm, blocks of each stage.
-MODELS = {
-    'efficientnet_lite': ('tf_efficientnet_lite0', (1, 2, 2, 3, 3, 4, 1)),
-    'efficientnet_lite1': ('tf_efficientnet_lite1', (1, 3, 3, 4, 4, 5, 1)),
-    'efficientnet_lite2': ('tf_efficientnet_lite2', (1, 3, 3, 4, 4, 5, 1)),
-}
+#: Blocks of each stage.
+LITE0_BLOCKS = (1, 2, 2, 3, 3, 4, 1)
+LITE1_BLOCKS = LITE2_BLOCKS = (1, 3, 3, 4, 4, 5, 1)
 #: Convolutions and norms of a block. The first stage does not expand its channels, and the norms of timm count from 1.
 WITHOUT_EXPANSION = dict(_depthwise_conv='conv_dw', _bn1='bn1', _project_conv='conv_pw', _bn2='bn2')
 BLOCK = dict(
@@ -39,6 +36,12 @@ def _target(weights: Mapping[str, Tensor], model_name: str) -> dict:
     return dict(type='mmpretrain.TIMMBackbone', model_name=model_name, features_only=True, out_indices=(1, 2, 3, 4))
 
 
-for name, (model_name, stages) in MODELS.items():
+def _parts(name: str, model_name: str, stages: Sequence[int]) -> tuple:
+    """Make the arguments of a converter from its name, the model of timm and the blocks of its stages."""
     rules = efficientnet_lite_rules(stages)
-    register(name, Converter(partial(_convert, rules=rules, name=name), rules, partial(_target, model_name=model_name)))
+    return partial(_convert, rules=rules, name=name), rules, partial(_target, model_name=model_name)
+
+
+register('efficientnet_lite', Converter(*_parts('efficientnet_lite', 'tf_efficientnet_lite0', LITE0_BLOCKS)))
+register('efficientnet_lite1', Converter(*_parts('efficientnet_lite1', 'tf_efficientnet_lite1', LITE1_BLOCKS)))
+register('efficientnet_lite2', Converter(*_parts('efficientnet_lite2', 'tf_efficientnet_lite2', LITE2_BLOCKS)))
