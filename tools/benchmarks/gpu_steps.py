@@ -55,7 +55,7 @@ class Extent:
 
     Attributes:
         configs: Config files or names of models that take a training step and predict.
-        workers: Processes that share the device in doing that, and in the parity cases.
+        workers: Processes that share the device in doing that, and in the parity cases, or that make clips.
         trained: The config that is trained.
         size: Height and width of the synthetic clips that it is trained on.
         steps: Training steps.
@@ -273,7 +273,7 @@ def training(args: Namespace, record: Record) -> None:
     """Train VCT with Swin-B at 384 in mixed precision on synthetic clips, as tools/train.py would."""
     extent = extent_of(args.device)
     data, classes = args.work_dir / 'data', ('background', *CATEGORIES)
-    synthesize_clips(data, 'avss', 16, 1, 1, size=extent.size, workers=min(8, len(os.sched_getaffinity(0))))
+    synthesize_clips(data, 'avss', 16, 1, 1, size=extent.size, workers=extent.workers)
     # Without validation: the synthetic clips have fewer classes than the model.
     config = load_config(extent.trained, {
         'work_dir': str(args.work_dir / 'training'), 'train_cfg.max_iters': extent.steps,
