@@ -18,7 +18,7 @@ import soundfile
 import torch
 from PIL import Image
 from small_models import audio_sensitive_model
-from video_files import RATE, rotate, trim, write_clip, write_test_video
+from video_files import RATE, rotate, same_priority, trim, write_clip, write_test_video
 
 from mmavs.apis import AVSInferencer, inference_clip
 from mmavs.apis.video_source import list_inputs, open_source
@@ -140,7 +140,8 @@ def test_more_frames_per_second_are_interleaved_windows_of_the_training(inferenc
     ('mkv', dict(codec='libsvtav1', audio_codec='flac')),
 ], ids=str)
 def test_containers_and_codecs(tmp_path, suffix, kind):
-    path = write_test_video(tmp_path / f'x.{suffix}', 4, **kind)
+    with same_priority():
+        path = write_test_video(tmp_path / f'x.{suffix}', 4, **kind)
     start = probe_video(path).start
     grays = [frame[24:, 32:].mean() for _, frame in sample_frames(path, 1, PLACE)]
     assert grays == pytest.approx([0, 40, 80, 120], abs=4)

@@ -1,5 +1,7 @@
 """Videos that tests generate."""
+import os
 import struct
+from contextlib import contextmanager
 from fractions import Fraction
 
 import av
@@ -59,6 +61,19 @@ def write_test_video(path, seconds=6, fps=10, times=None, size=(48, 64), audio_f
                     container.mux(audio.encode(converted))
             container.mux(audio.encode())
     return path
+
+
+@contextmanager
+def same_priority():
+    """Restore the scheduling of this thread: SVT-AV1, as root, gives it real-time priority, and all others wait."""
+    if not hasattr(os, 'sched_getscheduler'):  # Linux only
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def rotate(path, quarters=1):
