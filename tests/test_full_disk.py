@@ -237,7 +237,8 @@ def test_functions_check_first_that_their_results_can_be_written(tmp_path, write
         write(tmp_path / 'file/x.pt')
 
 
-def test_the_demo_does_not_replace_the_dataset_of_somebody_else(tmp_path):
+def test_the_demo_does_not_replace_the_dataset_of_somebody_else(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / 'demo')
     spec = importlib.util.spec_from_file_location('run_demo', REPOSITORY / 'demo/run_demo.py')
     demo = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(demo)

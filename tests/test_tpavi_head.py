@@ -174,7 +174,7 @@ def test_maps_are_upsampled_with_aligned_corners():
             nn.init.zeros_(module.conv2.bias)
     maps[3][0, 0] = torch.tensor([[1., 2], [3, 4]])
     captured = []
-    decoder.output_conv.register_forward_pre_hook(lambda module, args: captured.append(args[0]))
+    decoder.output_conv[0].register_forward_pre_hook(lambda module, args: captured.append(args[0]))
     assert decoder(maps).shape == (1, 1, SIZE, SIZE)
     expected = maps[3][:1, :1]
     for _ in range(4):

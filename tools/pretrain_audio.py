@@ -8,12 +8,7 @@ import argparse
 import sys
 
 from mmavs.cli.arguments import non_negative_int, positive_int
-from mmavs.synthesis.cutouts import read_cutouts
-from mmavs.synthesis.recording_pretraining import pretrain_on_recordings
-from mmavs.utils.config import load_config
 from mmavs.utils.errors import cli_errors
-from mmavs.utils.files import check_writable
-from mmavs.utils.terminal import quiet_libraries
 
 CONFIG = 'configs/ravs/ravs_efficientnet-lite0-96_stamps-ms3.py'
 
@@ -32,6 +27,13 @@ def parse_args() -> argparse.Namespace:
 @cli_errors()
 def main() -> None:
     args = parse_args()
+
+    from mmavs.synthesis.cutouts import read_cutouts
+    from mmavs.synthesis.recording_pretraining import pretrain_on_recordings
+    from mmavs.utils.config import load_config
+    from mmavs.utils.files import check_writable
+    from mmavs.utils.terminal import quiet_libraries
+
     quiet_libraries()
     check_writable(args.out)
     backbone = load_config(args.config).model.audio_backbone

@@ -223,7 +223,7 @@ class TPAVIHead(BaseModule):
         """Rectified maps of the four stages, and the projected audio of those with a TPAVI block."""
         exists = None
         if valid is None:
-            valid = torch.ones(1, audio.shape[0], dtype=torch.bool, device=audio.device)
+            valid = torch.ones(1, features[0].shape[0], dtype=torch.bool, device=audio.device)
         elif is_recording() or not valid.all():
             exists = valid.flatten().to(audio.device, audio.dtype, non_blocking=True)
         groups = FrameGroups(valid, GROUP_SIZE, audio.device)
