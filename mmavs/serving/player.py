@@ -23,7 +23,7 @@ def make_player() -> gr.HTML:
 
     It is not a class of its own, because Gradio writes a file of types beside the module of each.
     """
-    player = gr.HTML(html_template='<div class="mmavs-player"></div>', label='Result', min_height=200, padding=False,
+    player = gr.HTML(html_template='<div class="mmavs-player"></div>', label='Result', min_height=200,
                      js_on_load=(ASSETS / 'player.js').read_text(encoding='utf-8'))
     player.api_info = lambda: VALUE  # for the documentation of the API
     return player
