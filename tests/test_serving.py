@@ -21,6 +21,7 @@ from mmavs.serving.limits import Limits  # noqa: E402
 from mmavs.serving.messages import ConditionResult, Progress, ServedModel, StageTime, VideoResult  # noqa: E402
 from mmavs.serving.metrics import Metrics  # noqa: E402
 from mmavs.serving.request_guard import ARRIVAL, MAX_BODY, RequestGuard  # noqa: E402
+from mmavs.serving.server import _listen  # noqa: E402
 from mmavs.serving.worker_pool import JobError  # noqa: E402
 
 
@@ -214,3 +215,10 @@ def test_metrics_name_all_outcomes_and_stages_from_the_start():
                  'mmavs_refused_requests_total 0.0', 'mmavs_memory_bytes{process="server"}'):
         assert line in text
 
+
+
+def test_a_port_in_use_is_one_plain_line():
+    with _listen('127.0.0.1', 0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf'^127\.0\.0\.1, port {port}: cannot be used \(Address already in use\): '):
+            _listen('127.0.0.1', port)

@@ -226,6 +226,10 @@ def test_the_page_fits_a_telephone_and_names_its_controls(open_page, video):
     segment(page)
     wait_for_all(page)
     assert page.evaluate('document.documentElement.scrollWidth') <= 390
+    # The choice of another source is whole below the video, and the footer has nothing between links that are hidden.
+    block, choice = (page.locator(f'.mmavs-video{part}').bounding_box() for part in ('', ' .source-selection'))
+    assert choice['y'] + choice['height'] <= block['y'] + block['height']
+    assert page.locator('footer').inner_text().strip() == ''
     red, green, blue = (int(x) for x in re.findall(r'\d+', page.evaluate(
         'getComputedStyle(document.body).backgroundColor'))[:3])
     assert max(red, green, blue) < 64  # dark

@@ -54,7 +54,7 @@ def make_page(runner: JobRunner, examples: list[Path]) -> gr.Blocks:
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
                 video = gr.Video(label='Video', sources=['upload', 'webcam'], include_audio=True, height=280,
-                                 webcam_options=gr.WebcamOptions(mirror=False))
+                                 webcam_options=gr.WebcamOptions(mirror=False), elem_classes='mmavs-video')
                 if examples:
                     gr.Examples([[str(example)] for example in examples], [video], label='Examples',
                                 example_labels=[f'Example {k}' for k in range(1, len(examples) + 1)])

@@ -64,7 +64,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OSError(f'{host}, port {port}: cannot be used ({error.strerror}): choose others with --host and '
+        # Python adds the address to the reason of the system, not to that of the resolver of names.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        raise OSError(f'{host}, port {port}: cannot be used ({reason}): choose others with --host and '
                       '--port') from error
 
 

@@ -24,6 +24,8 @@ from mmavs.utils.optional_packages import optional_import
 
 # Seconds between two looks at /metrics.
 INTERVAL = 1.0
+# Seconds that a client waits for an answer; the 5 of httpx are too few for a server whose CPUs are busy.
+REQUEST_SECONDS = 120
 # Part of the message of Gradio when the queue is full.
 REFUSED = 'Queue is full'
 # Metrics whose largest value is reported.
@@ -53,7 +55,8 @@ def run_client(url: str, video: Path, end: float, answers: list[tuple[str, float
     """Send one job after the other until the end; append how each ended, and its seconds."""
     client_library = optional_import('gradio_client', 'loading a server', 'mmavs[web]')
     with tempfile.TemporaryDirectory() as directory:
-        client = client_library.Client(url, verbose=False, download_files=directory)
+        client = client_library.Client(url, verbose=False, download_files=directory,
+                                       httpx_kwargs=dict(timeout=REQUEST_SECONDS))
         while time.monotonic() < end:
             begin = time.monotonic()
             try:
