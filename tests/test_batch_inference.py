@@ -320,8 +320,8 @@ PORTS = ('--port', '--node-manager-port', '--object-manager-port', '--runtime-en
 def cluster():
     """Environment of a cluster of this machine, which the command of the test joins by RAY_ADDRESS.
 
-    Each port is given: the node waits a limited time for agents that choose their own. Who has no token is refused,
-    because a cluster runs the code of those that reach it. Ray reads the token when it is imported, which another test
+    The ports are given, so that no other cluster has them. Who has no token is refused, because a cluster runs the code
+    of those that reach it. Ray reads the token when it is imported, which another test
     may have done in this process; hence a process of its own for each.
     """
     if 'RAY_ADDRESS' in os.environ:  # a cluster that is running already
