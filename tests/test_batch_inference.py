@@ -9,8 +9,8 @@ import sys
 import time
 import warnings
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -148,6 +148,9 @@ def manifest_statuses():
 
 def test_results_of_other_options_are_not_mixed(probe, videos, here):
     run('--list', videos, '--outputs', 'npz', status=1)
+    run('--list', videos, '--outputs', 'npz', '--precision', 'bf16',
+        status='error: mmavs_results: its results have precision fp32, not bf16: use the same options to go on with '
+        'that run, or another directory with --out')
     run('--list', videos, '--outputs', 'npz', '--fps', '2',
         status='error: mmavs_results: its results have fps 1, not 2: use the same options to go on with that run, or '
         'another directory with --out')
@@ -259,6 +262,43 @@ def test_a_worker_gives_the_results_of_the_loop_and_the_reason_why_it_cannot_wor
     assert 'absent' in json.loads(record)['fatal']
 
 
+def test_each_engine_gives_the_options_of_the_model_to_the_inferencer(videos, here, monkeypatch):
+    pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
+    from mmavs.batch_inference import ray_engine
+
+    taken, parameters = [], signature(apis.AVSInferencer)
+
+    def take(*arguments):
+        taken.append(parameters.bind(*arguments).arguments)
+        raise InterruptedError
+
+    monkeypatch.setattr(apis, 'AVSInferencer', take)
+    monkeypatch.setattr(ray_engine, 'RemoteDecodingInferencer', take)
+    options = ('--precision', 'bf16', '--compile', '--device', 'cpu', '--mask-prior', 'none')
+    with pytest.raises(InterruptedError):
+        run('--list', videos, *options)
+    # Ray Data is replaced: what it would give to its workers makes one here.
+    monkeypatch.setattr(ray_engine, '_start', lambda *_: False)
+    monkeypatch.setattr('ray.cluster_resources', lambda: dict(CPU=4.0))
+
+    monkeypatch.setattr(ray_engine, '_run', lambda ray, todo, out, options, *_: ray_engine.VideoWorker(out, options))
+    with pytest.raises(InterruptedError):
+        run('--list', videos, *options, '--engine', 'ray')
+    assert taken == 2 * [dict(model='m', weights='w', device='cpu', mask_prior='none', precision='bf16', compile=True)]
+
+
+def test_without_an_address_ray_is_started_although_a_cluster_is_running():
+    from mmavs.batch_inference import ray_engine
+
+    calls = []
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda **options: calls.append(options))
+    assert ray_engine._start(ray, None, 20, 3) and ray_engine._start(ray, 'host:1', 20, 3)
+    started, joined = calls
+    # 'local': ray.init() joins the cluster of the machine, where it refuses a number of CPUs.
+    assert started['address'] == 'local' and started['num_cpus'] >= 60
+    assert joined['address'] == 'host:1' and 'num_cpus' not in joined
+
+
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     """A checkpoint of the small model, random."""
@@ -277,28 +317,30 @@ PORTS = ('--port', '--node-manager-port', '--object-manager-port', '--runtime-en
 
 
 @pytest.fixture(scope='module')
-def address():
-    """Address of a cluster of this machine. Its ports are chosen here: Ray waits seconds only for those it chooses."""
+def cluster():
+    """Environment of a cluster of this machine, which the command of the test joins by RAY_ADDRESS.
+
+    The ports are given, so that no other cluster has them. Who has no token is refused, because a cluster runs the code
+    of those that reach it. Ray reads the token when it is imported, which another test
+    may have done in this process; hence a process of its own for each.
+    """
+    if 'RAY_ADDRESS' in os.environ:  # a cluster that is running already
+        yield dict(os.environ)
+        return
+    environment = os.environ | dict(
+        PYTHONPATH=str(Path(__file__).parents[1]), RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S='0')
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        # Before Ray is imported: the cluster runs the code of those that know the token.
-        patch.setenv('RAY_AUTH_MODE', os.environ.get('RAY_AUTH_MODE', 'token'))
-        patch.setenv('RAY_AUTH_TOKEN', os.environ.get('RAY_AUTH_TOKEN') or secrets.token_hex(32))
-        pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
-        if 'RAY_ADDRESS' in os.environ:  # a cluster that is running already
-            yield os.environ['RAY_ADDRESS']
-            return
-        ports = free_ports(len(PORTS))
         head = subprocess.Popen(
             [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block', '--num-cpus=4', '--num-gpus=0',
              '--include-dashboard=false', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}',
-             *(f'{name}={port}' for name, port in zip(PORTS, ports))],
-            env=os.environ | dict(PYTHONPATH=str(Path(__file__).parents[1])), stdout=subprocess.PIPE, text=True)
+             *(f'{name}={port}' for name, port in zip(PORTS, free_ports(len(PORTS))))],
+            env=environment, stdout=subprocess.PIPE, text=True)
         stack.callback(head.wait)
         stack.callback(head.terminate)
         for line in head.stdout:
             if 'ray start --address=' in line:
-                yield line.split("'")[1]
+                yield environment | dict(RAY_ADDRESS=line.split("'")[1])
                 return
         raise AssertionError('Ray has not started')
 
@@ -311,38 +353,41 @@ def free_ports(count):
         return [probe.getsockname()[1] for probe in sockets]
 
 
-def test_ray_gives_the_results_of_one_process_although_a_worker_is_killed(address, weights, videos, here, capsys):
-    model = ('--model', TINY, '--weights', weights)
+def kill_a_worker(directory, command):
+    """Kill the first worker that says that it segments a video, while a command runs; return the name of the video."""
+    while command.poll() is None:
+        for path in (directory / '_run/records').glob('*.json'):
+            record = json.loads(path.read_text())
+            if record['status'] == 'running' and record['name'] != 'broken':
+                os.kill(int(record['worker'].split(':')[1]), signal.SIGKILL)
+                return record['name']
+        time.sleep(0.002)
+    return None
+
+
+def test_ray_gives_the_results_of_one_process_although_a_worker_is_killed(cluster, weights, videos, here, capfd):
+    model = ('--model', str(TINY), '--weights', str(weights))
     outputs = ('--outputs', 'png', 'npz', 'csv')
-    run('--list', videos, '--out', 'loop', *outputs, status=1, model=tuple(map(str, model)))
-    killed = []
-
-    def kill_a_worker():
-        """Kill the first worker that says that it segments a video."""
-        end = time.monotonic() + 500
-        while not killed and time.monotonic() < end:
-            for path in Path('ray/_run/records').glob('*.json'):
-                record = json.loads(path.read_text())
-                if record['status'] == 'running' and record['name'] != 'broken':
-                    os.kill(int(record['worker'].split(':')[1]), signal.SIGKILL)
-                    killed.append(record['name'])
-                    return
-            time.sleep(0.002)
-
-    killer = Thread(target=kill_a_worker)
-    killer.start()
-    run('--list', videos, '--out', 'ray', *outputs, '--engine', 'ray', '--address', address, '--workers', 2,
-        status=1, model=tuple(map(str, model)))
-    killer.join()
+    command = subprocess.Popen(
+        [sys.executable, '-m', 'mmavs', 'infer', '--list', str(videos), '--out', 'ray', *outputs, *model,
+         '--engine', 'ray', '--address', cluster['RAY_ADDRESS'], '--workers', '2'], env=cluster)
+    with command:
+        try:
+            killed = kill_a_worker(here / 'ray', command)
+            command.wait()
+        finally:
+            command.terminate()
+    assert command.returncode == 1 and killed
+    run('--list', videos, '--out', 'loop', *outputs, status=1, model=model)
     loop, ray = manifest('loop/manifest.parquet'), manifest('ray/manifest.parquet')
-    assert killed and ray[killed[0]]['attempts'] == 2
-    for row in (*loop.values(), *ray.values()):
+    assert {name: row.pop('attempts') for name, row in ray.items()} == {name: 1 + (name == killed) for name in loop}
+    for row in loop.values():
         row.pop('attempts')
     assert ray == loop and len(ray) == 4
     assert results('ray') == results('loop') and len(results('ray')) == 3 * 2 + 7
     # A run over finished videos starts no worker, so nothing is written again.
     Path('done.txt').write_text(f"{videos / 'a.mp4'}\n{videos / 'more/c.mp4'}\n")
     before = {path: path.stat().st_mtime_ns for path in Path('ray').rglob('masks.npz')}
-    run('--list', 'done.txt', '--out', 'ray', *outputs, '--engine', 'ray', model=tuple(map(str, model)))
+    run('--list', 'done.txt', '--out', 'ray', *outputs, '--engine', 'ray', model=model)
     assert {path: path.stat().st_mtime_ns for path in Path('ray').rglob('masks.npz')} == before
-    assert '2 of 2 video(s) are segmented already' in capsys.readouterr().err
+    assert '2 of 2 video(s) are segmented already' in capfd.readouterr().err

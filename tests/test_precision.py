@@ -15,7 +15,7 @@ from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.models.layers import deformable_attention, masked_attention_decoder
 from mmavs.registry import MODELS
 from mmavs.structures import BlockFeatures
-from mmavs.utils.precision import MAX_METRIC_DIFFERENCE, MIN_SAME_LABELS, PRECISIONS
+from mmavs.utils.precision import MAX_METRIC_DIFFERENCE, MIN_SAME_LABELS, PRECISIONS, keep_norms_in_float32
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 VCT, AVSEGFORMER = CONFIGS / 'vct/vct_swin-b_s4.py', CONFIGS / 'avsegformer/avsegformer_pvt-v2-b5_s4.py'
@@ -174,6 +174,14 @@ def test_every_method_predicts_in_half_precision(config):
     found, = predict(model, clip)
     assert found.seg_logits.dtype == torch.float32 and not torch.equal(found.seg_logits, expected.seg_logits)
     assert (found.foreground_prob - expected.foreground_prob).abs().mean() < 0.02
+
+
+def test_norms_of_a_training_are_those_of_its_own_autocast():
+    norm = torch.nn.LayerNorm(4)
+    keep_norms_in_float32(norm)
+    x = torch.ones(2, 4, dtype=torch.bfloat16)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert norm.train()(x).dtype == torch.bfloat16 and norm.eval()(x).dtype == torch.float32
 
 
 def test_the_precision_of_a_model_is_checked_and_set():

@@ -82,13 +82,12 @@ def _start(ray: ModuleType, address: str | None, workers: int | None, cpus_per_w
     """Connect to a cluster or start one; return whether that is to be undone."""
     if ray.is_initialized():
         return False
-    # Ray's own counting would let each worker use all cores.
-    options = dict(logging_level=logging.WARNING, include_dashboard=False)
+    options = dict(address=address, logging_level=logging.WARNING)
     if address is None:
+        # 'local': without an address, ray.init would join a cluster that runs on this machine already. Stated CPUs:
+        # Ray's own counting would let each worker use all cores.
         needed = (workers or 1) * cpus_per_worker
-        options['num_cpus'] = max(needed, len(os.sched_getaffinity(0)))
-    else:
-        options = dict(address=address, logging_level=logging.WARNING)
+        options |= dict(address='local', include_dashboard=False, num_cpus=max(needed, len(os.sched_getaffinity(0))))
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -156,8 +155,8 @@ class VideoWorker:
 class RemoteDecodingInferencer(AVSInferencer):
     """Inferencer whose frames are decoded in a process of their own, a task of Ray on the same machine."""
 
-    def _open(self, item: str | Path | dict, fps: Real | str) -> VideoSource:
-        source = super()._open(item, fps)
+    def _open(self, item: str | Path | dict, fps: Real | str, audio: str | Path | None = None) -> VideoSource:
+        source = super()._open(item, fps, audio)
         return replace(source, open_frames=partial(_decode_remotely, source.open_frames))
 
 

@@ -55,7 +55,7 @@ def add_json(parser: argparse._ActionsContainer, content: str) -> None:
 def add_acceleration(parser: argparse.ArgumentParser) -> None:
     """Add ``--precision`` and ``--compile``."""
     parser.add_argument('--precision', choices=PRECISIONS, default='fp32',
-                        help='type of all numbers that do not decide about pixels (default: fp32)')
+                        help='type to predict in; what decides about pixels stays float32 (default: fp32)')
     parser.add_argument('--compile', action='store_true',
                         help='compile the model, which takes minutes for each size of frames')
 

@@ -64,7 +64,7 @@ class ShardedStrategy(FSDPStrategy):
             if name not in found:
                 raise ValueError(f'strategy.blocks names {name!r}, but the model has no module of this class, expected '
                                  f'some of {", ".join(sorted(found))}')
-        device = torch.device('cuda', int(os.environ['LOCAL_RANK'])) if torch.cuda.is_available() else 'cpu'
+        device = torch.device(f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else 'cpu')
         unsharded = copy.deepcopy(model).to('meta')
         # FSDP shards no parameters without dimensions (temperatures of losses): each process has them, with the mean of
         # their gradients.
@@ -76,7 +76,7 @@ class ShardedStrategy(FSDPStrategy):
         self.model_wrapper = dict(
             type='MMFullyShardedDataParallel',
             auto_wrap_policy=ModuleWrapPolicy({found[name] for name in self.blocks}),
-            device_id=torch.device(device),
+            device_id=device,
             ignored_states=scalars) | dict(self.model_wrapper or {})
         wrapped = super()._wrap_model(model)
         # Not as a module of the wrapper: names and shapes only, which checkpoints are compared with.

@@ -48,7 +48,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 def keep_norms_in_float32(model: nn.Module) -> list[torch.utils.hooks.RemovableHandle]:
-    """Let layer and group norms get and return float32 under autocast on every device, as they do on CUDA.
+    """Let layer and group norms, in evaluation, get and return float32 under autocast on every device, as on CUDA.
 
     The sums of residual branches, which grow from layer to layer, are then float32 too. Batch norms are not affected:
     in evaluation they are fixed scales and offsets, which kernels apply in float32.
@@ -63,4 +63,5 @@ def keep_norms_in_float32(model: nn.Module) -> list[torch.utils.hooks.RemovableH
 
 
 def _inputs_to_float32(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(map(at_least_float32, args))
+    # In training, the user's own autocast decides.
+    return args if module.training else tuple(map(at_least_float32, args))

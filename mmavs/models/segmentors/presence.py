@@ -19,7 +19,7 @@ class AudioPresence(BaseModule):
 
     The audio attends to the pixels of the coarsest map. What it finds there, multiplied by the audio, and the audio
     itself give the probability. Segmentation losses say little about frames with an empty target (dice has no gradient
-    there); this is one binary decision for each frame, for which frames with and without a target count equally. It
+    there); this is one binary decision for each frame, and each frame counts the same, with a target or without. It
     needs frames without sounding objects in training, for example of :class:`NegativeAudio`.
 
     Ours; of no paper.
