@@ -17,7 +17,7 @@ ARGS ?=
 
 help:
 	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
-	@echo 'make demo-photos  the same on photographs with recordings, which it fetches (CPU, less than 40 minutes)'
+	@echo 'make demo-photos  the same on photographs with recordings, which it fetches (CPU, half an hour or more)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'

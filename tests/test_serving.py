@@ -69,14 +69,14 @@ def metric(runner, line):
 
 @pytest.mark.parametrize('size', [1, 2, 3, 7, 100])
 def test_words_are_replaced_wherever_a_stream_is_cut(size):
-    text = b'a /tmp/secret/x /tmp/tmp/secret /tmp/secre'
-    replacement = StreamReplacement([b'/tmp/secret'], b'/public')
+    text = b'a /srv/secret/x /srv/srv/secret /srv/secre'
+    replacement = StreamReplacement([b'/srv/secret'], b'/public')
     parts = [text[k:k + size] for k in range(0, len(text), size)]
     result = b''.join(replacement.add(part, last=k == len(parts) - 1) for k, part in enumerate(parts))
-    assert result == b'a /public/x /tmp/public /tmp/secre'
+    assert result == b'a /public/x /srv/public /srv/secre'
 
 def test_a_stream_is_not_held_back_without_need():
-    replacement = StreamReplacement([b'/tmp/secret'], b'/public')
+    replacement = StreamReplacement([b'/srv/secret'], b'/public')
     assert replacement.add(b'data: 1\n\n', last=False) == b'data: 1\n\n'
 
 def hidden_client(directory):
