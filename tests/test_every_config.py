@@ -22,8 +22,9 @@ passed: set[str] = set()
 
 def frozen_by_design(model: nn.Module) -> set[str]:
     """Return the parameters of frozen backbones and of frozen batch norms of image backbones."""
-    frozen = {f'{name}.{parameter}' for name, module in model.named_modules()
-              if isinstance(module, TimmCNN) and module.frozen for parameter, _ in module.named_parameters()}
+    frozen_stages = [module.frozen_modules() for module in model.modules() if isinstance(module, TimmCNN)]
+    weights = {id(weight) for stages in frozen_stages for module in stages for weight in module.parameters()}
+    frozen = {name for name, weight in model.named_parameters() if id(weight) in weights}
     if model.audio_backbone.frozen:
         frozen |= {f'audio_backbone.{name}' for name, _ in model.audio_backbone.named_parameters()}
     branches = {'backbone.': model.backbone}

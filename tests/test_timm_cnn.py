@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmavs.models.backbones import TimmCNN
+from mmavs.models.backbones import TimmCNN, as_staged
 
 pytest.importorskip('timm', reason='the optional library timm is not installed')
 
@@ -16,7 +16,8 @@ def running_means(model):
     return [m.running_mean.clone() for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize('options, changes', [({}, True), (dict(norm_eval=True), False), (dict(frozen=True), False)])
+@pytest.mark.parametrize('options, changes', [
+    ({}, True), (dict(norm_eval=True), False), (dict(frozen_stages=5), False)])
 def test_statistics_change_in_training_unless_they_are_kept(options, changes):
     model = build(**options)
     before = running_means(model)
@@ -31,8 +32,21 @@ def test_kept_statistics_make_training_equal_to_prediction():
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_frozen_backbone_has_no_trained_weight_and_passes_gradients():
-    model, frames = build(frozen=True), torch.randn(1, 3, 64, 64, requires_grad=True)
+@pytest.mark.parametrize('frozen', [1, 3, 5])
+def test_frozen_stages_have_no_trained_weight_and_pass_gradients(frozen):
+    model, frames = build(frozen_stages=frozen), torch.randn(1, 3, 64, 64, requires_grad=True)
+    before = running_means(model)
     model(frames)[-1].sum().backward()
-    assert not any(parameter.requires_grad for parameter in model.parameters()) and frames.grad.any()
-    assert not model.train().training
+    assert frames.grad.any()
+    stages = as_staged(model).stages
+    for index, stage in enumerate(stages):
+        weights = [weight for module in stage for weight in module.parameters()]
+        assert weights and all(weight.requires_grad == (index >= frozen) for weight in weights)
+        assert not any(module.training for module in stage) if index < frozen else all(m.training for m in stage)
+    changed = [not torch.equal(*pair) for pair in zip(before, running_means(model))]
+    assert changed == sorted(changed) and any(changed) == (frozen < len(stages))
+
+
+def test_more_frozen_stages_than_the_backbone_has_are_an_error():
+    with pytest.raises(ValueError, match='frozen_stages=6: expected 0 to 5'):
+        build(frozen_stages=6)

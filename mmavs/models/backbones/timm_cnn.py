@@ -1,4 +1,4 @@
-"""CNNs of timm whose batch norms, or all weights, stay as pretrained."""
+"""CNNs of timm whose batch norms, first stages or all weights stay as pretrained."""
 from typing import Any
 
 from mmpretrain.models import TIMMBackbone
@@ -6,6 +6,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmavs.registry import MODELS
+
+from .staged import as_staged
 
 
 @MODELS.register_module()
@@ -19,23 +21,41 @@ class TimmCNN(TIMMBackbone):
     Args:
         norm_eval: Keep batch norms in evaluation mode: they normalize by the pretrained statistics, also in training.
             Their scale and shift are trained.
-        frozen: Do not train any weight; implies ``norm_eval``. Gradients still pass, to modules between the stages.
+        frozen_stages: Number of stages, with the stem, whose weights are not trained and whose batch norms are in
+            evaluation mode. Most of the time of a step goes to the first ones, whose maps are large. Gradients still
+            pass, to modules between the stages.
         **kwargs: Arguments of mmpretrain's ``TIMMBackbone``.
     """
 
-    def __init__(self, norm_eval: bool = False, frozen: bool = False, **kwargs: Any) -> None:
+    def __init__(self, norm_eval: bool = False, frozen_stages: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.norm_eval = norm_eval or frozen
-        self.frozen = frozen
-        if frozen:
-            self.requires_grad_(False)
+        self.norm_eval = norm_eval
+        self.frozen_stages = frozen_stages
+        for module in self.frozen_modules():
+            module.requires_grad_(False)
         self.train()
+
+    def frozen_modules(self) -> list[nn.Module]:
+        """The modules of the stages whose weights stay as pretrained.
+
+        Raises:
+            ValueError: ``frozen_stages`` is not in 0 to the number of stages.
+        """
+        if not self.frozen_stages:
+            return []
+        stages = as_staged(self).stages
+        if not 0 < self.frozen_stages <= len(stages):
+            raise ValueError(f'frozen_stages={self.frozen_stages}: expected 0 to {len(stages)}, the number of outputs '
+                             'of the backbone')
+        return [module for stage in stages[:self.frozen_stages] for module in stage]
 
     def train(self, mode: bool = True) -> nn.Module:
         """Set the training mode, except of what stays in evaluation mode."""
-        super().train(mode and not getattr(self, 'frozen', False))
-        if getattr(self, 'norm_eval', False):
+        super().train(mode)
+        if hasattr(self, 'frozen_stages'):  # not yet while the parent is set up
+            for module in self.frozen_modules():
+                module.eval()
             for module in self.modules():
-                if isinstance(module, _BatchNorm):
+                if self.norm_eval and isinstance(module, _BatchNorm):
                     module.eval()
         return self
