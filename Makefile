@@ -11,6 +11,8 @@ CPU ?=
 JOBS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=
 ARGS ?=
+# Threads that wait for each other sleep: the processes that load the clips need the cores too.
+export OMP_WAIT_POLICY ?= passive
 
 .DEFAULT_GOAL := help
 .PHONY: help env lint test docs demo demo-photos clean

@@ -320,3 +320,12 @@ def test_train_is_interrupted_and_resumed_and_test_prints_its_report(tmp_path, c
     assert status_of('test', CONFIG, tmp_path / 'none.pth', '--json', *options) == 1
     out, err = capsys.readouterr()
     assert out == '' and err.endswith(f"error: {tmp_path / 'none.pth'}: no such checkpoint\n")
+
+
+@pytest.mark.parametrize('chosen, kept', [(None, 'passive'), ('active', 'active')])
+def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch, capsys, chosen, kept):
+    monkeypatch.setenv('OMP_WAIT_POLICY', chosen or '')
+    if chosen is None:
+        del os.environ['OMP_WAIT_POLICY']
+    main(['models'])
+    assert os.environ['OMP_WAIT_POLICY'] == kept
