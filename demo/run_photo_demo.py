@@ -25,16 +25,15 @@ from stages import (
     ROOT,
     draw,
     infer,
-    last_checkpoint,
     list_results,
     make_video,
     print_scores,
     read_config,
     shorten,
-    train,
 )
 
 from mmavs.analysis.audio_ablation import audio_ablation
+from mmavs.analysis.method_comparison import train_or_resume
 from mmavs.apis.weights import fetch_backbone
 from mmavs.synthesis import compose_cutouts
 from mmavs.synthesis.cutouts import CutOuts, read_cutouts
@@ -128,24 +127,15 @@ def set_classes(config: Config, cutouts: CutOuts) -> None:
         dataset.metainfo = dict(classes=classes)
 
 
-def pretrain_audio(config: Config, cutouts: CutOuts, steps: int) -> None:
-    """Pretrain the audio backbone on the recordings, unless that is done."""
-    weights = Path(config.work_dir) / 'audio_backbone.pth'
+def pretrain_audio(config: Config, data: Path, cutouts: CutOuts, steps: int) -> None:
+    """Pretrain the audio backbone on the recordings, unless that is done; the weights are kept with the clips."""
+    weights = data / f'audio_backbone_{steps}.pth'
     backbone = config.model.audio_backbone
     if not weights.is_file():
         options = {**backbone.to_dict(), 'output': 'embedding'}
         accuracy = pretrain_on_recordings(options, weights, cutouts, steps=steps)
         CONSOLE.print(f'{accuracy:.1%} of the decisions whether a class is in a second of audio are right')
     backbone.init_cfg.checkpoint = str(weights)
-
-
-def train_or_resume(config: Config) -> Path:
-    """Train from the last checkpoint, if there is one, and return that of the end."""
-    checkpoint = last_checkpoint(config)
-    if checkpoint.is_file():
-        return checkpoint
-    config.resume = any(checkpoint.parent.glob('iter_*.pth'))
-    return train(config)
 
 
 @contextmanager
@@ -185,8 +175,8 @@ def main() -> None:
     else:
         with fetching():
             fetch_weights()
-    pretrain_audio(config, cutouts, steps=4 if args.quick else 500)
-    checkpoint = train_or_resume(config)
+    pretrain_audio(config, args.data, cutouts, steps=4 if args.quick else 1000)
+    checkpoint = train_or_resume(config, args.work_dir)
 
     CONSOLE.rule('3. test')
     scores = audio_ablation(config, str(checkpoint), kinds=('off-screen', ))

@@ -46,11 +46,6 @@ def shorten(config: Config, iterations: int) -> None:
 def train(config: Config) -> Path:
     """Train and return the checkpoint."""
     training.train(config)
-    return last_checkpoint(config)
-
-
-def last_checkpoint(config: Config) -> Path:
-    """The checkpoint of a finished training."""
     return Path(config.work_dir) / f'iter_{config.train_cfg.max_iters}.pth'
 
 

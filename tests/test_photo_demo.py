@@ -47,7 +47,7 @@ def test_photo_demo_tests_with_four_kinds_of_audio_and_segments_a_video(tmp_path
     with av.open(tmp_path / 'out/video/overlay.mp4') as video:
         assert [stream.type for stream in video.streams] == ['video', 'audio']
         assert abs(video.duration / av.time_base - 20) < 0.1
-    assert (tmp_path / 'out/audio_backbone.pth').is_file() and (tmp_path / 'out/iter_4.pth').is_file()
+    assert (tmp_path / 'data/audio_backbone_4.pth').is_file() and (tmp_path / 'out/iter_4.pth').is_file()
 
 
 def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, monkeypatch):

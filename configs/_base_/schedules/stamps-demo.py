@@ -2,7 +2,7 @@
 # interrupted goes on.
 _base_ = './stamps.py'
 
-max_iters = 1000
+max_iters = 2000
 
 _base_.param_scheduler[-1].end = max_iters + 1
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
