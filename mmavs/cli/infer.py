@@ -82,7 +82,7 @@ def cpus_of_worker(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
-    from mmavs.apis.exported_model import is_exported_model
+    from mmavs.utils.export_formats import is_exported_model
     from mmavs.utils.files import check_writable_directory
     from mmavs.utils.json_files import to_json
     from mmavs.utils.terminal import messages_to_stderr, one_line_warnings, quiet_libraries
