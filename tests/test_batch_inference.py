@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from infer_command import run
 from small_models import TINY
-from time_probe import time_probe
 from video_files import write_test_video
 
 from mmavs import apis
@@ -29,20 +29,6 @@ pq = pytest.importorskip('pyarrow.parquet', reason='the packages of requirements
 pytest.importorskip('fsspec', reason='the packages of requirements/ray.txt are not installed')
 
 
-@pytest.fixture
-def probe(monkeypatch):
-    """The model of all names, without a checkpoint."""
-    model, inferencer = time_probe(), apis.AVSInferencer
-    monkeypatch.setattr(apis, 'AVSInferencer', lambda *_: inferencer(model))
-    return model
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope='module')
 def videos(tmp_path_factory):
     """Three videos, one of them in a subdirectory, and a broken one."""
@@ -53,15 +39,6 @@ def videos(tmp_path_factory):
     (directory / 'broken.mp4').write_text('not a video')
     (directory / 'notes.txt').write_text('not a video either')
     return directory
-
-
-def run(*arguments, status=0, model=('--model', 'm', '--weights', 'w')):
-    try:
-        main(['infer', *map(str, arguments), *model])
-    except SystemExit as error:
-        assert error.code == status
-    else:
-        assert status == 0
 
 
 def manifest(source):

@@ -34,7 +34,7 @@ MAX_BLOCKS = 4000
 def segment_all(videos: Sequence[tuple[str, str]],
                 out: str,
                 options: SegmentOptions,
-                on_progress: Callable[[float, str], None],
+                on_progress: Callable[..., None],
                 address: str | None = None,
                 workers: int | None = None,
                 cpus_per_worker: int = CPUS_PER_WORKER) -> Iterator[VideoRecord]:

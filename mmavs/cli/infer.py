@@ -147,7 +147,7 @@ def _segment_videos(args: argparse.Namespace, records: list[VideoRecord]) -> Non
     from mmavs.apis.outputs import output_paths
     from mmavs.apis.result_names import result_names
     from mmavs.batch_inference import VideoRecord, segment_video
-    from mmavs.utils.progress import ProgressReport
+    from mmavs.utils.progress import ProgressReport, item_progress
 
     videos = _without_results(_list_videos(args.videos, records), args.out)
     names = dict(zip(videos, result_names(videos)))
@@ -164,12 +164,9 @@ def _segment_videos(args: argparse.Namespace, records: list[VideoRecord]) -> Non
             todo.append(record)
     with ProgressReport('segment', len(todo)) as report:
         for number, record in enumerate(todo):
-
-            def show(seconds: float, duration: float | None, number: int = number) -> None:
-                report.update(number + (min(1.0, seconds / duration) if duration else 0.0))
-
             report.update(number, f'{Path(record.video).name} ({number + 1} of {len(todo)})')
-            segment_video(inferencer, record, Path(args.out) / record.name, options, show)
+            segment_video(inferencer, record, Path(args.out) / record.name, options,
+                          item_progress(report.update, number))
             if record.status == 'failed':
                 print(f'error: {record.error}', file=sys.stderr)
             report.update(number + 1)
