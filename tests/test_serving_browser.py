@@ -114,6 +114,7 @@ def keep(page, name):
     """Keep a screenshot where the variable says, for the artefacts of CI."""
     directory = os.environ.get('MMAVS_SCREENSHOTS')
     if directory:
+        Path(directory).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=Path(directory) / f'{name}.png', full_page=True)
 
 
@@ -292,6 +293,27 @@ def test_no_answer_names_a_directory_of_the_server_and_no_other_file_is_read(ser
         assert http.get('/health', headers=dict(host='example.com')).status_code == 400
     for text in texts:
         assert 'mmavs-serve-' not in text and sys.prefix not in text and str(Path.home()) not in text
+
+
+def test_under_load_every_job_is_answered_or_refused_and_the_limits_hold(server, video, monkeypatch):
+    pytest.importorskip('gradio_client')
+    monkeypatch.syspath_prepend(ROOT / 'tools/benchmarks')
+    import load_server
+
+    report = load_server.load(server, video, num_clients=6, seconds=3)
+    assert load_server.faults(report) == [] and report['failures'] == []
+    jobs = report['jobs']
+    # One job runs and three wait: the other two clients are refused.
+    assert jobs['sent'] == jobs['answered'] + jobs['refused'] and jobs['answered'] > 3 and jobs['refused'] >= 1
+    assert report['seconds_per_job']['p95'] >= report['seconds_per_job']['p50'] > 0
+    peaks = {name: (peak['peak'], peak['limit']) for name, peak in report['peaks'].items()}
+    assert peaks['mmavs_running_jobs'] == (1, 1)
+    peak, limit = peaks['mmavs_queued_jobs']
+    assert 0 < peak <= limit == 3
+    peak, limit = peaks['mmavs_memory_bytes{process="workers"}']
+    assert 0 < peak < limit
+    report['jobs']['lost'], report['peaks']['mmavs_queued_jobs']['peak'] = 1, 4
+    assert load_server.faults(report) == ['1 job(s) lost', 'mmavs_queued_jobs was 4, the limit is 3']
 
 
 def test_health_and_metrics(server):
