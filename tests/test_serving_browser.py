@@ -151,7 +151,7 @@ def test_masks_follow_the_audio_and_can_be_downloaded(open_page, video, server):
     segment(page)
     wait_for_all(page)
     summary = page.locator('.mmavs-player .summary')
-    assert re.search(r'Original audio: masks of \w+, on average 50\.0 %', summary.inner_text())
+    assert re.search(r'Original audio: masks of \w+, on average 50\.0\s%', summary.inner_text())
     player = page.locator('.mmavs-player video:visible')
     assert player.count() == 1 and page.get_by_alt_text('Spectrogram').count() == 1
     keep(page, 'desktop')
