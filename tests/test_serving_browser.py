@@ -239,6 +239,9 @@ def test_the_page_fits_a_telephone_and_names_its_controls(open_page, video):
                 && !(node.labels && node.labels.length)).map(node => node.outerHTML)""")
     assert nameless == []
     keep(page, 'telephone')
+    page.set_viewport_size(dict(width=800, height=1000))
+    assert page.evaluate('document.documentElement.scrollWidth') <= 800
+    keep(page, 'tablet')
 
 
 @pytest.fixture(scope='module')
