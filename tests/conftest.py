@@ -74,6 +74,24 @@ def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, which is empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def probe(monkeypatch: pytest.MonkeyPatch):
+    """The model of time_probe.py, which stands for the models of all names, without a checkpoint."""
+    from time_probe import time_probe
+
+    from mmavs import apis
+    model, inferencer = time_probe(), apis.AVSInferencer
+    monkeypatch.setattr(apis, 'AVSInferencer', lambda *_: inferencer(model))
+    return model
+
+
 @pytest.fixture(scope='session')
 def run_tool():
     """Function that runs a script of ``tools/`` in this process, with its command line."""

@@ -1,22 +1,22 @@
 """``mmavs infer --list``: many videos, one after the other and by Ray, on local disks and on S3."""
 import json
 import os
+import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from infer_command import run
 from small_models import TINY
-from time_probe import time_probe
 from video_files import write_test_video
 
 from mmavs import apis
@@ -29,20 +29,6 @@ pq = pytest.importorskip('pyarrow.parquet', reason='the packages of requirements
 pytest.importorskip('fsspec', reason='the packages of requirements/ray.txt are not installed')
 
 
-@pytest.fixture
-def probe(monkeypatch):
-    """The model of all names, without a checkpoint."""
-    model, inferencer = time_probe(), apis.AVSInferencer
-    monkeypatch.setattr(apis, 'AVSInferencer', lambda *_: inferencer(model))
-    return model
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture(scope='module')
 def videos(tmp_path_factory):
     """Three videos, one of them in a subdirectory, and a broken one."""
@@ -53,15 +39,6 @@ def videos(tmp_path_factory):
     (directory / 'broken.mp4').write_text('not a video')
     (directory / 'notes.txt').write_text('not a video either')
     return directory
-
-
-def run(*arguments, status=0, model=('--model', 'm', '--weights', 'w')):
-    try:
-        main(['infer', *map(str, arguments), *model])
-    except SystemExit as error:
-        assert error.code == status
-    else:
-        assert status == 0
 
 
 def manifest(source):
@@ -240,14 +217,14 @@ def test_an_absent_bucket_is_one_line(bucket, here):
 
 def test_a_worker_gives_the_results_of_the_loop_and_the_reason_why_it_cannot_work(probe, videos, here, monkeypatch):
     ray = pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
-    from mmavs.batch_inference import ray_engine
+    from mmavs.batch_inference import ray_engine, remote_decoding
 
     names = {'a': videos / 'a.mp4', 'b': videos / 'b.mp4', 'broken': videos / 'broken.mp4'}
     batch = dict(video=list(names.values()), name=list(names))
     segment_list(list(map(str, names.values())), 'loop', SegmentOptions('m', outputs=('npz', )))
     # The decoder runs in this process.
     decoder = SimpleNamespace(remote=lambda open_frames: list(open_frames()))
-    monkeypatch.setattr(ray_engine, '_remote_decoder', lambda: decoder)
+    monkeypatch.setattr(remote_decoding, '_remote_decoder', lambda: decoder)
     monkeypatch.setattr(ray, 'get', lambda item: item)
     records = ray_engine.VideoWorker('ray', SegmentOptions(probe, outputs=('npz', )))(batch)['record']
     assert [json.loads(record)['status'] for record in records] == ['segmented', 'segmented', 'failed']
@@ -264,7 +241,7 @@ def test_a_worker_gives_the_results_of_the_loop_and_the_reason_why_it_cannot_wor
 
 def test_each_engine_gives_the_options_of_the_model_to_the_inferencer(videos, here, monkeypatch):
     pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
-    from mmavs.batch_inference import ray_engine
+    from mmavs.batch_inference import ray_engine, remote_decoding
 
     taken, parameters = [], signature(apis.AVSInferencer)
 
@@ -273,14 +250,14 @@ def test_each_engine_gives_the_options_of_the_model_to_the_inferencer(videos, he
         raise InterruptedError
 
     monkeypatch.setattr(apis, 'AVSInferencer', take)
-    monkeypatch.setattr(ray_engine, 'RemoteDecodingInferencer', take)
+    monkeypatch.setattr(remote_decoding, 'RemoteDecodingInferencer', take)
     options = ('--precision', 'bf16', '--compile', '--device', 'cpu', '--mask-prior', 'none')
     with pytest.raises(InterruptedError):
         run('--list', videos, *options)
     # Ray Data is replaced: what it would give to its workers makes one here.
-    monkeypatch.setattr(ray_engine, '_start', lambda *_: False)
+    monkeypatch.setattr(ray_engine, 'connect', lambda *_: False)
+    monkeypatch.setattr(ray_engine, 'worker_room', lambda *_: 2)
     monkeypatch.setattr('ray.cluster_resources', lambda: dict(CPU=4.0))
-
     monkeypatch.setattr(ray_engine, '_run', lambda ray, todo, out, options, *_: ray_engine.VideoWorker(out, options))
     with pytest.raises(InterruptedError):
         run('--list', videos, *options, '--engine', 'ray')
@@ -288,15 +265,34 @@ def test_each_engine_gives_the_options_of_the_model_to_the_inferencer(videos, he
 
 
 def test_without_an_address_ray_is_started_although_a_cluster_is_running():
-    from mmavs.batch_inference import ray_engine
+    from mmavs.batch_inference.ray_cluster import connect
 
     calls = []
     ray = SimpleNamespace(is_initialized=lambda: False, init=lambda **options: calls.append(options))
-    assert ray_engine._start(ray, None, 20, 3) and ray_engine._start(ray, 'host:1', 20, 3)
+    assert connect(ray, None, 60) and connect(ray, 'host:1', 60)
     started, joined = calls
     # 'local': ray.init() joins the cluster of the machine, where it refuses a number of CPUs.
     assert started['address'] == 'local' and started['num_cpus'] >= 60
     assert joined['address'] == 'host:1' and 'num_cpus' not in joined
+
+
+def test_workers_without_room_in_the_cluster_are_a_message(capsys):
+    from mmavs.batch_inference.ray_cluster import worker_room
+
+    machines = [dict(CPU=4.0, GPU=1.0), dict(CPU=3.0)]
+    nodes = [dict(Alive=alive, Resources=resources) for alive, resources in zip((1, 1, 0), [*machines, dict(CPU=9.0)])]
+    ray = SimpleNamespace(nodes=lambda: nodes, cluster_resources=lambda: dict(CPU=7.0, GPU=1.0),
+                          available_resources=lambda: dict(CPU=7.0))
+    assert worker_room(ray, dict(CPU=2), None) == worker_room(ray, dict(CPU=2), 3) == 3
+    assert capsys.readouterr().err == ''
+    assert worker_room(ray, dict(CPU=2), 8) == 3
+    assert capsys.readouterr().err == (
+        'warning: the Ray cluster has 7 CPU(s) on 2 machine(s), and a worker needs 2 CPU(s): it has room for 3 of 8 '
+        'workers. The others begin when machines are added; lower --workers or --cpus-per-worker if none will be\n')
+    with pytest.raises(ValueError, match=r'has 7 CPU\(s\) .* needs 5 CPU\(s\) on one machine: add machines, or lower'):
+        worker_room(ray, dict(CPU=5), 1)
+    assert worker_room(ray, dict(CPU=2, GPU=1), None) == 1
+    assert '7 of 7 CPU(s) and 0 of 1 GPU(s) are free: the first worker begins when' in capsys.readouterr().err
 
 
 @pytest.fixture(scope='module')
@@ -311,75 +307,55 @@ def weights(tmp_path_factory):
     return path
 
 
-PORTS = ('--port', '--node-manager-port', '--object-manager-port', '--runtime-env-agent-port',
-         '--dashboard-agent-grpc-port', '--dashboard-agent-listen-port', '--metrics-export-port',
-         '--ray-client-server-port')
-
-
-@pytest.fixture(scope='module')
-def cluster():
-    """Environment of a cluster of this machine, which the command of the test joins by RAY_ADDRESS.
-
-    The ports are given, so that no other cluster has them. Who has no token is refused, because a cluster runs the code
-    of those that reach it. Ray reads the token when it is imported, which another test
-    may have done in this process; hence a process of its own for each.
-    """
-    if 'RAY_ADDRESS' in os.environ:  # a cluster that is running already
-        yield dict(os.environ)
-        return
-    environment = os.environ | dict(
-        PYTHONPATH=str(Path(__file__).parents[1]), RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32),
-        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S='0')
-    with ExitStack() as stack:
-        head = subprocess.Popen(
-            [sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block', '--num-cpus=4', '--num-gpus=0',
-             '--include-dashboard=false', '--disable-usage-stats', f'--object-store-memory={100 * 2**20}',
-             *(f'{name}={port}' for name, port in zip(PORTS, free_ports(len(PORTS))))],
-            env=environment, stdout=subprocess.PIPE, text=True)
-        stack.callback(head.wait)
-        stack.callback(head.terminate)
-        for line in head.stdout:
-            if 'ray start --address=' in line:
-                yield environment | dict(RAY_ADDRESS=line.split("'")[1])
-                return
-        raise AssertionError('Ray has not started')
-
-
-def free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(('127.0.0.1', 0))
-        return [probe.getsockname()[1] for probe in sockets]
-
-
-def kill_a_worker(directory, command):
-    """Kill the first worker that says that it segments a video, while a command runs; return the name of the video."""
+def running_worker(directory, command):
+    """Name of the first video that a worker says it segments while a command runs, and the process of the worker."""
     while command.poll() is None:
         for path in (directory / '_run/records').glob('*.json'):
             record = json.loads(path.read_text())
             if record['status'] == 'running' and record['name'] != 'broken':
-                os.kill(int(record['worker'].split(':')[1]), signal.SIGKILL)
-                return record['name']
+                return record['name'], int(record['worker'].split(':')[1])
         time.sleep(0.002)
-    return None
+    raise AssertionError(f'the command ended with {command.returncode}')
 
 
-# A minute of processor time: three times a worker imports everything.
-@pytest.mark.skipif(os.environ.get('MMAVS_RAY') != '1', reason='takes minutes: set MMAVS_RAY=1 to run it')
-def test_ray_gives_the_results_of_one_process_although_a_worker_is_killed(cluster, weights, videos, here, capfd):
+def cluster_address(command):
+    """Address of the cluster that a command has started, from the arguments of its process on this machine."""
+    for path in Path('/proc').glob('[0-9]*/cmdline'):
+        with suppress(OSError):  # the process has ended
+            parent = path.with_name('stat').read_text().rpartition(')')[2].split()[1]
+            found = re.search(r'\0--gcs-address=([\d.:]+)', path.read_text())
+            if found and int(parent) == command.pid:
+                return found[1]
+    raise AssertionError('no cluster runs')
+
+
+def test_ray_gives_the_results_of_one_process_although_a_worker_is_killed(weights, videos, here, capfd):
+    pytest.importorskip('ray', reason='the packages of requirements/ray.txt are not installed')
     model = ('--model', str(TINY), '--weights', str(weights))
     outputs = ('--outputs', 'png', 'npz', 'csv')
-    command = subprocess.Popen(
-        [sys.executable, '-m', 'mmavs', 'infer', '--list', str(videos), '--out', 'ray', *outputs, *model,
-         '--engine', 'ray', '--address', cluster['RAY_ADDRESS'], '--workers', '2'], env=cluster)
+    engine = [sys.executable, '-m', 'mmavs', 'infer', '--list', str(videos), *outputs, *model, '--engine', 'ray']
+    # A process of its own, because Ray reads its settings when it is imported. Who has no token is refused.
+    environment = os.environ | dict(
+        PYTHONPATH=str(Path(__file__).parents[1]), RAY_AUTH_MODE='token', RAY_AUTH_TOKEN=secrets.token_hex(32),
+        RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S='0', RAY_worker_niceness='0',
+        RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES=str(100 * 2**20))
+    environment.pop('RAY_ADDRESS', None)
+    command = subprocess.Popen([*engine, '--out', 'ray', '--workers', '2'], env=environment)
     with command:
         try:
-            killed = kill_a_worker(here / 'ray', command)
+            killed, worker = running_worker(here / 'ray', command)
+            # The worker waits, so that the cluster goes on while another command joins it.
+            os.kill(worker, signal.SIGSTOP)
+            joined = subprocess.run(
+                [*engine, '--out', 'other', '--address', cluster_address(command), '--cpus-per-worker', '50'],
+                env=environment, stderr=subprocess.PIPE, text=True)
+            os.kill(worker, signal.SIGKILL)
             command.wait()
         finally:
             command.terminate()
-    assert command.returncode == 1 and killed
+    assert command.returncode == 1 and joined.returncode == 1
+    assert re.search(r'^error: the Ray cluster has \d+ CPU\(s\) on 1 machine\(s\), and a worker needs 50 CPU\(s\) on '
+                     'one machine: add machines, or lower --cpus-per-worker$', joined.stderr, re.MULTILINE)
     run('--list', videos, '--out', 'loop', *outputs, status=1, model=model)
     loop, ray = manifest('loop/manifest.parquet'), manifest('ray/manifest.parquet')
     assert {name: row.pop('attempts') for name, row in ray.items()} == {name: 1 + (name == killed) for name in loop}

@@ -10,43 +10,18 @@ import warnings
 from pathlib import Path
 
 import pytest
-from time_probe import time_probe
+from infer_command import run
 from video_files import write_test_video
 
-from mmavs import apis
 from mmavs.apis.outputs import OUTPUTS
 from mmavs.apis.result_names import result_names
 from mmavs.cli import infer, main
 from mmavs.utils.progress import ProgressReport, track_progress
 
 
-@pytest.fixture
-def probe(monkeypatch):
-    """The model of all names, without a checkpoint."""
-    model, inferencer = time_probe(), apis.AVSInferencer
-    monkeypatch.setattr(apis, 'AVSInferencer', lambda *_: inferencer(model))
-    return model
-
-
 @pytest.fixture(scope='module')
 def video(tmp_path_factory):
     return write_test_video(tmp_path_factory.mktemp('video') / 'bell.mp4', 6)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*arguments, status=0, model=('--model', 'm', '--weights', 'w')):
-    """Run the command; return its exit status."""
-    try:
-        main(['infer', *map(str, arguments), *model])
-    except SystemExit as error:
-        assert error.code == status
-    else:
-        assert status == 0
 
 
 def files(directory):

@@ -112,7 +112,7 @@ def write_and_hold(out, seed, started, go_on):
 
 def write_second(out, seed, is_waiting, outcome):
     """Write a dataset into the same directory; report the error."""
-    directory_lock.print_log = lambda message, *arguments: (outcome.put(message), is_waiting.set())
+    directory_lock._warn = lambda message, *arguments: (outcome.put(message), is_waiting.set())
     try:
         synthesize_clips(out, 'ms3', seed=seed, **COUNTS)
         outcome.put(None)

@@ -114,6 +114,7 @@ def keep(page, name):
     """Keep a screenshot where the variable says, for the artefacts of CI."""
     directory = os.environ.get('MMAVS_SCREENSHOTS')
     if directory:
+        Path(directory).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=Path(directory) / f'{name}.png', full_page=True)
 
 
@@ -150,7 +151,7 @@ def test_masks_follow_the_audio_and_can_be_downloaded(open_page, video, server):
     segment(page)
     wait_for_all(page)
     summary = page.locator('.mmavs-player .summary')
-    assert re.search(r'Original audio: masks of \w+, on average 50\.0 %', summary.inner_text())
+    assert re.search(r'Original audio: masks of \w+, on average 50\.0\s%', summary.inner_text())
     player = page.locator('.mmavs-player video:visible')
     assert player.count() == 1 and page.get_by_alt_text('Spectrogram').count() == 1
     keep(page, 'desktop')
@@ -238,6 +239,9 @@ def test_the_page_fits_a_telephone_and_names_its_controls(open_page, video):
                 && !(node.labels && node.labels.length)).map(node => node.outerHTML)""")
     assert nameless == []
     keep(page, 'telephone')
+    page.set_viewport_size(dict(width=800, height=1000))
+    assert page.evaluate('document.documentElement.scrollWidth') <= 800
+    keep(page, 'tablet')
 
 
 @pytest.fixture(scope='module')
@@ -292,6 +296,27 @@ def test_no_answer_names_a_directory_of_the_server_and_no_other_file_is_read(ser
         assert http.get('/health', headers=dict(host='example.com')).status_code == 400
     for text in texts:
         assert 'mmavs-serve-' not in text and sys.prefix not in text and str(Path.home()) not in text
+
+
+def test_under_load_every_job_is_answered_or_refused_and_the_limits_hold(server, video, monkeypatch):
+    pytest.importorskip('gradio_client')
+    monkeypatch.syspath_prepend(ROOT / 'tools/benchmarks')
+    import load_server
+
+    report = load_server.load(server, video, num_clients=6, seconds=3)
+    assert load_server.faults(report) == [] and report['failures'] == []
+    jobs = report['jobs']
+    # One job runs and three wait: the other two clients are refused.
+    assert jobs['sent'] == jobs['answered'] + jobs['refused'] and jobs['answered'] > 3 and jobs['refused'] >= 1
+    assert report['seconds_per_job']['p95'] >= report['seconds_per_job']['p50'] > 0
+    peaks = {name: (peak['peak'], peak['limit']) for name, peak in report['peaks'].items()}
+    assert peaks['mmavs_running_jobs'] == (1, 1)
+    peak, limit = peaks['mmavs_queued_jobs']
+    assert 0 < peak <= limit == 3
+    peak, limit = peaks['mmavs_memory_bytes{process="workers"}']
+    assert 0 < peak < limit
+    report['jobs']['lost'], report['peaks']['mmavs_queued_jobs']['peak'] = 1, 4
+    assert load_server.faults(report) == ['1 job(s) lost', 'mmavs_queued_jobs was 4, the limit is 3']
 
 
 def test_health_and_metrics(server):

@@ -68,6 +68,9 @@ import mmavs.apis
 print('apis', *sorted({{*sys.modules}} & {{*{SLOW}}}))
 assert 'vct_swin-b_avss' in mmavs.apis.list_models()
 print('list', *sorted({{*sys.modules}} & {{*{SLOW}}}))
+# The process that hands out the videos of a list, and those that decode them beside the workers.
+import mmavs.batch_inference.ray_engine, mmavs.video
+print('engine', *sorted({{*sys.modules}} & {{'torch', 'mmengine'}}))
 import mmavs.registry
 inferencer = mmavs.registry.INFERENCERS.get('AVSInferencer')
 from mmavs.apis import *
@@ -77,7 +80,7 @@ for registry, name in {found}:
     if getattr(mmavs.registry, registry).get(name) is None:
         print(registry, name)
 """)
-    assert lines == ['apis', 'list', 'names']
+    assert lines == ['apis', 'list', 'engine', 'names']
     assert ('INFERENCERS', 'AVSInferencer') in found and len(found) > 70
 
 

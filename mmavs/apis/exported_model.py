@@ -11,11 +11,10 @@ from torch import Tensor
 
 from mmavs.structures import DEFAULT_OUTPUTS, AVSDataSample
 from mmavs.utils.device import select_device
+from mmavs.utils.export_formats import SUFFIXES
 from mmavs.utils.json_files import check_types, parse_json
 from mmavs.utils.optional_packages import optional_import
 
-#: Format -> suffix of its files.
-SUFFIXES = {'onnx': '.onnx', 'torchscript': '.pt'}
 #: Entry of a file that describes the model, as JSON, and the version of the description.
 METADATA_KEY, METADATA_VERSION = 'mmavs', 1
 # Entries of the description that are read, and their types.
@@ -90,11 +89,6 @@ class ExportedSegmentor(BaseModel):
             for t, of_frame in enumerate(scores):
                 prediction.add_frame(t, of_frame)
         return list(data_samples)
-
-
-def is_exported_model(model: object) -> bool:
-    """Whether ``model`` is the name of an exported model, by its suffix."""
-    return isinstance(model, str | Path) and Path(model).suffix in SUFFIXES.values()
 
 
 def load_exported_model(path: str | Path, device: str | torch.device | None = None) -> ExportedSegmentor:

@@ -15,10 +15,11 @@ from mmengine.model import BaseModel
 
 from mmavs.registry import INFERENCERS
 from mmavs.structures import AVSDataSample
+from mmavs.utils.export_formats import is_exported_model
 from mmavs.visualization import AVSVisualizer
 
 from .chunk_prediction import predict_chunks
-from .exported_model import is_exported_model, load_exported_model
+from .exported_model import load_exported_model
 from .mask_priors import MaskPriorOption, open_mask_prior
 from .model import init_model
 from .output_pipeline import run_pipeline

@@ -19,18 +19,12 @@ from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.checkpoint.training_settings import training_settings
 from mmavs.structures import AVSDataSample
 from mmavs.utils.config import find_clip_dataset
+from mmavs.utils.export_formats import SUFFIXES
 from mmavs.utils.exporting import for_onnx
 from mmavs.utils.files import atomic_write, check_writable, stream_sha256
 from mmavs.version import __version__
 
-from .exported_model import (
-    IMAGE_TRANSFORMS,
-    METADATA_KEY,
-    METADATA_VERSION,
-    SUFFIXES,
-    TRANSFORMS,
-    load_exported_model,
-)
+from .exported_model import IMAGE_TRANSFORMS, METADATA_KEY, METADATA_VERSION, TRANSFORMS, load_exported_model
 from .model import init_model
 from .weights import resolve_weights
 from .window_prediction import DEFAULT_CLIP_LENGTH, TARGET_TRANSFORMS

@@ -7,8 +7,7 @@ import numpy as np
 import soundfile
 
 from .declared_lengths import FileWithLengths, check_length
-from .log_mel import SAMPLE_RATE
-from .resampling import resample, resampled_section
+from .resampling import SAMPLE_RATE, resample, resampled_section
 
 # A float file whose samples exceed this was never scaled to [-1, 1].
 MAX_PEAK = 8.0

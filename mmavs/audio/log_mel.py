@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of VGGish: the sampling rate and the front-end of mmavs."""
+"""Log-mel spectrograms of VGGish, the front-end of mmavs."""
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -6,9 +6,9 @@ from torch import Tensor
 
 from mmavs.utils.precision import disable_autocast
 
+from .resampling import SAMPLE_RATE
 from .spectrum import magnitude_spectrum, sliding_windows
 
-SAMPLE_RATE = 16000
 # Spectrogram frames: windows of 25 ms every 10 ms.
 WINDOW, HOP, FFT_SIZE = 400, 160, 512
 NUM_MELS, MEL_RANGE = 64, (125.0, 7500.0)

@@ -1,10 +1,12 @@
-"""Resampling of waveforms."""
+"""The sampling rate of mmavs, and resampling of waveforms; without PyTorch, which processes that decode do not need."""
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, gcd
 
 import numpy as np
 
+#: Samples per second of all waveforms of mmavs.
+SAMPLE_RATE = 16000
 # The filter 'kaiser_best' of resampy >= 0.3, which the audio of the benchmarks was prepared with: zero crossings on
 # each side, roll-off frequency as a fraction of the Nyquist frequency, shape of the Kaiser window.
 KAISER_ZEROS, KAISER_ROLLOFF, KAISER_BETA = 50, 0.9173473712608761, 12.984585247040012

@@ -15,7 +15,6 @@ from .video import is_done
 
 #: Engine -> module with ``segment_all(videos, out, options, on_progress, **arguments)``, which yields records.
 ENGINES = {'loop': 'loop_engine', 'ray': 'ray_engine'}
-OnProgress = Callable[[float, str], None]
 
 
 def segment_list(videos: Sequence[str],

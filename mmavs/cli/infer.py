@@ -82,7 +82,7 @@ def cpus_of_worker(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Write the results of each video. One line reports a video that cannot be used, and the others are segmented."""
-    from mmavs.apis.exported_model import is_exported_model
+    from mmavs.utils.export_formats import is_exported_model
     from mmavs.utils.files import check_writable_directory
     from mmavs.utils.json_files import to_json
     from mmavs.utils.terminal import messages_to_stderr, one_line_warnings, quiet_libraries
@@ -147,7 +147,7 @@ def _segment_videos(args: argparse.Namespace, records: list[VideoRecord]) -> Non
     from mmavs.apis.outputs import output_paths
     from mmavs.apis.result_names import result_names
     from mmavs.batch_inference import VideoRecord, segment_video
-    from mmavs.utils.progress import ProgressReport
+    from mmavs.utils.progress import ProgressReport, item_progress
 
     videos = _without_results(_list_videos(args.videos, records), args.out)
     names = dict(zip(videos, result_names(videos)))
@@ -164,12 +164,9 @@ def _segment_videos(args: argparse.Namespace, records: list[VideoRecord]) -> Non
             todo.append(record)
     with ProgressReport('segment', len(todo)) as report:
         for number, record in enumerate(todo):
-
-            def show(seconds: float, duration: float | None, number: int = number) -> None:
-                report.update(number + (min(1.0, seconds / duration) if duration else 0.0))
-
             report.update(number, f'{Path(record.video).name} ({number + 1} of {len(todo)})')
-            segment_video(inferencer, record, Path(args.out) / record.name, options, show)
+            segment_video(inferencer, record, Path(args.out) / record.name, options,
+                          item_progress(report.update, number))
             if record.status == 'failed':
                 print(f'error: {record.error}', file=sys.stderr)
             report.update(number + 1)

@@ -15,7 +15,6 @@ DESCRIPTION = 'Serve a page in the browser, and an HTTP API, that segment videos
 #: Config and checkpoint of ``make demo``, for a server without arguments.
 DEMO_CONFIG = 'configs/vct/vct_tiny_synthetic.py'
 DEMO_CHECKPOINTS = 'work_dirs/demo/iter_*.pth'
-EXPORTED = ('.onnx', '.pt')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,13 +75,14 @@ def served_models(arguments: Sequence[str]) -> list[ServedModel]:
         argparse.ArgumentError: A config has no checkpoint.
     """
     from mmavs.serving.messages import ServedModel
+    from mmavs.utils.export_formats import is_exported_model
 
     if not arguments:
         return [_demo_model()]
     models, rest = [], list(arguments)
     while rest:
         config = rest.pop(0)
-        if Path(config).suffix in EXPORTED:
+        if is_exported_model(config):
             checkpoint = None
         elif rest:
             checkpoint = rest.pop(0)

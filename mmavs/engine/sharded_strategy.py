@@ -88,10 +88,8 @@ class ShardedStrategy(FSDPStrategy):
         if not is_main_process():
             super().save_checkpoint(filename, **kwargs)
             return
-        with atomic_write(filename) as partial:
+        with atomic_write(filename, sync=True) as partial:
             super().save_checkpoint(str(partial), **kwargs)
-            with open(partial, 'rb') as file:
-                os.fsync(file.fileno())
 
     def optim_state_dict(self) -> dict:
         """State of the optimizer as that of an unsharded model in the first process, nothing in the others."""

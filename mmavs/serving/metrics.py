@@ -50,6 +50,12 @@ class Metrics:
         """Add a gauge ``mmavs_NAME``, whose value a function returns."""
         self._client.Gauge(f'mmavs_{name}', description, registry=self._registry).set_function(value)
 
+    def state_limits(self, **limits: float) -> None:
+        """Add the gauge ``mmavs_limit``, with a value for each limit."""
+        gauge = self._client.Gauge('mmavs_limit', 'Limits of the server.', ['of'], registry=self._registry)
+        for name, value in limits.items():
+            gauge.labels(name).set(value)
+
     def watch_workers_memory(self, value: Callable[[], float]) -> None:
         """Add the memory of the workers."""
         self._memory.labels('workers').set_function(value)

@@ -130,6 +130,9 @@ def make_app(runner: JobRunner, local: bool) -> FastAPI:
     metrics.watch('idle_workers', 'Workers that wait for a job.', lambda: pool.num_ready)
     metrics.watch('stored_bytes', 'Bytes of uploads and results.', runner.stored_bytes)
     metrics.watch_workers_memory(pool.memory)
+    metrics.state_limits(
+        running_jobs=limits.concurrent_jobs, queued_jobs=limits.queued_jobs, stored_bytes=limits.stored_bytes,
+        workers_memory_bytes=limits.concurrent_jobs * limits.job_bytes)
     gr.mount_gradio_app(
         app, page, path='/', max_file_size=limits.upload_bytes, show_error=False, footer_links=['api'],
         run_history=False, enable_monitoring=False, ssr_mode=False, **page_style())

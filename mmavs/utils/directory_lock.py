@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from mmengine.logging import print_log
 
 from .files import errors_with_name
 
@@ -42,8 +41,7 @@ def locked_directory(lock: str | Path, activity: str, advice: str, wait: bool = 
     try:
         waited = _acquire(held, owner, activity, advice, wait)
     except NotImplementedError:
-        print_log(f'{lock.parent} is on a file system without locks: do not start a second process that {activity}',
-                  'current', logging.WARNING)
+        _warn(f'{lock.parent} is on a file system without locks: do not start a second process that {activity}')
         yield False
         return
     try:
@@ -69,10 +67,16 @@ def _acquire(lock: FileLock, owner: Path, activity: str, advice: str, wait: bool
                 raise ValueError(f'process {pid} on {host} {activity}. Wait until it has ended, end it, or '
                                  f'{advice}') from None
             if wait and not waited:
-                print_log(f'process {pid} on {host} {activity}: waiting until it has ended', 'current',
-                          logging.WARNING)
+                _warn(f'process {pid} on {host} {activity}: waiting until it has ended')
             waited = True
             time.sleep(0.1)
+
+
+def _warn(message: str) -> None:
+    # Imported here: MMEngine imports PyTorch, which takes seconds.
+    from mmengine.logging import print_log
+
+    print_log(message, 'current', logging.WARNING)
 
 
 def _read_owner(owner: Path) -> tuple[int | str, str]:

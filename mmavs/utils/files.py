@@ -132,12 +132,13 @@ def errors_with_name(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_write(path: str | Path, suffix: str = '') -> Iterator[Path]:
+def atomic_write(path: str | Path, suffix: str = '', sync: bool = False) -> Iterator[Path]:
     """Write a file atomically: readers see either the old or the new content. Several processes may write it at once.
 
     Args:
         path: The file, whose directory is made.
         suffix: End of the name of the file to write to, for writers that choose the format by it.
+        sync: Whether the content is on the disk before the file moves, so that a crash of the machine keeps it.
 
     Yields:
         Path of an empty file beside ``path`` to write to. It moves to ``path`` at the end; an error removes it.
@@ -148,6 +149,9 @@ def atomic_write(path: str | Path, suffix: str = '') -> Iterator[Path]:
     path = Path(path)
     with errors_with_name(path), partial_path(path, suffix=suffix) as partial:
         yield partial
+        if sync:
+            with open(partial, 'r+b') as file:
+                os.fsync(file.fileno())
         os.replace(partial, path)
 
 

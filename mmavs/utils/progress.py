@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from types import TracebackType
 from typing import TypeVar
@@ -63,6 +63,16 @@ class ProgressReport:
             self._tenths = tenths
             left = timedelta(seconds=round(elapsed / done - elapsed))
             print(f'{self._description}: {10 * tenths} %, {left} left', file=sys.stderr, flush=True)
+
+
+def item_progress(update: Callable[[float], None], number: int) -> Callable[[float, float | None], None]:
+    """Return the function that reports the progress of one item of several, in seconds of a duration.
+
+    Args:
+        update: Called with the number of items that are done, with fractions.
+        number: Items before this one.
+    """
+    return lambda seconds, duration: update(number + (min(1.0, seconds / duration) if duration else 0.0))
 
 
 def track_progress(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

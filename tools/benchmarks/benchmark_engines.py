@@ -84,7 +84,7 @@ def measure(engine: tuple[str, int], videos: list[tuple[str, str]], out: Path,
     arguments = dict(workers=workers, cpus_per_worker=args.cpus_per_worker) if name == 'ray' else {}
     segment_all = import_module(f'mmavs.batch_inference.{ENGINES[name]}').segment_all
     begin, ends = time.perf_counter(), []
-    for record in segment_all(videos, str(out), options, lambda done, text: None, **arguments):
+    for record in segment_all(videos, str(out), options, lambda *_: None, **arguments):
         if record.status != 'segmented':
             raise RuntimeError(record.error)
         ends.append(time.perf_counter())

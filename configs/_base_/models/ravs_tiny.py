@@ -1,17 +1,9 @@
 # RAVS with every part, with few channels and groups. Three choices are ours and not the paper's: the formula of the
 # update and the gate, with which the small models were measured, and a prediction that ignores the uncertainty.
-_base_ = './tiny.py'
+_base_ = ['./tiny.py', '../backbones/audio-guided_tiny.py']
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='AudioGuidedBackbone',
-        backbone=_base_.model.backbone,
-        audio_channels=128,
-        num_groups=(16, 16, 9, 4),
-        num_heads=4,
-        compact_update='formula',
-        gate=True),
+    backbone=dict(_delete_=True, **_base_.pop('audio_guided'), backbone=_base_.model.backbone),
     decode_head=dict(
         type='RAVSHead',
         num_classes=9,

@@ -24,10 +24,8 @@ class AtomicLocalBackend(LocalBackend):
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes atomically."""
-        with atomic_write(filepath) as partial, open(partial, 'wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
+        with atomic_write(filepath, sync=True) as partial:
+            partial.write_bytes(obj)
 
     def put_text(self, obj: str, filepath: str | os.PathLike, encoding: str = 'utf-8') -> None:
         """Write text atomically."""

@@ -33,7 +33,7 @@ function show(root, state, name) {
   const condition = state.conditions[name];
   const names = condition.bands.map((band) => band.name);
   state.summary.textContent = `${TITLES[name]}: ` + (names.length
-    ? `masks of ${names.join(', ')}, on average ${(100 * condition.covered).toFixed(1)} % of the frame.`
+    ? `masks of ${names.join(', ')}, on average ${(100 * condition.covered).toFixed(1)}\u00a0% of the frame.`
     : 'no mask.');
   step(state);
 }
