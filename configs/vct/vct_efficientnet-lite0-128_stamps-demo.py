@@ -2,7 +2,7 @@
 # demo-photos). Its audio backbone is pretrained on the recordings and frozen: demo/run_photo_demo.py makes the file.
 _base_ = [
     '../_base_/models/vct_efficientnet-lite0-224.py', '../_base_/datasets/stamps-demo_128.py',
-    '../_base_/schedules/stamps-demo.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/stamps_short.py', '../_base_/default_runtime.py'
 ]
 
 num_classes = len(_base_.classes)
