@@ -136,6 +136,7 @@ class COMBOHead(BaseModule):
         ffn_dims: Hidden channels of the decoder's feed-forward networks.
         fusion_dropout: Probability of dropping an attention weight of the fusion in training.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of each decoder layer. The pixel decoder has this option itself.
     """
 
     def __init__(self,
@@ -151,7 +152,8 @@ class COMBOHead(BaseModule):
                  num_layers: int = 9,
                  ffn_dims: int = 2048,
                  fusion_dropout: float = 0.1,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.pixel_decoder = MODELS.build(pixel_decoder)
@@ -160,7 +162,7 @@ class COMBOHead(BaseModule):
         self.audio_mlp = MLP(audio_channels, audio_hidden_dims, audio_hidden_dims, embed_dims)
         self.query_generator = AudioQueryGenerator(num_queries, query_layout)
         self.decoder = MaskedAttentionDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                              self.pixel_decoder.num_levels, ffn_dims)
+                                              self.pixel_decoder.num_levels, ffn_dims, with_cp)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
 

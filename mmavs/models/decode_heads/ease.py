@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
-from mmavs.models.layers import class_scores
+from mmavs.models.layers import class_scores, run_checkpointed
 from mmavs.registry import MODELS
 from mmavs.structures import BlockFeatures, FrameTargets
 
@@ -69,6 +69,7 @@ class EASEHead(BaseModule):
         ffn_dims: Hidden channels of their feed-forward networks.
         dropout: Probability of dropping a channel of the upscaled patches in training.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of the upscaling of the patches. The backbone has this option for the blocks.
 
     Raises:
         ValueError: ``assignment`` is unknown, or ``mask_annealing`` does not have a value for each block.
@@ -90,8 +91,10 @@ class EASEHead(BaseModule):
                  num_query_layers: int = 2,
                  ffn_dims: int = 1280,
                  dropout: float = 0.1,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         if assignment not in ('softmax', 'gumbel'):
             raise ValueError(f"EASEHead: assignment is {assignment!r}, expected 'softmax' or 'gumbel'")
         if mask_annealing is not None and [len(x) for x in mask_annealing] != [num_query_blocks] * 2:
@@ -182,7 +185,8 @@ class EASEHead(BaseModule):
     def _predict(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """Class logits, mask logits and mask features of normalized tokens, of which the first Q are the queries."""
         queries, patches = x[:, :self.num_queries], x[:, -grid[0] * grid[1]:]
-        mask_features = self.dropout(self.upscale(patches.transpose(1, 2).unflatten(2, grid)))
+        patches = patches.transpose(1, 2).unflatten(2, grid)
+        mask_features = self.dropout(run_checkpointed(self.with_cp, self.upscale, patches))
         masks = (self.mask_head(queries) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[2:])
         return self.class_head(queries), masks, mask_features
 

@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, class_scores
+from mmavs.models.layers import (
+    MLP,
+    AudioQueryGenerator,
+    MaskedAttentionDecoder,
+    MultiheadAttention,
+    class_scores,
+    run_checkpointed,
+)
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 from mmavs.utils.precision import in_float32
@@ -201,6 +208,8 @@ class VCTHead(BaseModule):
         prototype_bank: Config of the :class:`~mmavs.models.layers.PrototypeBank` of unknown events, or None. Needs a
             ``pac_loss``, which compares audio; gets ``channels`` from the head.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of the query generation and of each decoder layer. The pixel decoder has this
+            option itself.
     """
 
     def __init__(self,
@@ -224,8 +233,10 @@ class VCTHead(BaseModule):
                  early_fusion: str | None = None,
                  consistency_loss: dict | None = None,
                  prototype_bank: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         for name, value, choices in (('grouping', grouping, ('hard', 'soft', 'cross-attention', None)),
                                      ('query_source', query_source, ('vision', 'audio')),
                                      ('contrast', contrast, ('audio', 'queries')),
@@ -260,7 +271,7 @@ class VCTHead(BaseModule):
             self.query_generator = AudioQueryGenerator(num_queries)
         num_levels = self.pixel_decoder.num_levels + (1 if attend_audio else 0)
         self.decoder = MaskedAttentionDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                            num_levels, ffn_dims)
+                                            num_levels, ffn_dims, with_cp)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
@@ -340,10 +351,11 @@ class VCTHead(BaseModule):
         if self.query_source == 'audio':
             return self.query_generator(audio_tokens)
         if self.prototype_bank is None:
-            return self.query_generator(mask_features)
+            return run_checkpointed(self.with_cp, self.query_generator, mask_features)
         prototypes = self.query_generator.prototypes.weight
-        return self.query_generator(
-            mask_features, self.prototype_bank.prompts(prototypes, self.pac_loss.proto_proj.weight))
+        return run_checkpointed(
+            self.with_cp, self.query_generator, mask_features,
+            self.prototype_bank.prompts(prototypes, self.pac_loss.proto_proj.weight))
 
     def _pac(self, audio: Tensor, events: Tensor) -> Tensor:
         """PAC loss of features (n, C) and events (n, M) of labelled frames; lets the bank of prototypes grow."""

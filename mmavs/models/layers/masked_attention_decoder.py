@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from mmavs.utils.precision import at_least_float32, in_float32
 
 from .attention import MultiheadAttention
+from .gradient_checkpointing import run_checkpointed
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 
@@ -49,11 +50,13 @@ class MaskedAttentionDecoder(nn.Module):
             and a final attention to the audio (the paper's figure ends with a visual level).
         num_levels: Number of visual maps, plus 1 if the decoder attends to the audio.
         ffn_dims: Hidden channels of the feed-forward networks.
+        with_cp: Gradient checkpointing of each layer.
     """
 
     def __init__(self, num_classes: int, embed_dims: int, num_queries: int, num_heads: int, num_layers: int,
-                 num_levels: int, ffn_dims: int) -> None:
+                 num_levels: int, ffn_dims: int, with_cp: bool = False) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.query_feat = nn.Embedding(num_queries, embed_dims)
         self.query_embed = nn.Embedding(num_queries, embed_dims)
         self.level_embed = nn.Embedding(num_levels, embed_dims)
@@ -101,7 +104,7 @@ class MaskedAttentionDecoder(nn.Module):
                 # Thresholds of a prediction need float32 also under autocast.
                 masks = predictions[-1][1] if self.training else in_float32(self._masks, self.norm(x), resized[size])
                 attend = inside_masks(masks, size)
-            x = layer(x, pos, keys[level], memories[level], attend)
+            x = run_checkpointed(self.with_cp, layer, x, pos, keys[level], memories[level], attend)
         predictions.append(self._predict(x, mask_features))
         return predictions
 
