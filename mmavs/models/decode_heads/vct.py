@@ -20,7 +20,7 @@ from mmavs.models.layers import (
     run_checkpointed,
 )
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets, select_frames
+from mmavs.structures import FrameTargets, QueryPrediction, select_frames
 from mmavs.utils.precision import in_float32
 
 
@@ -305,6 +305,13 @@ class VCTHead(BaseModule):
             - ``audio_tokens`` (N, tokens, C), the input of the decoder;
             - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
         """
+        outputs, predictions = self._segment(features, audio)
+        if self.training:
+            outputs['aux'] = [(x.class_logits, x.mask_logits) for x in predictions[:-1]]
+        return outputs
+
+    def _segment(self, features: Sequence[Tensor], audio: Tensor) -> tuple[dict[str, Tensor], list[QueryPrediction]]:
+        """Outputs of :meth:`forward`, and the predictions of the decoder."""
         self._check_sizes(features, audio)
         audio_tokens = self.audio_mlp(audio)  # (N, tokens, C)
         if self.early_fusion is not None:
@@ -315,16 +322,14 @@ class VCTHead(BaseModule):
         queries = self._generate_queries(audio_tokens, mask_features)
         # Transformer decoder
         attended = audio_tokens if self.attend_audio else None
-        *aux, final = self.decoder(queries, maps, mask_features, attended, self.audio_grid)
+        predictions = self.decoder(queries, maps, mask_features, attended, self.audio_grid)
         outputs = dict(
-            class_logits=final[0],
-            mask_logits=final[1],
+            class_logits=predictions[-1].class_logits,
+            mask_logits=predictions[-1].mask_logits,
             queries=queries,
             mask_features=mask_features,
             audio_tokens=audio_tokens)
-        if self.training:
-            outputs['aux'] = aux
-        return outputs
+        return outputs, predictions
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
@@ -332,9 +337,8 @@ class VCTHead(BaseModule):
 
         A ``consistency_loss`` adds ``d{i}.loss_consistency``, of all frames.
         """
-        outputs = self(features, audio, valid)
-        final = outputs['class_logits'], outputs['mask_logits']
-        losses = self.criterion([*outputs.get('aux', ()), final], targets)
+        outputs, predictions = self._segment(features, audio)
+        losses = self.criterion(predictions, targets)
         if self.pac_loss is not None:
             if targets.events is None:
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
@@ -343,7 +347,7 @@ class VCTHead(BaseModule):
             compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)
             losses['loss_pac'] = self._pac(select_frames(compared, frames), select_frames(targets.events, frames))
         if self.consistency_loss is not None:
-            terms = self.consistency_loss([masks for _, masks in outputs.get('aux', ())], valid)
+            terms = self.consistency_loss([x.mask_logits for x in predictions[:-1]], valid)
             losses.update({f'd{i}.loss_consistency': term for i, term in enumerate(terms)})
         return losses
 

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.structures import QueryPrediction
 from mmavs.utils.precision import at_least_float32, in_float32
 
 from .attention import MultiheadAttention
@@ -66,9 +67,9 @@ class MaskedAttentionDecoder(nn.Module):
         self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, embed_dims)
 
     def forward(self, queries: Tensor, maps: list[Tensor], mask_features: Tensor, audio: Tensor | None = None,
-                audio_grid: tuple[int, int] = (1, 1)) -> list[tuple[Tensor, Tensor]]:
+                audio_grid: tuple[int, int] = (1, 1)) -> list[QueryPrediction]:
         """Class logits (N, Q, K + 1) and mask logits (N, Q, h, w): in training before the first layer and after each
-        one, in evaluation after the last one only.
+        one, in evaluation after the last one only, without the factors of the masks.
 
         Args:
             queries: Queries of the frames, (N, Q, C), to which the learned ones are added.
@@ -108,15 +109,22 @@ class MaskedAttentionDecoder(nn.Module):
         predictions.append(self._predict(x, mask_features))
         return predictions
 
-    def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, x: Tensor, mask_features: Tensor) -> QueryPrediction:
         x = self.norm(x)
         if self.training:
-            return self.class_embed(x), self._masks(x, mask_features)
-        return in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features)
+            embeddings = self.mask_embed(x)
+            return QueryPrediction(self.class_embed(x), _similarity(embeddings, mask_features), embeddings,
+                                   mask_features)
+        return QueryPrediction(in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features))
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
-        """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
-        return (self.mask_embed(x) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
+        """Mask logits (N, Q, h, w) of the normalized queries x (N, Q, C)."""
+        return _similarity(self.mask_embed(x), mask_features)
+
+
+def _similarity(embeddings: Tensor, mask_features: Tensor) -> Tensor:
+    """Similarity of every embedding (N, Q, C) to every pixel of features (N, C, h, w): (N, Q, h, w)."""
+    return (embeddings @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
 
 
 @torch.no_grad()
