@@ -2,6 +2,7 @@
 import csv
 import importlib
 import json
+import math
 import os
 import re
 import shutil
@@ -257,16 +258,22 @@ def test_medians_of_alternating_rounds_are_compared(load):
     assert load('regress').summarize('x', [(1., 0.)], [(1., 9.)])['memory'] == 1
 
 
-def test_the_workloads_measure_a_clip_a_prediction_and_a_training_step(load, monkeypatch, tmp_path):
+def test_the_workloads_measure_a_clip_a_model_and_its_parts(load, monkeypatch, tmp_path, capsys):
     regress, workloads = load('regress'), load('regress_workloads')
     monkeypatch.setattr(regress, 'run', lambda root, script, kind, *arguments: (
         f'a note\n{json.dumps(workloads.WORKLOADS[kind](*map(str, arguments)))}', 0.))
-    args = types.SimpleNamespace(new=REPOSITORY, workloads=('data', 'models'), repeats=1,
-                                 configs=[str(REPOSITORY / 'configs/vct/vct_tiny_synthetic-ms3.py')])
+    args = types.SimpleNamespace(new=REPOSITORY, workloads=('data', 'models'), repeats=1, modes=regress.MODES, frames=2,
+                                 parts=True, configs=[str(REPOSITORY / 'configs/vct/vct_tiny_synthetic-ms3.py')])
     rounds = regress.compare(REPOSITORY, REPOSITORY, regress.processes(args, str(tmp_path)), 1)
-    assert list(rounds) == ['load a clip', 'vct: predict', 'vct: train']
-    for (old, ), (new, ) in rounds.values():
-        assert all(seconds > 0 and mib >= 0 for seconds, mib in (old, new))
+    parts = [name for name in rounds if name.count(': ') == 2]
+    assert [name for name in rounds if name not in parts] == ['load a clip', 'vct: predict', 'vct: train']
+    assert {'vct: predict: backbone', 'vct: predict: decoder', 'vct: train: backward'} < set(parts)
+    for name, ((old, ), (new, )) in rounds.items():
+        assert all(seconds > 0 and (mib >= 0) != (name in parts) for seconds, mib in (old, new))
+    rows = {name: regress.summarize(name, *numbers) for name, numbers in rounds.items()}
+    assert all(math.isnan(rows[name]['memory']) == (name in parts) for name in rows)
+    regress.print_table(list(rows.values()))
+    assert 'nan' not in capsys.readouterr().out
     assert all((REPOSITORY / config).is_file() for config in regress.CONFIGS)
 
 

@@ -19,7 +19,7 @@ from mmavs.models.losses import (
 from mmavs.models.losses.matching import Segments, assign_queries, matching_costs
 from mmavs.models.losses.point_sampling import sample_points, uncertain_points
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, QueryPrediction
 
 NUM_FRAMES, NUM_QUERIES, NUM_CLASSES, NUM_LAYERS, NUM_POINTS = 4, 6, 3, 3, 64
 
@@ -208,6 +208,28 @@ def test_unlabelled_frames_do_not_contribute(criterion, fixed_points):
                          FrameTargets(targets.masks[:3], targets.labelled[:3]))
     for name, value in losses.items():
         torch.testing.assert_close(value, selected[name], rtol=1e-6, atol=0)
+
+
+def test_gradients_of_masks_pass_through_the_matched_queries_alone(criterion, fixed_points):
+    """With the factors of the masks, losses and gradients are the same, and the masks themselves get no gradient."""
+    shared, own = (torch.randn(NUM_FRAMES, 6, 8, 10, requires_grad=True) for _ in range(2))
+    layers = [(class_logits, torch.randn(NUM_FRAMES, NUM_QUERIES, 6, requires_grad=True), features)
+              for (class_logits, _), features in zip(make_predictions(3), (shared, shared, own))]
+    leaves = [shared, own, *(embeddings for _, embeddings, _ in layers)]
+    results = []
+    for with_factors in (False, True):
+        masks = [(embeddings @ features.flatten(2)).unflatten(2, (8, 10)) for _, embeddings, features in layers]
+        for mask_logits in masks:
+            mask_logits.retain_grad()
+        predictions = [QueryPrediction(class_logits, mask_logits, *(factors if with_factors else ()))
+                       for (class_logits, *factors), mask_logits in zip(layers, masks)]
+        losses = criterion(predictions, make_targets())
+        total = sum(losses.values())
+        gradients = torch.autograd.grad(total, leaves, retain_graph=True)
+        total.backward()
+        assert all((mask_logits.grad is None) == with_factors for mask_logits in masks)
+        results.append((list(losses.values()), gradients))
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
 
 
 def test_frame_without_a_labelled_pixel_has_no_segments(criterion):

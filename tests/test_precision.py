@@ -15,6 +15,7 @@ from mmavs.evaluation.functional.avsbench import binary_scores
 from mmavs.models.layers import deformable_attention, masked_attention_decoder
 from mmavs.registry import MODELS
 from mmavs.structures import BlockFeatures
+from mmavs.utils.exporting import for_onnx, is_exporting, is_for_onnx, is_recording
 from mmavs.utils.precision import MAX_METRIC_DIFFERENCE, MIN_SAME_LABELS, PRECISIONS, keep_norms_in_float32
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -126,6 +127,13 @@ def test_a_method_is_one_graph_for_any_number_of_frames(config):
     for clip, scores in zip(clips, expected):
         torch.testing.assert_close(predict(model, clip)[0].seg_logits, scores, rtol=1e-4, atol=1e-5)
     assert graphs.frame_count == 1
+
+
+def test_a_compiled_model_is_not_taken_for_an_exported_one():
+    recorded = torch.compile(lambda x: x + 4 * is_exporting() + 2 * is_recording() + is_for_onnx(), backend='eager',
+                             fullgraph=True)
+    with for_onnx():  # of another thread, for example
+        assert recorded(torch.zeros(1)).item() == 2
 
 
 class AttentionCounter(TorchDispatchMode):

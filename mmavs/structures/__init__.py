@@ -10,8 +10,9 @@ from .avs_data_sample import (
     select_frames,
 )
 from .block_features import BlockFeatures
+from .query_prediction import QueryPrediction, select_masks
 
 __all__ = [
     'AVSDataSample', 'AudioGuidedPyramid', 'BlockFeatures', 'DEFAULT_OUTPUTS', 'FrameTargets', 'PREDICTIONS',
-    'UNLABELLED', 'check_outputs', 'select_frames'
+    'QueryPrediction', 'UNLABELLED', 'check_outputs', 'select_frames', 'select_masks'
 ]

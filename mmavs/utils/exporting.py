@@ -21,7 +21,8 @@ def for_onnx() -> Iterator[None]:
 
 def is_for_onnx() -> bool:
     """Whether the model is recorded with operators that ONNX has."""
-    return _FOR_ONNX.get()
+    # torch.compile cannot read the context, and never records for ONNX.
+    return not torch.compiler.is_dynamo_compiling() and _FOR_ONNX.get()
 
 
 def is_exporting() -> bool:
@@ -30,6 +31,8 @@ def is_exporting() -> bool:
     What is recorded cannot branch on the values of tensors, and a loop over frames would record their number. Code that
     does so to save time or memory takes one path instead, with the same result. All frames of the clip exist.
     """
+    if torch.compiler.is_dynamo_compiling():
+        return False  # torch.compile would take torch.compiler.is_exporting() for true
     return torch.compiler.is_exporting() or torch.jit.is_tracing()
 
 

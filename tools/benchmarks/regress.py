@@ -8,6 +8,7 @@ each method. Time is CPU time with one thread. The table shows medians, and the 
 import argparse
 import datetime
 import json
+import math
 import os
 import re
 import shlex
@@ -35,6 +36,7 @@ STARTUP = {
 # Prints the peak memory at the end. That of resource.getrusage would begin with the memory of the process that starts.
 PRINT_STATUS = "import atexit; atexit.register(lambda: print('\\n' + open('/proc/self/status').read()))\n"
 WORKLOADS = ('start-up', 'data', 'models')
+MODES = ('predict', 'train')
 WORKER = str(Path(__file__).with_name('regress_workloads.py'))
 # Less memory counts as this much: it differs from run to run by what the allocator keeps.
 SMALLEST_MIB = 10
@@ -52,6 +54,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=positive_int, default=5, help='processes of each checkout (default: 5)')
     parser.add_argument('--repeats', type=positive_int, default=3,
                         help='calls in a process, of which the median counts (default: 3)')
+    parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES, help='what models do (default: both)')
+    parser.add_argument('--frames', type=positive_int, default=5, help='frames of the clip of the models (default: 5)')
+    parser.add_argument('--parts', action='store_true', help='also time the branches of models and the parts of heads')
     parser.add_argument('--limit', type=float, metavar='RATIO',
                         help='exit with status 1 if NEW takes more than RATIO times the time or memory of OLD')
     parser.add_argument('--out', metavar='FILE', help='JSON file for the numbers of all rounds')
@@ -95,7 +100,8 @@ def processes(args: argparse.Namespace, data: str) -> list[Callable[[Path], Meas
         run(args.new, WORKER, 'make', data)
         workers.append(('data', args.configs[0], data))
     if 'models' in args.workloads:
-        workers += [('model', config, str(args.repeats)) for config in args.configs]
+        options = json.dumps(dict(repeats=args.repeats, modes=args.modes, frames=args.frames, parts=args.parts))
+        workers += [('model', config, options) for config in args.configs]
     return chosen + [lambda root, worker=worker: json.loads(run(root, WORKER, *worker)[0].splitlines()[-1])
                      for worker in workers]
 
@@ -156,9 +162,10 @@ def print_table(rows: list[dict]) -> None:
     for header in ('old (s)', 'new (s)', 'ratio', 'lowest - highest', 'old (MiB)', 'new (MiB)', 'ratio'):
         table.add_column(header, justify='right')
     for row in rows:
+        # Parts have no memory of their own.
+        memory = (f"{row['old_mib']:.0f}", f"{row['new_mib']:.0f}", f"{row['memory']:.2f}")
         table.add_row(row['name'], f"{row['old_seconds']:.3f}", f"{row['new_seconds']:.3f}", f"{row['time']:.2f}",
-                      f"{row['lowest']:.2f} - {row['highest']:.2f}", f"{row['old_mib']:.0f}", f"{row['new_mib']:.0f}",
-                      f"{row['memory']:.2f}")
+                      f"{row['lowest']:.2f} - {row['highest']:.2f}", *(() if math.isnan(row['memory']) else memory))
     Console(width=120).print(table)
 
 

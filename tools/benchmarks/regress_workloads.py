@@ -42,16 +42,28 @@ def data(config: str, root: str) -> dict[str, tuple[float, float]]:
     return {'load a clip': (seconds, meter.peak())}
 
 
-def model(config: str, repeats: str) -> dict[str, tuple[float, float]]:
-    """Measure a prediction and a training step of the model of a config."""
+def model(config: str, options: str) -> dict[str, tuple[float, float]]:
+    """Measure a prediction and a training step of the model of a config, and the time of its parts (memory NaN).
+
+    Args:
+        config: Path of the config.
+        options: ``repeats``, ``modes``, ``frames`` and ``parts`` (whether to time them) as JSON.
+    """
+    options = json.loads(options)
     torch.manual_seed(0)
     loaded = load_config(config)
     drop_pretrained(loaded.model)
     built = MODELS.build(loaded.model)
-    clips = random_clips(built, tuple(frame_size(loaded)), num_events=loaded.model.decode_head.get('num_prototypes'))
+    clips = random_clips(built, tuple(frame_size(loaded)), num_frames=options['frames'],
+                         num_events=loaded.model.decode_head.get('num_prototypes'))
     name = Path(config).stem.partition('_tiny')[0]
-    return {f'{name}: {mode}': (result.seconds, result.peak_mib)
-            for mode, result in measure_model(built, clips, repeats=int(repeats)).items()}
+    measured = {}
+    for mode, result in measure_model(built, clips, options['modes'], options['repeats']).items():
+        measured[f'{name}: {mode}'] = result.seconds, result.peak_mib
+        if options['parts']:
+            measured.update({f"{name}: {mode}: {part.removeprefix('decode_head.')}": (seconds, float('nan'))
+                             for part, seconds in result.parts.items()})
+    return measured
 
 
 WORKLOADS = dict(make=make, data=data, model=model)

@@ -69,9 +69,7 @@ class BlockBackbone(BaseModule):
             lambda index, x, attend: self._run(index, x, context, attend), self.norm_tokens)
 
     def _run(self, index: int, x: Tensor, context: Any, attend: Tensor | None) -> Tensor:
-        if self.with_cp:
-            return run_checkpointed(self.run_block, index, x, context, attend)
-        return self.run_block(index, x, context, attend)
+        return run_checkpointed(self.with_cp, self.run_block, index, x, context, attend)
 
     def get_layer_depth(self, name: str) -> tuple[int, int]:
         """Depth of a parameter for the decay of learning rates from layer to layer, and the number of depths.

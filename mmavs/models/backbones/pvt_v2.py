@@ -176,7 +176,7 @@ class PVTv2(BaseModule):
         """Map (N, C_l, h_l, w_l) of stage ``index``, from the frames (stage 0) or the map of the stage before."""
         tokens, size = getattr(self, f'patch_embed{index + 1}')(x)
         for block in getattr(self, f'block{index + 1}'):
-            tokens = run_checkpointed(block, tokens, size) if self.with_cp else block(tokens, size)
+            tokens = run_checkpointed(self.with_cp, block, tokens, size)
         return to_map(getattr(self, f'norm{index + 1}')(tokens), size)
 
 

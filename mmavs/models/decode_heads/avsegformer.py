@@ -15,6 +15,7 @@ from mmavs.models.layers import (
     DeformableEncoderLayer,
     MultiheadAttention,
     encode_pyramid,
+    run_checkpointed,
     split_levels,
 )
 from mmavs.registry import MODELS
@@ -59,8 +60,10 @@ class DecoderLayer(nn.Module):
 class QueryGenerator(nn.Module):
     """Generate the queries of a frame: learned vectors that attend to its audio tokens."""
 
-    def __init__(self, embed_dims: int, num_queries: int, num_heads: int, num_layers: int, ffn_dims: int) -> None:
+    def __init__(self, embed_dims: int, num_queries: int, num_heads: int, num_layers: int, ffn_dims: int,
+                 with_cp: bool) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.query = nn.Embedding(num_queries, embed_dims)
         self.layers = nn.ModuleList(
             DecoderLayer(embed_dims, num_heads, ffn_dims, bias=False) for _ in range(num_layers))
@@ -71,7 +74,7 @@ class QueryGenerator(nn.Module):
         if not is_exporting():
             x = x.expand(len(audio), -1, -1)
         for layer in self.layers:
-            x, _ = layer(x, audio)
+            x, _ = run_checkpointed(self.with_cp, layer, x, audio)
         return x
 
 
@@ -228,6 +231,7 @@ class AVSegFormerHead(BaseModule):
         intermediate_loss: Config of the loss of these masks, such as :class:`IntermediateMaskLoss`, or None without
             them; gets ``mask_loss`` from the head.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of each layer of encoder, query generator and decoder, and of the mask heads.
     """
 
     def __init__(self,
@@ -251,8 +255,10 @@ class AVSegFormerHead(BaseModule):
                  mix_loss: dict | None = None,
                  intermediate_masks: str | None = None,
                  intermediate_loss: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         mixers = {
             'channel': lambda: ChannelAttentionMixer(embed_dims, num_heads),
             'channel-equation': lambda: ChannelAttentionEquation(num_heads),
@@ -283,7 +289,8 @@ class AVSegFormerHead(BaseModule):
         self.num_queries = num_queries
         self.query_generator = None
         if num_query_layers > 0:
-            self.query_generator = QueryGenerator(embed_dims, num_queries, num_heads, num_query_layers, query_ffn_dims)
+            self.query_generator = QueryGenerator(embed_dims, num_queries, num_heads, num_query_layers, query_ffn_dims,
+                                                  with_cp)
         self.learnable_query = nn.Embedding(num_queries, embed_dims) if learnable_queries else None
         self.decoder = nn.ModuleList(
             DecoderLayer(embed_dims, num_heads, ffn_dims, dropout) for _ in range(num_decoder_layers))
@@ -376,7 +383,8 @@ class AVSegFormerHead(BaseModule):
         with disable_autocast_in_training(self, audio):
             finest, *maps = (project(at_least_float32(x)) for project, x in zip(self.in_proj, features))
             shapes = [tuple(map(int, x.shape[2:])) for x in maps]
-            tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False)
+            tokens = encode_pyramid(self.encoder, maps, self.level_embed, normalize_positions=False,
+                                    with_cp=self.with_cp)
 
         # Audio queries (N, Q, C)
         audio = self.audio_proj(audio)  # (N, tokens, C)
@@ -390,9 +398,10 @@ class AVSegFormerHead(BaseModule):
         # Decoder: the queries attend to the visual tokens
         intermediate = []
         for layer in self.decoder:
-            queries, weights = layer(queries, tokens, with_intermediate)
+            queries, weights = run_checkpointed(self.with_cp, layer, queries, tokens, with_intermediate)
             if with_intermediate:
-                intermediate.append(self.intermediate_head(queries, weights, shapes, finest.shape[2:]))
+                intermediate.append(run_checkpointed(self.with_cp, self.intermediate_head, queries, weights, shapes,
+                                                     finest.shape[2:]))
 
         # Mask feature F (N, C, H / 4, W / 4), and F~, mixed with the audio
         finest_encoded = split_levels(tokens, shapes)[0]
@@ -401,7 +410,7 @@ class AVSegFormerHead(BaseModule):
         mixed = mask_feature if self.mixer is None else self.mixer(mask_feature, audio)
 
         outputs = dict(
-            logits=self.mask_head(mixed + self._similarity(queries, mixed)),
+            logits=self._logits(mixed + self._similarity(queries, mixed)),
             queries=queries,
             encoded=tokens,
             mask_feature=mask_feature,
@@ -409,6 +418,13 @@ class AVSegFormerHead(BaseModule):
         if with_intermediate:
             outputs['intermediate_logits'] = intermediate
         return outputs
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """Logits (N, K, 4 h, 4 w) of the map x (N, C, h, w)."""
+        if not self.with_cp or not torch.is_grad_enabled():
+            return self.mask_head(x)
+        # A frame at a time, so that the backward pass holds the hidden maps of one frame and not of all.
+        return torch.cat([run_checkpointed(True, self.mask_head, frame) for frame in x.split(1)])
 
     def _similarity(self, queries: Tensor, mixed: Tensor) -> Tensor:
         """Perceptron over the similarities E = Q F~ of all queries to a pixel: (N, C, h, w)."""

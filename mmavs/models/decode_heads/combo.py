@@ -20,7 +20,7 @@ from mmavs.models.layers import (
     sine_positional_encoding,
 )
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets
+from mmavs.structures import FrameTargets, QueryPrediction
 
 # The released code clamps the attention logits to this range before its softmax.
 MAX_LOGIT = 50000.
@@ -136,6 +136,7 @@ class COMBOHead(BaseModule):
         ffn_dims: Hidden channels of the decoder's feed-forward networks.
         fusion_dropout: Probability of dropping an attention weight of the fusion in training.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of each decoder layer. The pixel decoder has this option itself.
     """
 
     def __init__(self,
@@ -151,7 +152,8 @@ class COMBOHead(BaseModule):
                  num_layers: int = 9,
                  ffn_dims: int = 2048,
                  fusion_dropout: float = 0.1,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
         self.num_classes = num_classes
         self.pixel_decoder = MODELS.build(pixel_decoder)
@@ -160,7 +162,7 @@ class COMBOHead(BaseModule):
         self.audio_mlp = MLP(audio_channels, audio_hidden_dims, audio_hidden_dims, embed_dims)
         self.query_generator = AudioQueryGenerator(num_queries, query_layout)
         self.decoder = MaskedAttentionDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                              self.pixel_decoder.num_levels, ffn_dims)
+                                              self.pixel_decoder.num_levels, ffn_dims, with_cp)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
 
@@ -183,6 +185,14 @@ class COMBOHead(BaseModule):
             - ``audio_tokens`` (N, tokens, C), projected for the queries;
             - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
         """
+        outputs, predictions = self._segment(features, audio, valid)
+        if self.training:
+            outputs['aux'] = [(x.class_logits, x.mask_logits) for x in predictions[:-1]]
+        return outputs
+
+    def _segment(self, features: Sequence[Tensor], audio: Tensor,
+                 valid: Tensor | None) -> tuple[dict[str, Tensor], list[QueryPrediction]]:
+        """Outputs of :meth:`forward`, and the predictions of the decoder."""
         # Pixel features
         mask_features, maps = self.pixel_decoder(features)
         # Bilateral fusion
@@ -191,26 +201,23 @@ class COMBOHead(BaseModule):
         audio_tokens = self.audio_mlp(fused_audio)
         queries = self.query_generator(audio_tokens, valid)
         # Transformer decoder
-        *aux, final = self.decoder(queries, maps, fused_features)
+        predictions = self.decoder(queries, maps, fused_features)
         outputs = dict(
-            class_logits=final[0],
-            mask_logits=final[1],
+            class_logits=predictions[-1].class_logits,
+            mask_logits=predictions[-1].mask_logits,
             mask_features=mask_features,
             fused_features=fused_features,
             fused_audio=fused_audio,
             audio_tokens=audio_tokens)
-        if self.training:
-            outputs['aux'] = aux
-        return outputs
+        return outputs, predictions
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
         """Loss terms of the criterion, of the labelled frames, and ``d{i}.loss_consistency``, of all frames."""
-        outputs = self(features, audio, valid)
-        aux, final = outputs.get('aux', []), (outputs['class_logits'], outputs['mask_logits'])
-        losses = self.criterion([*aux, final], targets)
+        _, predictions = self._segment(features, audio, valid)
+        losses = self.criterion(predictions, targets)
         if self.consistency_loss is not None:
-            terms = self.consistency_loss([masks for _, masks in aux], valid)
+            terms = self.consistency_loss([x.mask_logits for x in predictions[:-1]], valid)
             losses.update({f'd{i}.loss_consistency': term for i, term in enumerate(terms)})
         return losses
 

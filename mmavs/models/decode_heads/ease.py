@@ -11,9 +11,9 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
-from mmavs.models.layers import class_scores
+from mmavs.models.layers import class_scores, run_checkpointed
 from mmavs.registry import MODELS
-from mmavs.structures import BlockFeatures, FrameTargets
+from mmavs.structures import BlockFeatures, FrameTargets, QueryPrediction
 
 from .ease_audio import AudioEnhancer, AudioFuser, AudioQueries
 
@@ -69,6 +69,7 @@ class EASEHead(BaseModule):
         ffn_dims: Hidden channels of their feed-forward networks.
         dropout: Probability of dropping a channel of the upscaled patches in training.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of the upscaling of the patches. The backbone has this option for the blocks.
 
     Raises:
         ValueError: ``assignment`` is unknown, or ``mask_annealing`` does not have a value for each block.
@@ -90,8 +91,10 @@ class EASEHead(BaseModule):
                  num_query_layers: int = 2,
                  ffn_dims: int = 1280,
                  dropout: float = 0.1,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         if assignment not in ('softmax', 'gumbel'):
             raise ValueError(f"EASEHead: assignment is {assignment!r}, expected 'softmax' or 'gumbel'")
         if mask_annealing is not None and [len(x) for x in mask_annealing] != [num_query_blocks] * 2:
@@ -140,12 +143,19 @@ class EASEHead(BaseModule):
         Raises:
             ValueError: The features are not those of a backbone that hands out its blocks, or of too few blocks.
         """
+        outputs, predictions = self._segment(features, audio)
+        if self.training:
+            outputs['aux'] = [(x.class_logits, x.mask_logits) for x in predictions[:-1]]
+        return outputs
+
+    def _segment(self, features: BlockFeatures, audio: Tensor) -> tuple[dict[str, Tensor], list[QueryPrediction]]:
+        """Outputs of :meth:`forward`, and in training mode also the predictions before the last one."""
         self._check_features(features)
         audio_tokens = self.audio_enhancer(audio)
         queries = self.query_generator(audio_tokens)
 
         # The last blocks, with the queries before all other tokens
-        x, aux = features.tokens, []
+        x, predictions = features.tokens, []
         first_query_block = features.num_blocks - self.num_query_blocks
         for index in range(features.first_block, features.num_blocks):
             if index in self.fusion_blocks:
@@ -154,24 +164,23 @@ class EASEHead(BaseModule):
                 x = torch.cat((self.query_embed.weight + queries, x), 1)
             attend = None
             if self.training and index >= first_query_block:
-                aux.append(self._predict(features.norm(x), features.grid)[:2])
-                attend = self._attended(aux[-1][1], x.shape[1], features.grid, index - first_query_block)
+                predictions.append(self._predict(features.norm(x), features.grid))
+                attend = self._attended(predictions[-1].mask_logits, x.shape[1], features.grid,
+                                        index - first_query_block)
             x = features.run_block(index, x, attend)
         # Late fusion
         if self.norm_before_late_fusion:
             x = self._fuse(features.norm(x), audio_tokens, features.grid)
         else:
             x = features.norm(self._fuse(x, audio_tokens, features.grid))
-        class_logits, mask_logits, mask_features = self._predict(x, features.grid)
+        final = self._predict(x, features.grid)
         outputs = dict(
-            class_logits=class_logits,
-            mask_logits=mask_logits,
+            class_logits=final.class_logits,
+            mask_logits=final.mask_logits,
             queries=queries,
-            mask_features=mask_features,
+            mask_features=final.features,
             audio_tokens=audio_tokens)
-        if self.training:
-            outputs['aux'] = aux
-        return outputs
+        return outputs, [*predictions, final]
 
     def _fuse(self, x: Tensor, audio_tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Fuse the audio into the patches of the tokens x, which are the last ones; all others pass."""
@@ -179,12 +188,14 @@ class EASEHead(BaseModule):
         others, patches = x[:, :-num_patches], x[:, -num_patches:]
         return torch.cat((others, self.fuser(patches, audio_tokens)), 1)
 
-    def _predict(self, x: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Class logits, mask logits and mask features of normalized tokens, of which the first Q are the queries."""
+    def _predict(self, x: Tensor, grid: tuple[int, int]) -> QueryPrediction:
+        """Prediction from normalized tokens, of which the first Q are the queries."""
         queries, patches = x[:, :self.num_queries], x[:, -grid[0] * grid[1]:]
-        mask_features = self.dropout(self.upscale(patches.transpose(1, 2).unflatten(2, grid)))
-        masks = (self.mask_head(queries) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[2:])
-        return self.class_head(queries), masks, mask_features
+        patches = patches.transpose(1, 2).unflatten(2, grid)
+        mask_features = self.dropout(run_checkpointed(self.with_cp, self.upscale, patches))
+        embeddings = self.mask_head(queries)
+        masks = (embeddings @ mask_features.flatten(2)).unflatten(2, mask_features.shape[2:])
+        return QueryPrediction(self.class_head(queries), masks, embeddings, mask_features)
 
     @torch.no_grad()
     def _attended(self, mask_logits: Tensor, num_tokens: int, grid: tuple[int, int], block: int) -> Tensor:
@@ -212,9 +223,8 @@ class EASEHead(BaseModule):
 
     def loss(self, features: BlockFeatures, audio: Tensor, valid: Tensor, targets: FrameTargets) -> dict[str, Tensor]:
         """Loss terms of the criterion on the labelled frames; ``d{i}`` are those of the predictions in the blocks."""
-        outputs = self(features, audio, valid)
-        final = outputs['class_logits'], outputs['mask_logits']
-        return self.criterion([*outputs.get('aux', ()), final], targets)
+        _, predictions = self._segment(features, audio)
+        return self.criterion(predictions, targets)
 
     @torch.no_grad()
     def predict(self, features: BlockFeatures, audio: Tensor, valid: Tensor | None,

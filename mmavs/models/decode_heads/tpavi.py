@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmavs.models.layers import run_checkpointed
 from mmavs.registry import MODELS
 from mmavs.structures import FrameTargets, select_frames
 from mmavs.utils.exporting import is_recording
@@ -125,10 +126,12 @@ class PyramidDecoder(nn.Module):
     Args:
         embed_dims: Channels C of the maps.
         num_classes: Output channels K.
+        with_cp: Gradient checkpointing of the last convolutions.
     """
 
-    def __init__(self, embed_dims: int, num_classes: int) -> None:
+    def __init__(self, embed_dims: int, num_classes: int, with_cp: bool) -> None:
         super().__init__()
+        self.with_cp = with_cp
         # Finest first; the coarsest map has no lateral unit.
         self.lateral = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(3))
         self.refine = nn.ModuleList(ResidualConvUnit(embed_dims) for _ in range(4))
@@ -141,6 +144,9 @@ class PyramidDecoder(nn.Module):
         x = _double(self.refine[3](maps[3]))
         for level in (2, 1, 0):
             x = _double(self.refine[level](x + self.lateral[level](maps[level])))
+        return run_checkpointed(self.with_cp, self._classify, x)
+
+    def _classify(self, x: Tensor) -> Tensor:
         *hidden, classifier = self.output_conv
         for layer in hidden:
             x = layer(x)
@@ -169,6 +175,7 @@ class TPAVIHead(BaseModule):
             of AVSS.
         avm_loss: Config of the audio-visual matching loss, or None.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of the last convolutions, whose maps are the largest of the head.
     """
 
     def __init__(self,
@@ -180,7 +187,8 @@ class TPAVIHead(BaseModule):
                  stages: Sequence[int] = (0, 1, 2, 3),
                  audio_bias: bool = True,
                  avm_loss: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
         if len(in_channels) != 4:
             raise ValueError(f'TPAVIHead: in_channels is {tuple(in_channels)}, expected the channels of four stages')
@@ -193,7 +201,7 @@ class TPAVIHead(BaseModule):
         self.stages = tuple(sorted(stages))
         self.fusion = nn.ModuleList(DilatedFusion(channels, embed_dims) for channels in in_channels)
         self.tpavi = nn.ModuleDict({str(i): TPAVI(embed_dims, audio_channels, audio_bias) for i in self.stages})
-        self.decoder = PyramidDecoder(embed_dims, num_classes)
+        self.decoder = PyramidDecoder(embed_dims, num_classes, with_cp)
         self.mask_loss = MODELS.build(mask_loss)
         self.avm_loss = MODELS.build(avm_loss) if avm_loss else None
 

@@ -11,9 +11,16 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmavs.models.layers import MLP, AudioQueryGenerator, MaskedAttentionDecoder, MultiheadAttention, class_scores
+from mmavs.models.layers import (
+    MLP,
+    AudioQueryGenerator,
+    MaskedAttentionDecoder,
+    MultiheadAttention,
+    class_scores,
+    run_checkpointed,
+)
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets, select_frames
+from mmavs.structures import FrameTargets, QueryPrediction, select_frames
 from mmavs.utils.precision import in_float32
 
 
@@ -201,6 +208,8 @@ class VCTHead(BaseModule):
         prototype_bank: Config of the :class:`~mmavs.models.layers.PrototypeBank` of unknown events, or None. Needs a
             ``pac_loss``, which compares audio; gets ``channels`` from the head.
         init_cfg: Initialization config of MMEngine. The constructor initializes as the released code does.
+        with_cp: Gradient checkpointing of the query generation and of each decoder layer. The pixel decoder has this
+            option itself.
     """
 
     def __init__(self,
@@ -224,8 +233,10 @@ class VCTHead(BaseModule):
                  early_fusion: str | None = None,
                  consistency_loss: dict | None = None,
                  prototype_bank: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         for name, value, choices in (('grouping', grouping, ('hard', 'soft', 'cross-attention', None)),
                                      ('query_source', query_source, ('vision', 'audio')),
                                      ('contrast', contrast, ('audio', 'queries')),
@@ -260,7 +271,7 @@ class VCTHead(BaseModule):
             self.query_generator = AudioQueryGenerator(num_queries)
         num_levels = self.pixel_decoder.num_levels + (1 if attend_audio else 0)
         self.decoder = MaskedAttentionDecoder(num_classes, embed_dims, num_queries, num_heads, num_layers,
-                                            num_levels, ffn_dims)
+                                            num_levels, ffn_dims, with_cp)
         self.criterion = MODELS.build(criterion, default_args=dict(num_classes=num_classes))
         self.pac_loss = MODELS.build(pac_loss, default_args=dict(channels=embed_dims)) if pac_loss else None
         self.consistency_loss = MODELS.build(consistency_loss) if consistency_loss else None
@@ -294,6 +305,13 @@ class VCTHead(BaseModule):
             - ``audio_tokens`` (N, tokens, C), the input of the decoder;
             - in training mode ``aux``, the (class logits, mask logits) before and after all layers but the last.
         """
+        outputs, predictions = self._segment(features, audio)
+        if self.training:
+            outputs['aux'] = [(x.class_logits, x.mask_logits) for x in predictions[:-1]]
+        return outputs
+
+    def _segment(self, features: Sequence[Tensor], audio: Tensor) -> tuple[dict[str, Tensor], list[QueryPrediction]]:
+        """Outputs of :meth:`forward`, and the predictions of the decoder."""
         self._check_sizes(features, audio)
         audio_tokens = self.audio_mlp(audio)  # (N, tokens, C)
         if self.early_fusion is not None:
@@ -304,16 +322,14 @@ class VCTHead(BaseModule):
         queries = self._generate_queries(audio_tokens, mask_features)
         # Transformer decoder
         attended = audio_tokens if self.attend_audio else None
-        *aux, final = self.decoder(queries, maps, mask_features, attended, self.audio_grid)
+        predictions = self.decoder(queries, maps, mask_features, attended, self.audio_grid)
         outputs = dict(
-            class_logits=final[0],
-            mask_logits=final[1],
+            class_logits=predictions[-1].class_logits,
+            mask_logits=predictions[-1].mask_logits,
             queries=queries,
             mask_features=mask_features,
             audio_tokens=audio_tokens)
-        if self.training:
-            outputs['aux'] = aux
-        return outputs
+        return outputs, predictions
 
     def loss(self, features: Sequence[Tensor], audio: Tensor, valid: Tensor,
              targets: FrameTargets) -> dict[str, Tensor]:
@@ -321,9 +337,8 @@ class VCTHead(BaseModule):
 
         A ``consistency_loss`` adds ``d{i}.loss_consistency``, of all frames.
         """
-        outputs = self(features, audio, valid)
-        final = outputs['class_logits'], outputs['mask_logits']
-        losses = self.criterion([*outputs.get('aux', ()), final], targets)
+        outputs, predictions = self._segment(features, audio)
+        losses = self.criterion(predictions, targets)
         if self.pac_loss is not None:
             if targets.events is None:
                 raise ValueError('the head has a pac_loss, but the targets hold no events: add GenerateEventLabels to '
@@ -332,7 +347,7 @@ class VCTHead(BaseModule):
             compared = outputs['queries' if self.contrast == 'queries' else 'audio_tokens'].mean(1)
             losses['loss_pac'] = self._pac(select_frames(compared, frames), select_frames(targets.events, frames))
         if self.consistency_loss is not None:
-            terms = self.consistency_loss([masks for _, masks in outputs.get('aux', ())], valid)
+            terms = self.consistency_loss([x.mask_logits for x in predictions[:-1]], valid)
             losses.update({f'd{i}.loss_consistency': term for i, term in enumerate(terms)})
         return losses
 
@@ -340,10 +355,11 @@ class VCTHead(BaseModule):
         if self.query_source == 'audio':
             return self.query_generator(audio_tokens)
         if self.prototype_bank is None:
-            return self.query_generator(mask_features)
+            return run_checkpointed(self.with_cp, self.query_generator, mask_features)
         prototypes = self.query_generator.prototypes.weight
-        return self.query_generator(
-            mask_features, self.prototype_bank.prompts(prototypes, self.pac_loss.proto_proj.weight))
+        return run_checkpointed(
+            self.with_cp, self.query_generator, mask_features,
+            self.prototype_bank.prompts(prototypes, self.pac_loss.proto_proj.weight))
 
     def _pac(self, audio: Tensor, events: Tensor) -> Tensor:
         """PAC loss of features (n, C) and events (n, M) of labelled frames; lets the bank of prototypes grow."""

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from .deformable_attention import MultiScaleDeformableAttention
+from .gradient_checkpointing import run_checkpointed
 from .positional_encoding import sine_positional_encoding
 
 
@@ -57,7 +58,8 @@ class DeformableEncoderLayer(nn.Module):
 def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
                    maps: list[Tensor],
                    level_embed: Tensor,
-                   normalize_positions: bool = True) -> Tensor:
+                   normalize_positions: bool = True,
+                   with_cp: bool = False) -> Tensor:
     """Encode the positions of all levels together.
 
     Args:
@@ -65,6 +67,7 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
         maps: Levels (N, C, h_l, w_l), in any order.
         level_embed: (levels, C), added to the sine positions of each level.
         normalize_positions: See :func:`sine_positional_encoding`.
+        with_cp: Whether to checkpoint each layer, see :func:`run_checkpointed`.
 
     Returns:
         Encoded tokens (N, S, C), one level after the other; :func:`split_levels` turns them into maps.
@@ -79,7 +82,7 @@ def encode_pyramid(layers: Iterable[DeformableEncoderLayer],
     reference_points = torch.cat([_pixel_centers(h, w, device) for h, w in shapes])
     x = torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1)
     for layer in layers:
-        x = layer(x, pos, reference_points, shapes)
+        x = run_checkpointed(with_cp, layer, x, pos, reference_points, shapes)
     return x
 
 

@@ -3,9 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmavs.structures import QueryPrediction
 from mmavs.utils.precision import at_least_float32, in_float32
 
 from .attention import MultiheadAttention
+from .gradient_checkpointing import run_checkpointed
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 
@@ -49,11 +51,13 @@ class MaskedAttentionDecoder(nn.Module):
             and a final attention to the audio (the paper's figure ends with a visual level).
         num_levels: Number of visual maps, plus 1 if the decoder attends to the audio.
         ffn_dims: Hidden channels of the feed-forward networks.
+        with_cp: Gradient checkpointing of each layer.
     """
 
     def __init__(self, num_classes: int, embed_dims: int, num_queries: int, num_heads: int, num_layers: int,
-                 num_levels: int, ffn_dims: int) -> None:
+                 num_levels: int, ffn_dims: int, with_cp: bool = False) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.query_feat = nn.Embedding(num_queries, embed_dims)
         self.query_embed = nn.Embedding(num_queries, embed_dims)
         self.level_embed = nn.Embedding(num_levels, embed_dims)
@@ -63,9 +67,9 @@ class MaskedAttentionDecoder(nn.Module):
         self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, embed_dims)
 
     def forward(self, queries: Tensor, maps: list[Tensor], mask_features: Tensor, audio: Tensor | None = None,
-                audio_grid: tuple[int, int] = (1, 1)) -> list[tuple[Tensor, Tensor]]:
+                audio_grid: tuple[int, int] = (1, 1)) -> list[QueryPrediction]:
         """Class logits (N, Q, K + 1) and mask logits (N, Q, h, w): in training before the first layer and after each
-        one, in evaluation after the last one only.
+        one, in evaluation after the last one only, without the factors of the masks.
 
         Args:
             queries: Queries of the frames, (N, Q, C), to which the learned ones are added.
@@ -101,19 +105,26 @@ class MaskedAttentionDecoder(nn.Module):
                 # Thresholds of a prediction need float32 also under autocast.
                 masks = predictions[-1][1] if self.training else in_float32(self._masks, self.norm(x), resized[size])
                 attend = inside_masks(masks, size)
-            x = layer(x, pos, keys[level], memories[level], attend)
+            x = run_checkpointed(self.with_cp, layer, x, pos, keys[level], memories[level], attend)
         predictions.append(self._predict(x, mask_features))
         return predictions
 
-    def _predict(self, x: Tensor, mask_features: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, x: Tensor, mask_features: Tensor) -> QueryPrediction:
         x = self.norm(x)
         if self.training:
-            return self.class_embed(x), self._masks(x, mask_features)
-        return in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features)
+            embeddings = self.mask_embed(x)
+            return QueryPrediction(self.class_embed(x), _similarity(embeddings, mask_features), embeddings,
+                                   mask_features)
+        return QueryPrediction(in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features))
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
-        """Mask logits, the similarity of every query to every pixel, (N, Q, h, w)."""
-        return (self.mask_embed(x) @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
+        """Mask logits (N, Q, h, w) of the normalized queries x (N, Q, C)."""
+        return _similarity(self.mask_embed(x), mask_features)
+
+
+def _similarity(embeddings: Tensor, mask_features: Tensor) -> Tensor:
+    """Similarity of every embedding (N, Q, C) to every pixel of features (N, C, h, w): (N, Q, h, w)."""
+    return (embeddings @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
 
 
 @torch.no_grad()

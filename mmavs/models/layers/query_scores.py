@@ -1,4 +1,5 @@
 """Class scores of pixels from queries that each predict a class and a mask (MaskFormer)."""
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -28,7 +29,7 @@ def class_scores(class_logits: Tensor, mask_logits: Tensor, size: tuple[int, int
         chunk = max(1, MAX_SCORES_PER_CHUNK // (mask_logits.shape[1] * size[0] * size[1]))
         scores = mask_logits.new_empty(len(mask_logits), classes.shape[1], size[0] * size[1])
         for out, weights, masks in zip(*(x.split(chunk) for x in (scores, classes, mask_logits))):
-            out.copy_(weights @ _upsample(masks, size).sigmoid_())
+            torch.bmm(weights, _upsample(masks, size).sigmoid_(), out=out)
         return scores
 
     return in_float32(score, class_logits, mask_logits).unflatten(2, size)

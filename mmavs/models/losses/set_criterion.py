@@ -7,15 +7,15 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets, select_frames
+from mmavs.structures import FrameTargets, QueryPrediction, select_frames, select_masks
 from mmavs.utils.precision import disable_autocast
 
 from .dice import dice_loss
 from .matching import Segments, assign_queries, matching_costs
 from .point_sampling import chunk_size, sample_points, uncertain_points
 
-# Class logits (N, Q, K + 1) and mask logits (N, Q, h, w) of one decoder layer.
-Prediction = tuple[Tensor, Tensor]
+# A QueryPrediction, or its class logits (N, Q, K + 1) and mask logits (N, Q, h, w) alone.
+Prediction = QueryPrediction | tuple[Tensor, Tensor]
 # Points of PointRend: candidates per point, and the fraction of points chosen by uncertainty; the others are uniform.
 OVERSAMPLE = 3.0
 UNCERTAIN_FRACTION = 0.75
@@ -65,7 +65,8 @@ class SetCriterion(nn.Module):
         """Weighted loss terms of the labelled ones of N frames.
 
         Args:
-            predictions: (class logits (N, Q, K + 1), mask logits (N, Q, h, w)) of each layer, the final one last.
+            predictions: (class logits (N, Q, K + 1), mask logits (N, Q, h, w)) of each layer, the final one last. With
+                the factors of the masks (:class:`QueryPrediction`) the gradient takes less time.
             targets: Masks (N, H, W) of any size and the labelled frames.
 
         Returns:
@@ -89,12 +90,13 @@ class SetCriterion(nn.Module):
             segments: Segments of the labelled frames.
             frames: (n,) int64 on the CPU, indices of the labelled ones of the N frames.
         """
-        class_logits, mask_logits = zip(*predictions)
+        predictions = [QueryPrediction(*prediction) for prediction in predictions]
+        class_logits, mask_logits = ([x[i] for x in predictions] for i in range(2))
         with disable_autocast(mask_logits[0]):
             class_logits = torch.stack([select_frames(logits, frames) for logits in class_logits]).float()
             queries = self._match(class_logits, mask_logits, segments, frames)
             loss_cls = self._class_loss(class_logits, segments, queries)
-            loss_mask, loss_dice = self._mask_losses(mask_logits, segments, frames, queries)
+            loss_mask, loss_dice = self._mask_losses(predictions, segments, frames, queries)
         return dict(loss_cls=loss_cls, loss_mask=loss_mask, loss_dice=loss_dice)
 
     def _match(self, class_logits: Tensor, mask_logits: Sequence[Tensor], segments: Segments,
@@ -125,18 +127,16 @@ class SetCriterion(nn.Module):
         all_reduce(weights, 'mean')
         return losses.sum(1) / weights.clamp(min=torch.finfo(losses.dtype).eps)
 
-    def _mask_losses(self, mask_logits: Sequence[Tensor], segments: Segments, frames: Tensor,
+    def _mask_losses(self, predictions: Sequence[QueryPrediction], segments: Segments, frames: Tensor,
                      queries: Tensor) -> tuple[Tensor, Tensor]:
         """Unweighted mask and dice term of each prediction, (L,) each."""
-        device = mask_logits[0].device
+        device = segments.masks.device
         num_masks = torch.full((1,), float(len(segments.labels)), device=device)
         all_reduce(num_masks, 'mean')
 
         # Logits of the matched queries, all predictions in one tensor.
         num_layers, num_segments = queries.shape
-        rows = frames[segments.frames] * mask_logits[0].shape[1] + queries.clamp(min=0)
-        rows = rows.to(device, non_blocking=True)
-        matched = torch.cat([m.flatten(0, 1).index_select(0, row) for m, row in zip(mask_logits, rows)]).float()
+        matched = select_masks(predictions, frames[segments.frames], queries.clamp(min=0)).flatten(0, 1).float()
         candidates = max(1, int(OVERSAMPLE * self.num_points))
         points = torch.cat([
             uncertain_points(logits, self.num_points, OVERSAMPLE, UNCERTAIN_FRACTION)

@@ -27,6 +27,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         num_points: Points that a head samples from each level.
         ffn_dims: Hidden channels of the encoder's feed-forward networks.
         init_cfg: Initialization config of MMEngine.
+        with_cp: Gradient checkpointing of each encoder layer.
     """
 
     def __init__(self,
@@ -36,8 +37,10 @@ class MSDeformAttnPixelDecoder(BaseModule):
                  num_heads: int = 8,
                  num_points: int = 4,
                  ffn_dims: int = 1024,
-                 init_cfg: dict | None = None) -> None:
+                 init_cfg: dict | None = None,
+                 with_cp: bool = False) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         finest, *encoded = in_channels
         self.embed_dims = embed_dims
         self.num_levels = len(encoded)
@@ -74,7 +77,7 @@ class MSDeformAttnPixelDecoder(BaseModule):
         with disable_autocast_in_training(self, features[0]):
             finest, *others = map(at_least_float32, features)
             maps = [project(x) for project, x in zip(self.input_proj, reversed(others))]
-            tokens = encode_pyramid(self.layers, maps, self.level_embed)
+            tokens = encode_pyramid(self.layers, maps, self.level_embed, with_cp=self.with_cp)
             maps = split_levels(tokens, [tuple(map(int, x.shape[-2:])) for x in maps])
             upsampled = F.interpolate(maps[-1], finest.shape[-2:], mode='bilinear', align_corners=False)
             mask_features = self.output_conv(self.lateral_conv(finest) + upsampled).relu_()

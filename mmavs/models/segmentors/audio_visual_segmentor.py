@@ -41,6 +41,9 @@ class AudioVisualSegmentor(BaseModel):
             scores ``seg_logits`` are not among them: 71 classes of one frame of 1920x1080 take 590 MB.
         presence: Config of an :class:`AudioPresence`, which predicts whether a visible object sounds, and removes the
             masks of frames in which none does; None for none.
+        with_cp: Gradient checkpointing of every part that has the option ``with_cp``: the backward pass computes
+            activations a second time instead of keeping them, which saves memory and takes time. Parts that a config
+            checkpoints alone have the option themselves.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialization config of MMEngine.
 
@@ -63,6 +66,7 @@ class AudioVisualSegmentor(BaseModel):
                  independent_frames: bool = False,
                  outputs: Sequence[str] = DEFAULT_OUTPUTS,
                  presence: dict | None = None,
+                 with_cp: bool = False,
                  data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor or dict(type='AVSDataPreprocessor'), init_cfg)
@@ -76,6 +80,11 @@ class AudioVisualSegmentor(BaseModel):
         self._norm_hooks: list[RemovableHandle] = []
         self._compiled_scores: Callable[..., Tensor] | None = None
         self.outputs = check_outputs(outputs)
+        if with_cp:
+            # Also blocks of the backbones of other libraries.
+            for module in self.modules():
+                if hasattr(module, 'with_cp'):
+                    module.with_cp = True
 
     def accelerate(self, precision: str = 'fp32', compile: bool = False) -> None:
         """Choose how :meth:`predict` computes; training does not change.
