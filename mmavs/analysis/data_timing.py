@@ -31,38 +31,48 @@ class StageTimes:
     total: float = 0.
 
 
-def time_stages(dataset: ClipDataset, indices: Sequence[int]) -> StageTimes:
-    """Load clips in this process and measure each stage.
-
-    The files of a clip are read once more before the pipeline reads them, which measures the reading apart from the
-    decoding; from then on they are in the page cache.
+class StageTimer:
+    """Measure each stage of the pipeline of a dataset, in this process.
 
     Args:
-        dataset: The dataset. The clock stays in its pipeline: use another one for other measurements.
-        indices: Clips to load.
+        dataset: The dataset, whose pipeline is changed: use another one for other measurements.
     """
-    clock = _StageClock(dataset.pipeline.transforms)
-    loaders = list(loading_transforms(dataset.pipeline.transforms))
-    reading, from_disk, total = defaultdict(float), 0., 0.
-    for index in indices:
-        clip = dataset.get_data_info(index)
-        files = {clock.names[loader]: files_of(clip, loader.path_key) for loader in loaders}
-        from_disk += _read_from_disk(path for paths in files.values() for path in paths)
-        for name, paths in files.items():
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self.dataset = dataset
+        self._clock = _StageClock(dataset.pipeline.transforms)
+        self._loaders = list(loading_transforms(dataset.pipeline.transforms))
+
+    def measure(self, indices: Sequence[int]) -> StageTimes:
+        """Load clips.
+
+        The files of a clip are read once more before the pipeline reads them, which measures the reading apart from the
+        decoding; from then on they are in the page cache.
+
+        Args:
+            indices: Indices of the clips.
+        """
+        self._clock.reset()
+        reading, from_disk, total = defaultdict(float), 0., 0.
+        for index in indices:
+            clip = self.dataset.get_data_info(index)
+            files = {self._clock.names[loader]: files_of(clip, loader.path_key) for loader in self._loaders}
+            from_disk += _read_from_disk([path for paths in files.values() for path in paths])
+            for name, paths in files.items():
+                begin = time.process_time()
+                _read(paths)
+                reading[name] += time.process_time() - begin
             begin = time.process_time()
-            _read(paths)
-            reading[name] += time.process_time() - begin
-        begin = time.process_time()
-        dataset[index]
-        total += time.process_time() - begin
-    stages, count = {}, len(indices)
-    for name, seconds in clock.seconds.items():
-        if name in reading:
-            stages[f'{name}: read files'] = reading[name] / count
-            stages[f'{name}: decode'] = max(0., seconds - reading[name]) / count
-        else:
-            stages[name] = seconds / count
-    return StageTimes(stages, from_disk / count, total / count)
+            self.dataset[index]
+            total += time.process_time() - begin
+        stages, count = {}, len(indices)
+        for name, seconds in self._clock.seconds.items():
+            if name in reading:
+                stages[f'{name}: read files'] = reading[name] / count
+                stages[f'{name}: decode'] = max(0., seconds - reading[name]) / count
+            else:
+                stages[name] = seconds / count
+        return StageTimes(stages, from_disk / count, total / count)
 
 
 class _StageClock:
@@ -77,6 +87,10 @@ class _StageClock:
             name = f'{name} #{count + 1}' if count else name
             self.names[transform], self.seconds[name] = name, 0.
             transform.transform = self._timed(name, transform.transform)
+
+    def reset(self) -> None:
+        """Set the seconds to 0."""
+        self.seconds = dict.fromkeys(self.seconds, 0.)
 
     def _timed(self, name: str, transform: Callable[[dict], dict]) -> Callable[[dict], dict]:
 
@@ -112,10 +126,9 @@ def _read(paths: Iterable[str]) -> None:
         Path(path).read_bytes()
 
 
-def _read_from_disk(paths: Iterable[str]) -> float:
+def _read_from_disk(paths: Sequence[str]) -> float:
     if not hasattr(os, 'posix_fadvise'):
         return float('nan')
-    paths = list(paths)
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -130,12 +143,19 @@ def time_loader(loader: DataLoader, num_batches: int) -> tuple[float, float]:
 
     Args:
         loader: The data loader.
-        num_batches: Batches to time, after one for each worker.
+        num_batches: Batches to time, after one for each worker, at most as many as there are.
 
     Returns:
         Batches per second of wall time, and the memory of a worker in MiB, the largest: its proportional set size
         (PSS), in which memory that processes share is divided among them; NaN if the system does not state it.
+
+    Raises:
+        ValueError: The data loader has too few batches.
     """
+    num_batches = min(num_batches, len(loader) - loader.num_workers - 1)  # workers end with the last batch
+    if num_batches < 1:
+        raise ValueError(f'the data loader has {len(loader)} batch(es) for {loader.num_workers} worker(s), expected '
+                         f'at least {loader.num_workers + 2}')
     batches = iter(loader)
     for _ in range(loader.num_workers):
         next(batches)
