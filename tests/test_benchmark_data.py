@@ -1,9 +1,14 @@
 """tools/benchmarks/benchmark_data.py and make_avss.py."""
+import io
 import json
 import os
+import subprocess
+from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmavs.analysis.data_timing import StageTimer, proportional_memory, time_loader
@@ -51,11 +56,22 @@ def test_memory_of_workers_and_rate_are_measured_while_they_run(synthetic_root):
         time_loader(DataLoader(dataset, batch_size=None, num_workers=5), 1)
 
 
-def test_the_tool_measures_stages_loader_and_start(run_tool, synthetic_root, tmp_path, capsys):
+def test_the_tool_measures_stages_loader_and_start(run_tool, synthetic_root, tmp_path, capsys, monkeypatch):
+    def start_here(arguments, **options):
+        """Stands for a process: importing everything once more takes long."""
+        cache_dir = Path(arguments[arguments.index('--cache-dir') + 1])
+        caches.append(len(list(cache_dir.glob('*.json'))))
+        with redirect_stdout(io.StringIO()) as printed:
+            run_tool('benchmarks/benchmark_data', *arguments[2:])
+        return subprocess.CompletedProcess(arguments, 0, printed.getvalue())
+
+    caches = []
+    monkeypatch.setattr(subprocess, 'run', start_here)
     options = [f'{split}_dataloader.{option}' for split in ('train', 'val')
                for option in ('num_workers=0', 'persistent_workers=False')]
     run_tool('benchmarks/benchmark_data', CONFIG, '--data-root', synthetic_root / 'Multi-sources', '--clips', 2,
              '--runs', 1, '--out', tmp_path / 'data.json', '--cfg-options', 'train_dataloader.batch_size=1', *options)
+    assert caches == [0, 2]  # of training and validation
     found = json.loads((tmp_path / 'data.json').read_text())
     numbers = found['numbers']
     assert list(numbers) == ['stages of a clip, ms of CPU time', 'a clip, ms', 'one process', '1 worker(s)',
@@ -70,7 +86,7 @@ def test_the_tool_measures_stages_loader_and_start(run_tool, synthetic_root, tmp
 
 
 def test_made_datasets_have_the_published_proportions_and_pass_the_check(run_tool, tmp_path, capsys):
-    run_tool('benchmarks/make_avss', tmp_path / 'avss', '--size', 16, '--fraction', 0.002, '--different', 2)
+    run_tool('benchmarks/make_avss', tmp_path / 'avss', '--size', 32, '--fraction', 0.002, '--different', 2)
     counts = {}
     for split in ('train', 'val', 'test'):
         dataset = AVSSDataset(str(tmp_path / 'avss'), split, pipeline=[LoadClipFrames(), LoadClipMasks(), LoadAudio()])
@@ -82,3 +98,12 @@ def test_made_datasets_have_the_published_proportions_and_pass_the_check(run_too
     assert f"{tmp_path / 'avss'}: 25 clips" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         run_tool('benchmarks/make_avss', tmp_path / 'x', '--fraction', 2)
+
+
+def test_decoders_are_compared_with_the_pixels_of_pillow(run_tool, tmp_path, capsys):
+    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
+    for name, array in (('color.jpg', image), ('gray.png', image[..., 0])):
+        Image.fromarray(array).save(tmp_path / name)
+        run_tool('benchmarks/compare_decoders', tmp_path / name, '--runs', 1, '--repeats', 1)
+        rows = [line for line in capsys.readouterr().out.splitlines() if 'read_image' in line or 'OpenCV' in line]
+        assert len(rows) == 2 and all('0.0 %' in row for row in rows)
