@@ -120,6 +120,7 @@ def test_settings_and_datasets_do_not_share_results(root, look, tmp_path):
     checked = CheckedClips(dataset, tmp_path)
     clip = dataset.get_data_info(0)
     assert checked.fingerprint(clip) != checked.fingerprint(dict(clip, mask_encoding='index'))
+    assert checked.fingerprint(clip) == checked.fingerprint(dict(clip, sample_idx=9))
     other = write_ms3(tmp_path / 'other', clips=3)
     assert CheckedClips(AVSBenchMS3Dataset(str(other), 'train'), tmp_path).path != checked.path
 

@@ -72,7 +72,8 @@ def check_clips(dataset: ClipDataset,
 
 
 def _default_threads() -> int:
-    return min(max(MIN_THREADS, len(os.sched_getaffinity(0))), MAX_THREADS)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(max(MIN_THREADS, cores), MAX_THREADS)
 
 
 def _chunks(clips: Iterable[dict]) -> Iterator[list[dict]]:

@@ -57,7 +57,8 @@ class CheckedClips:
 
     def fingerprint(self, clip: dict) -> str:
         """Digest of the entry of a clip and the state of its files; take it before they are checked."""
-        state = [repr(clip)]
+        # The place of a clip in the list changes if another one is added.
+        state = [repr({key: value for key, value in clip.items() if key != 'sample_idx'})]
         for key in self._keys:
             paths = clip.get(key)
             for path in (paths, ) if isinstance(paths, str) else paths or ():
