@@ -64,6 +64,15 @@ def configs_read_once():
         yield
 
 
+@pytest.fixture(scope='session', autouse=True)
+def checked_clips_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """The clips that tests check are not remembered in the cache of the user."""
+    directory = tmp_path_factory.mktemp('cache')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('mmavs.datasets.checked_clips.cache_directory', lambda: directory)
+        yield
+
+
 @pytest.fixture(scope='session')
 def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few synthetic clips of 64x64 in the layouts of S4 (``Single-source``) and MS3 (``Multi-sources``)."""

@@ -13,7 +13,8 @@ from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s
 
 from mmavs.cli import main
 from mmavs.datasets import AVSBenchMS3Dataset, AVSSDataset, VPODataset
-from mmavs.datasets.check import PUBLISHED_SIZES, check_clips, check_dataset
+from mmavs.datasets.check import PUBLISHED_SIZES, check_dataset
+from mmavs.datasets.check_clips import check_clips
 from mmavs.datasets.transforms import LoadAudio, LoadClipFrames, LoadClipMasks
 
 TOOL = Path(__file__).parents[1] / 'tools/dataset_converters/check_dataset.py'

@@ -213,6 +213,7 @@ TOOLS = {
     'analysis_tools/draw_comparison': (*MODEL, '--clips', 'a', '--out', 'x.png'),
     'analysis_tools/get_flops': ('--metafile', 'x.yml'),
     'benchmarks/benchmark': ('none.py', '--out', 'x.csv'),
+    'benchmarks/benchmark_data': ('none.py', '--out', 'x.json'),
     'benchmarks/benchmark_metrics': ('--out', 'x.csv'),
     'dataset_converters/make_mask_priors': ('none.py', '--generator', 'none', 'x'),
     'model_converters/convert': ('--from', 'vggish', 'none.pth', 'x.pth'),

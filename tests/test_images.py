@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from mmavs.datasets.transforms.loading import read_mask
-from mmavs.utils.images import IMAGE_SUFFIXES, image_shape, read_image
+from mmavs.utils import plain_images
+from mmavs.utils.images import IMAGE_SUFFIXES, MAX_PIXELS, image_shape, read_image
+from mmavs.utils.plain_images import decodes_as_pillow, read_plain_image
 
 # Orientation -> the stored array of an image that is displayed as ``image``.
 STORED = {1: lambda image: image, 2: lambda image: image[:, ::-1], 3: lambda image: image[::-1, ::-1],
@@ -153,12 +155,12 @@ def test_files_that_would_block_or_fill_the_memory_are_refused(tmp_path, monkeyp
 
 
 def test_damage_of_every_kind_in_a_decoder_is_one_error_with_the_name(tmp_path, monkeypatch):
-    Image.fromarray(blocks()).save(tmp_path / 'x.png')
+    Image.fromarray(blocks()).save(tmp_path / 'x.bmp')
     for error in (IndexError, MemoryError, SyntaxError, Image.DecompressionBombError):
         for where in ('PIL.ImageFile.ImageFile.load', 'mmavs.utils.images.Image.open'):
-            with monkeypatch.context() as context, pytest.raises(ValueError, match=r'x\.png: the image '):
+            with monkeypatch.context() as context, pytest.raises(ValueError, match=r'x\.bmp: the image '):
                 context.setattr(where, lambda *args, error=error, **kwargs: (_ for _ in ()).throw(error('of Pillow')))
-                read_image(tmp_path / 'x.png')
+                read_image(tmp_path / 'x.bmp')
 
 
 def test_a_bilevel_mask_of_categories_is_read_or_refused_by_its_values(tmp_path):
@@ -166,3 +168,90 @@ def test_a_bilevel_mask_of_categories_is_read_or_refused_by_its_values(tmp_path)
     np.testing.assert_array_equal(read_mask(str(tmp_path / 'x.png'), 'category', 2, category_ids=(0, 1)), 1)
     with pytest.raises(ValueError, match=r'x\.png: mask value 1 is not the id of a class'):
         read_mask(str(tmp_path / 'x.png'), 'category', 2, category_ids=(0, 5))
+
+
+# ---- plain files, which OpenCV decodes ----
+
+NOISE = np.random.default_rng(0).integers(0, 256, (37, 51, 3), np.uint8)
+PLAIN = {
+    'color.png': (NOISE, {}), 'gray.png': (NOISE[..., 0], {}), 'dpi.png': (NOISE, dict(dpi=(72, 72))),
+    'half.jpg': (NOISE, dict(quality=90)), 'full.jpg': (NOISE, dict(subsampling=0)),
+    'progressive.jpg': (blocks(), dict(progressive=True, icc_profile=b'x' * 70000))}
+EXIF = Image.Exif()
+EXIF[0x0112] = 6
+OTHER = {
+    'exif.jpg': (NOISE, dict(exif=EXIF)), 'exif.png': (NOISE, dict(exif=EXIF)), 'gray.jpg': (NOISE[..., 0], {}),
+    'alpha.png': (np.dstack([NOISE, NOISE[..., 0]]), {}), 'wide.png': (NOISE[..., 0].astype(np.uint16) * 257, {}),
+    'transparent.png': (NOISE, dict(transparency=(1, 2, 3))), 'bilevel.png': (NOISE[..., 0] > 9, {}),
+    'image.webp': (NOISE, {}), 'image.bmp': (NOISE, {})}
+
+
+def fail(*args, **kwargs):
+    raise AssertionError('opened by Pillow')
+
+
+@pytest.mark.parametrize('name', PLAIN)
+def test_plain_files_are_decoded_by_opencv_to_the_pixels_of_pillow(tmp_path, monkeypatch, name):
+    assert decodes_as_pillow()
+    array, options = PLAIN[name]
+    path = save(tmp_path / name, array, **options)
+    with Image.open(path) as image:
+        expected = np.array(image)
+    monkeypatch.setattr(Image, 'open', fail)
+    for mode in (None, 'RGB' if array.ndim == 3 else 'L'):
+        found = read_image(path, mode=mode)
+        assert found.dtype == np.uint8 and found.flags.writeable
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('name', [*OTHER, 'cmyk.jpg', 'palette.png'])
+def test_other_files_are_left_to_pillow(tmp_path, name):
+    if name == 'cmyk.jpg':
+        Image.fromarray(NOISE).convert('CMYK').save(tmp_path / name)
+    elif name == 'palette.png':
+        Image.fromarray(NOISE).quantize(16).save(tmp_path / name)
+    else:
+        save(tmp_path / name, OTHER[name][0], **OTHER[name][1])
+    assert read_plain_image(tmp_path / name, None, MAX_PIXELS) is None
+    assert read_image(tmp_path / name, mode='RGB').shape[2] == 3
+
+
+@pytest.mark.parametrize('name', ['color.png', 'half.jpg'])
+def test_damaged_and_oversized_files_are_left_to_pillow_and_its_errors(tmp_path, name):
+    path = save(tmp_path / name, NOISE)
+    content = path.read_bytes()
+    assert read_plain_image(path, 'RGB', NOISE[..., 0].size) is not None
+    assert read_plain_image(path, 'RGB', NOISE[..., 0].size - 1) is None
+    assert read_plain_image(path, 'RGBA', MAX_PIXELS) is read_plain_image(path, 'L', MAX_PIXELS) is None
+    for end in (4, 10, 60, len(content) // 2):
+        path.write_bytes(content[:end])
+        with pytest.raises(ValueError, match=f'{name}: the image cannot be decoded'):
+            read_image(path, mode='RGB')
+    if name == 'color.png':
+        path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+        with pytest.raises(ValueError, match='cannot be decoded'):
+            read_image(path, mode='RGB')
+        write_png(path, (8, 4), 8, bytes(20))  # the checksums are right, rows are missing
+        with pytest.raises(ValueError, match='cannot be decoded'):
+            read_image(path)
+
+
+def test_an_opencv_with_other_pixels_is_not_used(tmp_path, monkeypatch):
+    path = save(tmp_path / 'half.jpg', NOISE)
+    expected = read_image(path)
+    decode = plain_images.cv2.imdecode
+    monkeypatch.setattr(plain_images.cv2, 'imdecode', lambda *args: decode(*args) ^ 1)
+    assert not np.array_equal(read_image(path), expected)
+    decodes_as_pillow.cache_clear()
+    try:
+        np.testing.assert_array_equal(read_image(path), expected)
+    finally:
+        decodes_as_pillow.cache_clear()
+
+
+def test_binary_masks_are_decoded_once(tmp_path, monkeypatch):
+    assert decodes_as_pillow()
+    path, decode, calls = save(tmp_path / 'mask.png', np.eye(9, dtype=np.uint8) * 255), plain_images.cv2.imdecode, []
+    monkeypatch.setattr(plain_images.cv2, 'imdecode', lambda *args: calls.append(0) or decode(*args))
+    np.testing.assert_array_equal(read_mask(path, 'binary', 2), np.eye(9))
+    assert len(calls) == 1

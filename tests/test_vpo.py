@@ -12,7 +12,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmavs.datasets import ClipDataset, SwapAudio, VPODataset
-from mmavs.datasets.check import check_clips, check_dataset
+from mmavs.datasets.check import check_dataset
+from mmavs.datasets.check_clips import check_clips
 from mmavs.datasets.transforms import (
     CachedTransforms,
     ClipBroadcaster,

@@ -7,12 +7,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
 from mmavs.checkpoint.fetching import fetch, recorded_sha256, remember_sha256
+from mmavs.utils.cache_directory import cache_directory
 from mmavs.utils.files import atomic_write
 from mmavs.utils.published import PublishedWeights
 from mmavs.utils.zoo import Backbone, current_name, find_model, read_backbones, read_zoo
@@ -23,8 +23,8 @@ PUBLISHED = 'published'
 
 
 def weights_dir() -> Path:
-    """Return the directory of published weights: ``mmavs`` in PyTorch's cache, by default ``~/.cache/torch/hub``."""
-    return Path(torch.hub.get_dir()) / 'mmavs'
+    """Return the directory of published weights: that of :func:`mmavs.utils.cache_directory.cache_directory`."""
+    return cache_directory()
 
 
 def resolve_weights(config: str | Path | Config, weights: str | Path) -> str | Path:

@@ -53,8 +53,8 @@ def read_waveform(path: str | Path, rate: int = SAMPLE_RATE, start: int = 0, sto
     """
     with _open_audio(path) as file:
         begin, end, keep = _section(file, path, rate, start, stop)
-        samples = [block.clip(-1, 1).mean(1) for block in _decode(file, path, begin, end)]
-        return resample(np.concatenate(samples or [np.zeros(0, np.float32)]), file.samplerate, rate)[keep]
+        samples = [_average(block) for block in _decode(file, path, begin, end)]
+        return resample(_join(samples, ()), file.samplerate, rate)[keep]
 
 
 def read_stereo_waveform(path: str | Path,
@@ -73,8 +73,7 @@ def read_stereo_waveform(path: str | Path,
     require_stereo(path)
     with _open_audio(path) as file:
         begin, end, keep = _section(file, path, rate, start, stop)
-        samples = [block.clip(-1, 1) for block in _decode(file, path, begin, end)]
-        channels = np.concatenate(samples or [np.zeros((0, 2), np.float32)]).T
+        channels = _join(list(_decode(file, path, begin, end)), (2, )).T
         return np.stack([resample(channel, file.samplerate, rate)[keep] for channel in channels])
 
 
@@ -206,8 +205,9 @@ def _section(file: soundfile.SoundFile, path: str | Path, rate: int, start: int,
 
 
 def _decode(file: soundfile.SoundFile, path: str | Path, begin: int, end: int) -> Iterator[np.ndarray]:
-    """Decode the samples from ``begin`` to ``end`` in blocks, (n, channels) float32, finite and scaled."""
+    """Decode the samples from ``begin`` to ``end`` in blocks, (n, channels) float32, finite and in [-1, 1]."""
     position = 0
+    integers = file.subtype.startswith('PCM_')  # always finite and in [-1, 1]
     # Seeking is inexact in compressed formats, and impossible in some.
     if begin and file.seekable() and file.subtype.startswith(('PCM_', 'FLOAT', 'DOUBLE', 'ULAW', 'ALAW')):
         with _decoder_errors(path):
@@ -217,6 +217,18 @@ def _decode(file: soundfile.SoundFile, path: str | Path, begin: int, end: int) -
             block = file.read(min(BLOCK // file.channels, end - position), dtype='float32', always_2d=True)
         if not len(block):
             raise ValueError(f'{path}: truncated audio file, {position} of {file.frames} samples can be decoded')
-        check_samples(block, str(path))
+        if not integers:
+            check_samples(block, str(path))
+            block = block.clip(-1, 1)
         yield block[max(0, begin - position):]
         position += len(block)
+
+
+def _average(block: np.ndarray) -> np.ndarray:
+    """Mean of the channels of a block (n, channels), without a copy of a single one."""
+    return block[:, 0] if block.shape[1] == 1 else block.mean(1)
+
+
+def _join(blocks: list[np.ndarray], channels: tuple[int, ...]) -> np.ndarray:
+    """Concatenate blocks (n, *channels), without a copy of a single one."""
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks or [np.zeros((0, *channels), np.float32)])

@@ -117,17 +117,17 @@ class AVSSDataset(ClipDataset):
         mask_prior_paths = None
         if 'mask_prior' in self.data_prefix:
             directories = [os.path.join(self.data_prefix['mask_prior'], part, uid, name) for name in PRIOR_DIRECTORIES]
-            priors = next(filter(os.path.isdir, directories), directories[0])
-            mask_prior_paths = [os.path.join(priors, f'{i}_mask_color.png') for i in range(num_frames)] + padding
+            priors = os.path.join(next(filter(os.path.isdir, directories), directories[0]), '')
+            mask_prior_paths = [f'{priors}{i}_mask_color.png' for i in range(num_frames)] + padding
+        frames, masks = os.path.join(directory, 'frames', ''), os.path.join(directory, labels, '')
         return dict(
             clip_id=self.clip_id(row),
             subset=self.SUBSET,
             split=self.split,
             category=None,
             event_id=None,
-            frame_paths=[os.path.join(directory, 'frames', f'{i}.jpg') for i in range(num_frames)] + padding,
-            mask_paths=[os.path.join(directory, labels, f'{i}.png') if flag else None
-                        for i, flag in enumerate(labelled)] + padding,
+            frame_paths=[f'{frames}{i}.jpg' for i in range(num_frames)] + padding,
+            mask_paths=[f'{masks}{i}.png' if flag else None for i, flag in enumerate(labelled)] + padding,
             mask_prior_paths=mask_prior_paths,
             audio_path=os.path.join(directory, 'audio.wav'),
             log_mel_path=os.path.join(directory, 'audio.pkl'),

@@ -17,7 +17,15 @@ from .avsbench_object import EVALUATION_SIZE, AVSBenchMS3Dataset, AVSBenchS4Data
 from .avss import NUM_FRAMES
 from .avss_parts import PARTS
 from .clip_dataset import ClipDataset
-from .file_listing import Listing, candidates, check_names, describe_missing, list_directory, read_csv
+from .file_listing import (
+    DirectoryNames,
+    Listing,
+    candidates,
+    check_names,
+    describe_missing,
+    list_directory,
+    read_csv,
+)
 
 # Subset -> its dataset.
 SUBSETS = dict(s4=AVSBenchS4Dataset, ms3=AVSBenchMS3Dataset)
@@ -93,7 +101,7 @@ def convert_avss_to_object(avss_root: str | Path,
             prefix = dict(mask_prior=resized_directories(dataset_type.DIRECTORY, size, split)['mask_prior'])
         dataset = build(split=split, data_prefix=prefix)
         # Of the files that are to be written, none is listed: their paths are those of the layout.
-        for clip in track_progress(dataset.list_clips(lambda directory: {}), f'{subset} {split}'):
+        for clip in track_progress(dataset.list_clips(lambda directory: DirectoryNames()), f'{subset} {split}'):
             try:
                 uid = _find_source(sources, clip, dataset)
                 _convert_clip(clip, Path(avss_root), f'{part}/{uid}', size, mask_prior, listing, done)
@@ -133,7 +141,7 @@ def _convert_clip(clip: dict, avss_root: Path, source: str, size: int, mask_prio
                   done: Conversion) -> None:
     """Write the files of one clip that do not exist."""
     directory = avss_root / source
-    labels = 'labels_rgb' if list_directory(str(directory / 'labels_rgb')) else 'labels_semantic'
+    labels = 'labels_rgb' if list_directory(str(directory / 'labels_rgb')).names else 'labels_semantic'
     mask_size = size if clip['split'] == 'train' else EVALUATION_SIZE
     jobs: list[tuple[str | None, str, Callable[[str], np.ndarray]]] = []
     for i in range(NUM_FRAMES[source.partition('/')[0]]):

@@ -1,8 +1,7 @@
 """Check the files of a dataset and report what is missing, unreadable or inconsistent."""
 import os
-import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmavs.utils.progress import track_progress
 
 from .avsbench_object import AVSBenchMS3Dataset, AVSBenchS4Dataset
 from .avss import AVSSDataset
-from .clip_dataset import ClipDataset, loading_transforms, repeated_clips
+from .clip_dataset import ClipDataset, repeated_clips
 from .file_listing import (
     AUDIO_KEYS,
     Listing,
@@ -111,36 +110,6 @@ def check_dataset(data_root: str | Path,
     problems += [f"{dataset.ann_file}: the clip {name} is in the splits {' and '.join(splits)}, expected one"
                  for name, splits in sorted(splits_of.items()) if len(splits) > 1]
     return problems
-
-
-def check_clips(dataset: ClipDataset, clips: Iterable[dict], num_threads: int = 4) -> tuple[list[str], list[str]]:
-    """Check the files that the pipeline of a dataset reads, decoding as little as possible.
-
-    Found are truncated images, audio and log-mel files, mask values that are not a class, sizes that differ within a
-    clip, and audio that holds NaN or is too short for a frame. Damage in the middle of a frame is not found: frames are
-    only decoded when they are loaded.
-
-    Args:
-        dataset: The dataset.
-        clips: Its clips to check.
-        num_threads: Number of clips checked in parallel.
-
-    Returns:
-        One line for each clip that cannot be used; one for each whose audio is shorter than its frames, or more than
-        twice as long. The lines name the file.
-    """
-    loaders = list(loading_transforms(dataset.pipeline.transforms))
-    problems, warnings = [], []
-
-    def check_files(clip: dict) -> None:
-        try:
-            warnings.extend(filter(None, [loader.check_files(clip) for loader in loaders]))
-        except (ValueError, OSError, pickle.UnpicklingError) as error:
-            problems.append(f"{clip['split']} {clip['clip_id']}: {_one_line(error)}")
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        list(pool.map(check_files, clips))
-    return sorted(problems), sorted(warnings)
 
 
 def _check_counts(subset: str, counts: Counter, published: bool) -> Iterator[str]:

@@ -10,12 +10,13 @@ from mmengine.dataset import BaseDataset
 
 from mmavs.registry import TRANSFORMS
 from mmavs.utils.errors import worker_errors
+from mmavs.utils.garbage_collection import frozen_garbage
 from mmavs.utils.randomness import seeded
 
 from .file_listing import (
     AUDIO_KEYS,
-    IMAGE_SUFFIXES,
     Listing,
+    all_unique,
     audio_files,
     candidates,
     check_names,
@@ -95,6 +96,11 @@ class ClipDataset(BaseDataset):
             test_mode=test_mode,
             lazy_init=lazy_init)
 
+    def full_init(self) -> None:
+        """List the clips, see MMEngine."""
+        with frozen_garbage():
+            super().full_init()
+
     @abstractmethod
     def read_metadata(self) -> list[dict]:
         """Read the rows of the CSV file, with at least the column ``split``."""
@@ -107,15 +113,16 @@ class ClipDataset(BaseDataset):
         """The id of the clip of a row; a dataset whose :meth:`describe_clip` reads the disk overrides it."""
         return self.describe_clip(row)['clip_id']
 
-    def list_clips(self, listing: Listing | None = None) -> list[dict]:
+    def list_clips(self, listing: Listing | None = None, rows: list[dict] | None = None) -> list[dict]:
         """List the clips of the split as in the CSV file, whether their files exist or not.
 
         Paths get the suffixes of the files that exist.
 
         Args:
             listing: :func:`list_directory` or a cached version of it.
+            rows: Result of :meth:`read_metadata`, if it has been called.
         """
-        rows = self.read_metadata()
+        rows = self.read_metadata() if rows is None else rows
         chosen = [row for row in rows if row['split'] == self.split]
         if not chosen:
             counts = Counter(row['split'] for row in rows)
@@ -128,15 +135,15 @@ class ClipDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """List the clips of the split; an error if files are missing, or a clip is listed twice or in two splits."""
-        listing = cache(list_directory)
-        clips = self.list_clips(listing)
+        listing, rows = cache(list_directory), self.read_metadata()
+        clips = self.list_clips(listing, rows)
         repeated = repeated_clips(clips)
         if repeated:
             # Every score would count them twice.
             names = ', '.join(f'{name} ({count} times)' for name, count in list(repeated.items())[:MAX_NAMED])
             raise ValueError(f'{self.ann_file}: {len(repeated)} clip(s) of the split {self.split!r} are listed more '
                              f'than once, keep one row of each: {names}')
-        self._require_one_split(clips)
+        self._require_one_split(clips, rows)
         self._require_files(clips, listing)
         for clip in clips:
             for key in ('audio_path', 'log_mel_path'):
@@ -167,8 +174,11 @@ class ClipDataset(BaseDataset):
             if not wanted:
                 continue
             directory = os.path.dirname(wanted[0])
-            images = [name for names in listing(directory).values() for name in names
-                      if name.lower().endswith(IMAGE_SUFFIXES)]
+            names = listing(directory)
+            if all_unique(wanted, listing) and (
+                    self.SHARED_DIRECTORIES or len(names.images) in (len(wanted), num_frames)):
+                continue
+            images = names.images
             missing = [describe_missing(path, listing) for path in wanted if len(candidates(path, listing)) != 1]
             if self.SHARED_DIRECTORIES:
                 problems += [(kind, message) for message in missing]
@@ -199,10 +209,10 @@ class ClipDataset(BaseDataset):
         """Sentence for the message on missing files, with a blank at its end; '' if the layout needs none."""
         return ''
 
-    def _require_one_split(self, clips: list[dict]) -> None:
+    def _require_one_split(self, clips: list[dict], rows: list[dict]) -> None:
         """Raise a ValueError if clips of this split are in another one as well."""
         clip_ids, others = {clip['clip_id'] for clip in clips}, {}
-        for row in self.read_metadata():
+        for row in rows:
             if row['split'] != self.split and (name := self.clip_id(row)) in clip_ids:
                 others[name] = row['split']
         if others:
@@ -243,6 +253,8 @@ def _find_audio_problems(clip: dict, keys: Sequence[str], listing: Listing) -> l
     if not files:
         return [('audio', f"the dataset has no {' or '.join(keys)}, which the pipeline reads: LoadMixedAudio is for "
                  'VPO, LoadAudio for the other datasets')]
+    if any(all(all_unique([path], listing) for path in paths) for paths in files):
+        return []
     missing = [[describe_missing(path, listing) for path in paths if len(candidates(path, listing)) != 1]
                for paths in files]
     if all(missing):
@@ -261,7 +273,7 @@ def _with_existing_paths(clip: dict, listing: Listing) -> dict:
         paths = clip.get(key)
         if isinstance(paths, str):
             clip[key] = existing_path(paths, listing)
-        elif paths is not None:
+        elif paths is not None and not all_unique([path for path in paths if path is not None], listing):
             clip[key] = [path if path is None else existing_path(path, listing) for path in paths]
     return clip
 

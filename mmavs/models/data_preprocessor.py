@@ -126,13 +126,13 @@ class AVSDataPreprocessor(BaseDataPreprocessor):
 
     def _batch_frames(self, clips: list[Tensor], num_frames: int, height: int, width: int) -> Tensor:
         """Normalize uint8 clips of (t, 3, h, w) into one zero-padded float batch (B, T, 3, H, W)."""
-        if len({clip.shape for clip in clips}) == 1 and clips[0].shape[-2:] == (height, width):
-            frames = self.cast_data(torch.stack(clips)).float()
-            return frames.sub_(self.mean).div_(self.std)
-        batch = self.mean.new_zeros(len(clips), num_frames, 3, height, width)
-        for padded, clip in zip(batch, clips):
-            clip = self.cast_data(clip).float().sub_(self.mean).div_(self.std)
-            padded[:len(clip), :, :clip.shape[-2], :clip.shape[-1]] = clip
+        size = num_frames, 3, height, width
+        allocate = self.mean.new_empty if all(clip.shape == size for clip in clips) else self.mean.new_zeros
+        batch = allocate(len(clips), *size, dtype=torch.float32)
+        for frames, clip in zip(batch, clips):
+            # Frames go to the device as bytes, and to floats where they are to be.
+            frames = frames[:len(clip), :, :clip.shape[-2], :clip.shape[-1]].copy_(self.cast_data(clip))
+            frames.sub_(self.mean).div_(self.std)
         return batch
 
     @staticmethod

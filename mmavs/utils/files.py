@@ -19,6 +19,8 @@ FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 MAX_TEXT = 2**30
 # Bytes of a part of a name from a list. File systems take 255, of which suffixes need some.
 MAX_NAME = 200
+# Nearly all names in lists, which need no closer look: parts of at most 100 characters that do not begin with a dot.
+PLAIN_NAME = re.compile(r'[\w-][\w.-]{,99}(/[\w-][\w.-]{,99})*', re.ASCII)
 
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
@@ -69,6 +71,8 @@ def stays_below(name: str) -> bool:
     control characters are refused: one path would have several names, or lead elsewhere. Parts that are too long for
     the name of a file are, too.
     """
+    if PLAIN_NAME.fullmatch(name):
+        return True
     parts = name.split('/')
     return not (set(parts) & {'', '.', '..'} or '\\' in name or any(character < ' ' for character in name)
                 or any(len(part.encode(errors='replace')) > MAX_NAME for part in parts))

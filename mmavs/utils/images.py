@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from .plain_images import read_plain_image
+
 # Formats that Pillow may open, whatever the suffix of a file says. Others, such as EPS, start programs or have no use
 # as frames or masks.
 IMAGE_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'TIFF', 'PPM', 'GIF', 'JPEG2000', 'AVIF')
@@ -23,20 +25,22 @@ EXCHANGES_SIDES = (5, 6, 7, 8)
 PNG_ORIENTATIONS = ('exif', 'eXIf', 'Raw profile type exif', 'XML:com.adobe.xmp')
 
 
-def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -> np.ndarray:
+def read_image(path: str | Path, kind: str = 'image', mode: str | None = None, wide: bool = False) -> np.ndarray:
     """Decode an image file, as it is to be displayed: its EXIF orientation is applied.
 
-    Of animations and files of several pages, the first image is read.
+    Of animations and files of several pages, the first image is read. Plain PNG and JPEG files are decoded by OpenCV,
+    which takes less time, if it gives the same pixels as Pillow, see :mod:`mmavs.utils.plain_images`.
 
     Args:
         path: The file, of one of ``IMAGE_FORMATS``.
         kind: Kind of the file, for messages: 'frame', 'mask', ...
         mode: Pillow's mode to convert to, 'RGB' or 'L'. Samples of 16 bits keep their high byte, in gray images as in
             color ones; transparency is dropped. None keeps the stored values: the indices of a palette, 16-bit gray.
+        wide: Keep 16-bit gray with a ``mode``, too.
 
     Returns:
-        (H, W) or (H, W, channels), uint8; without ``mode``, uint16 for 16-bit gray. Bilevel images have the values 0
-        and 1 without ``mode``, those of 2 and 4 bits 0 to 3 and 0 to 15.
+        (H, W) or (H, W, channels), uint8; without ``mode``, or with ``wide``, uint16 for 16-bit gray. Bilevel images
+        have the values 0 and 1 without ``mode``, those of 2 and 4 bits 0 to 3 and 0 to 15.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -44,6 +48,10 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
             ``MAX_PIXELS`` pixels, or holds samples of 32 bits, whose range is unknown. Damage inside a JPEG file is
             not found: libjpeg fills in gray, and Pillow does not pass its warnings on.
     """
+    _require_regular(path, kind)
+    plain = read_plain_image(path, mode, MAX_PIXELS)
+    if plain is not None:
+        return plain
     with open_image(path, kind) as image:
         largest = _largest_gray(image)
         try:
@@ -54,7 +62,7 @@ def read_image(path: str | Path, kind: str = 'image', mode: str | None = None) -
             ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith('I') or image.mode == 'F':
             values = _gray_16_bit(image, path, kind)
-            if mode is None:
+            if mode is None or wide:
                 return values
             image = Image.fromarray((values >> 8).astype(np.uint8))
         if mode is None:
@@ -83,12 +91,7 @@ def image_shape(path: str | Path, kind: str = 'image') -> tuple[int, int]:
 
 def open_image(path: str | Path, kind: str) -> Image.Image:
     """Open an image file without decoding it; see :func:`read_image` for its errors."""
-    try:
-        regular = stat.S_ISREG(os.stat(path).st_mode)
-    except FileNotFoundError:
-        raise FileNotFoundError(f'{path}: the {kind} is missing') from None
-    if not regular:  # Opening a pipe would wait forever.
-        raise ValueError(f'{path}: the {kind} is not a regular file')
+    _require_regular(path, kind)
     try:
         image = Image.open(path, formats=IMAGE_FORMATS)
     except Image.DecompressionBombError as error:
@@ -100,6 +103,15 @@ def open_image(path: str | Path, kind: str) -> Image.Image:
         raise ValueError(f'{path}: the {kind} is too large, {image.width}x{image.height}, expected at most '
                          f'{MAX_PIXELS} pixels')
     return image
+
+
+def _require_regular(path: str | Path, kind: str) -> None:
+    try:
+        regular = stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        raise FileNotFoundError(f'{path}: the {kind} is missing') from None
+    if not regular:  # Opening a pipe would wait forever.
+        raise ValueError(f'{path}: the {kind} is not a regular file')
 
 
 def _undecodable(path: str | Path, kind: str, error: Exception) -> str:

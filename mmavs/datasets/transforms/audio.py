@@ -71,9 +71,9 @@ class LoadAudio(BaseTransform):
         if self.source == 'waveform':
             seconds = num_frames if self.num_seconds is None else self.num_seconds
             num_samples, start = math.ceil(seconds * SAMPLE_RATE), first * FRAMES_PER_EXAMPLE * HOP
-            waveform = read_waveform(path, SAMPLE_RATE, stop=start + num_samples)
-            _require_one_example(len(waveform) / SAMPLE_RATE, path)
-            waveform = waveform[start:]
+            waveform = read_waveform(path, SAMPLE_RATE, start, start + num_samples)
+            end = start + len(waveform) if len(waveform) else waveform_length(path)
+            _require_one_example(end / SAMPLE_RATE, path)
             if self.mark_end:
                 results['num_samples'] = len(waveform)
             results['waveform'] = np.pad(waveform, (0, num_samples - len(waveform)))

@@ -1,8 +1,10 @@
 """Generate event labels and pack clips as model inputs."""
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from mmavs.registry import TRANSFORMS
 from mmavs.structures import UNLABELLED, AVSDataSample
@@ -39,7 +41,9 @@ class GenerateEventLabels(BaseTransform):
         if self.source == 'category':
             events = [[results['event_id']]] * len(results['frame_paths'])
         else:
-            counts = [np.bincount(mask.ravel(), minlength=UNLABELLED + 1) for mask in results['masks']]
+            # OpenCV counts bytes; NumPy's bincount would copy them as 64-bit integers.
+            counts = [cv2.calcHist([mask], [0], None, [UNLABELLED + 1], [0, UNLABELLED + 1]).ravel()
+                      for mask in results['masks']]
             events = [count[:UNLABELLED].nonzero()[0].tolist() for count in counts]
         num_events = self.num_events or results['num_classes']
         labels = np.zeros((len(events), num_events), np.float32)
@@ -66,10 +70,13 @@ class GenerateEventLabels(BaseTransform):
 class PackClipInputs(BaseTransform):
     """Pack a clip for the model.
 
+    The frames are copied once, into memory that the worker of a data loader shares with the process of the model.
+
     Returns a dict of
 
-    - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB; ``waveform`` (L,) or (2, L), or ``log_mel`` (T, 1, 96, 64) float32;
-      if loaded, ``num_samples`` (int, length of the waveform before padding) and ``mask_prior`` (T, 3, H, W) uint8;
+    - ``inputs``: ``frames`` (T, 3, H, W) uint8 RGB, a view of (T, H, W, 3); ``waveform`` (L,) or (2, L), or
+      ``log_mel`` (T, 1, 96, 64) float32; if loaded, ``num_samples`` (int, length of the waveform before padding) and
+      ``mask_prior`` (T, 3, H, W) uint8;
     - ``data_samples``: an :class:`AVSDataSample` with ``valid``, ``labelled`` and, if loaded, ``gt_sem_seg`` and
       ``gt_events``; its metainfo holds ``clip_id``, ``subset``, ``category``, ``ori_shape``, ``img_shape`` and
       ``out_shape`` (the size of the masks, or ``ori_shape`` without masks).
@@ -77,14 +84,14 @@ class PackClipInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack the clip."""
-        inputs = dict(frames=_to_tensor(results['frames']))
+        inputs = dict(frames=_stack(results['frames']).permute(0, 3, 1, 2))
         for key in ('waveform', 'log_mel'):
             if key in results:
                 inputs[key] = torch.from_numpy(results[key])
         if 'num_samples' in results:
             inputs['num_samples'] = results['num_samples']
         if 'mask_prior' in results:
-            inputs['mask_prior'] = _to_tensor(results['mask_prior'])
+            inputs['mask_prior'] = _stack(results['mask_prior']).permute(0, 3, 1, 2)
 
         sample = AVSDataSample(
             metainfo=dict(
@@ -97,13 +104,19 @@ class PackClipInputs(BaseTransform):
         sample.valid = torch.tensor(results['valid'])
         sample.labelled = torch.tensor(results['labelled'])
         if 'masks' in results:
-            sample.gt_sem_seg = torch.from_numpy(np.stack(results['masks']))
+            sample.gt_sem_seg = _stack(results['masks'])
             sample.set_metainfo(dict(out_shape=tuple(sample.gt_sem_seg.shape[-2:])))
         if 'gt_events' in results:
             sample.gt_events = torch.from_numpy(results['gt_events'])
         return dict(inputs=inputs, data_samples=sample)
 
 
-def _to_tensor(images: list[np.ndarray]) -> torch.Tensor:
-    """Stack T images (H, W, 3) to one tensor (T, 3, H, W)."""
-    return torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images]))
+def _stack(images: list[np.ndarray]) -> Tensor:
+    """Copy T uint8 images of one shape to a tensor (T, ...)."""
+    if get_worker_info() is None:
+        return torch.from_numpy(np.stack(images))
+    # The memory that PyTorch would copy the tensor to when it leaves the worker; its default collate does the same.
+    storage = torch.UntypedStorage._new_shared(len(images) * images[0].size)
+    stacked = torch.empty(0, dtype=torch.uint8).set_(storage, 0, (len(images), *images[0].shape))
+    np.stack(images, out=stacked.numpy(), casting='no')
+    return stacked

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 from mmcv.image import imresize
 from mmcv.transforms import BaseTransform, TransformBroadcaster
+from mmcv.transforms import Pad as MMCVPad
 from mmcv.transforms.utils import cache_random_params
 
 from mmavs.registry import TRANSFORMS
@@ -75,6 +76,17 @@ class ClipBroadcaster(TransformBroadcaster):
             found = ', '.join(f'{key} {height}x{width}' for key, (height, width) in sizes.items())
             raise ValueError(f"clip {results['clip_id']}: shared geometry needs images of one size, found {found} "
                              '(height x width); put ResizeToSquare before, or choose directories of one size')
+
+
+@TRANSFORMS.register_module()
+class Pad(MMCVPad):
+    """mmcv's ``Pad``, without a copy of images that have the size already."""
+
+    def transform(self, results: dict) -> dict:
+        """Pad the image and its mask."""
+        if self.size is not None and results['img'].shape[:2] == tuple(self.size[::-1]):
+            return results
+        return super().transform(results)
 
 
 @TRANSFORMS.register_module()

@@ -226,10 +226,10 @@ def read_mask(path: str,
 
 def _read_binary(path: str) -> np.ndarray:
     """Gray values of a binary mask; those of 16 bits may reach from 0 to 255 or to 65535."""
-    values = read_image(path, 'mask')
+    values = read_image(path, 'mask', 'L', wide=True)
     if values.dtype == np.uint16:
         return (values if values.max() <= 255 else values >> 8).astype(np.uint8)
-    return read_image(path, 'mask', 'L')
+    return values
 
 
 def _decode_binary(values: np.ndarray, path: str) -> np.ndarray:
