@@ -275,6 +275,13 @@ def test_without_an_address_ray_is_started_although_a_cluster_is_running():
     assert started['address'] == 'local' and started['num_cpus'] >= 60
     assert joined['address'] == 'host:1' and 'num_cpus' not in joined
 
+    def fail(**options):
+        raise Exception('timed out during startup')  # the class that Ray raises
+
+    ray.init = fail
+    with pytest.raises(ValueError, match=r'^Ray cannot be used \(timed out during startup\): start a cluster'):
+        connect(ray, None, 60)
+
 
 def test_workers_without_room_in_the_cluster_are_a_message(capsys):
     from mmavs.batch_inference.ray_cluster import worker_room

@@ -45,7 +45,7 @@ LIMIT, OUTCOMES = 'mmavs_limit{{of="{}"}}', 'mmavs_jobs_total{outcome='
 
 @dataclass
 class Answers:
-    """What became of the jobs of all clients.
+    """Outcomes of the jobs of all clients.
 
     Attributes:
         sent: Number of jobs that were begun.
@@ -152,7 +152,7 @@ def _limit(name: str, before: dict[str, float]) -> float | None:
 
 
 def faults(report: dict) -> list[str]:
-    """What is wrong in a report, in sentences; nothing after a load that the server has withstood."""
+    """Describe the faults of a report in sentences; none after a load that the server has withstood."""
     jobs = report['jobs']
     found = [f'{jobs[kind]} job(s) {kind}' for kind in ('failed', 'lost') if jobs[kind]]
     found += [f'{name} was {peak["peak"]:g}, the limit is {peak["limit"]:g}' for name, peak in report['peaks'].items()
