@@ -142,7 +142,7 @@ def test_the_pack_names_no_package_of_openmmlab_but_those_of_the_environment():
 
 def test_the_gpu_check_runs_on_a_cpu(tmp_path, load, monkeypatch):
     command = [BENCHMARKS / 'gpu_check.sh', tmp_path / 'out', '--work-dir', tmp_path / 'work', '--pack',
-               tmp_path / 'no_pack', '--minutes', '60', '--steps', 'install', 'benchmark', 'inference']
+               tmp_path / 'no_pack', '--minutes', '60', '--steps', 'install', 'benchmark']
     environment = dict(os.environ, DEVICE='cpu', PYTHON=sys.executable, OMP_NUM_THREADS='1')
     done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
     log = (tmp_path / 'out/log.txt').read_text()
@@ -150,14 +150,17 @@ def test_the_gpu_check_runs_on_a_cpu(tmp_path, load, monkeypatch):
     # The other steps as their processes run them, without importing everything again.
     monkeypatch.chdir(REPOSITORY)
     check, file = load('gpu_check'), load('gpu_results').Results(tmp_path / 'out/results.json')
-    for name in ('configs', 'training'):
+    for name in ('configs', 'training', 'inference'):
         monkeypatch.setattr('sys.argv', [*map(str, command), '--device', 'cpu', '--run-step', name])
         assert check.run_step(check.parse_args(), file) == 0
     results = file.read()
     found = results['steps']
     assert {name: step['status'] for name, step in found.items()} == dict(
-        install='skipped', configs='ok', training='ok', benchmark='ok', inference='skipped'), log
-    assert found['inference']['reason'] == 'not available: there is no command mmavs infer yet'
+        install='skipped', configs='ok', training='ok', benchmark='ok', inference='ok'), log
+    assert [(row['precision'], row['run']) for row in found['inference']['rows']] == [
+        ('fp32', 'first'), ('fp32', 'second'), ('bf16', 'first'), ('bf16', 'second')]
+    assert all(row['frames_per_second'] > 0 for row in found['inference']['rows'])
+    assert len(list((tmp_path / 'work/masks/second/masks').glob('*.png'))) == 10
     assert len(found['configs']['configs']) == found['configs']['total'] > 1
     assert all(result['status'] == 'ok' and result['loss'] > 0 for result in found['configs']['configs'].values())
     assert len(found['training']['losses']) == 4 and found['training']['clips_per_second'] > 0
@@ -319,10 +322,12 @@ def test_the_page_shows_what_was_found_and_what_was_not(tmp_path, run_tool, load
                           clips_per_second=4.5, peak_gib=10.0),
             batch_24gb=dict(status='ok', config='vct', frames=5, limit_gib=23, batch=3, peaks_gib={'1': 7.5},
                             ends='4 clips do not fit'),
-            benchmark=dict(status='ok', onnx='not available', total=2, rows=[
+            benchmark=dict(status='ok', total=2, rows=[
                 dict(config='vct', size='384x384', clips=8, precision='bf16', compiled=True, ms=12.5, peak_mib=900,
                      frames_per_second=3200.0),
-                dict(config='act', clips=1, precision='fp32', compiled=False, error='ValueError: no')])))
+                dict(config='act', clips=1, precision='fp32', compiled=False, error='ValueError: no')]),
+            inference=dict(status='ok', config='vct', video='10 s of 1920x1080 at 30 fps', rows=[
+                dict(precision='bf16', run='second', seconds=10.0, frames_per_second=30.0)])))
     (tmp_path / 'found.json').write_text(json.dumps(result))
     load('gpu_page')  # its directory is on the path
     run_tool('benchmarks/gpu_page', tmp_path / 'found.json', '--out', tmp_path / 'gpu.md')
@@ -332,7 +337,7 @@ def test_the_page_shows_what_was_found_and_what_was_not(tmp_path, run_tool, load
                  'for compute capability 9.0: 42 s (Build 13).',
                  '| float16 | output | 5.0e-01 | 3e-02 | 1.00 | 10.00 |', '| `case` | passed | 2.0 s | error 1e-6 |',
                  '0 of 111 configs', '| OutOfMemoryError: no memory |', '| 1 to 2 | 2.000 |', '4.5 clips/s',
-                 '3 clip(s) fit into 23 GiB; 4 clips do not fit.', 'ONNX: not available.',
+                 '3 clip(s) fit into 23 GiB; 4 clips do not fit.', '| bf16 | second | 30.0 | 10.0 |',
                  '| `vct` | 384x384 | 8 | bf16 compiled | 3200.0 | 12.5 | 900 |  |', '| ValueError: no |'):
         assert text in page, text
     assert 'has not been run' not in page and 'CPU' not in page.partition('## Results')[2]

@@ -181,12 +181,20 @@ def benchmark(step: dict) -> list[str]:
     return ['### Speed and memory',
             f"{len(rows)} of {step.get('total', len(rows))} rows. Predictions of clips of 5 frames; memory without "
             'the weights. bfloat16 takes the PyTorch path of deformable attention, because the op has no bfloat16.',
-            table(('config', 'size', 'clips', 'precision', 'frames/s', 'ms', 'peak MiB', 'error'), rows),
-            f"ONNX: {step.get('onnx', 'not reached')}."]
+            table(('config', 'size', 'clips', 'precision', 'frames/s', 'ms', 'peak MiB', 'error'), rows)]
+
+
+def inference(step: dict) -> list[str]:
+    """Section of the video."""
+    if 'rows' not in step:
+        return []
+    rows = [(row['precision'], row['run'], row['frames_per_second'], row['seconds']) for row in step['rows']]
+    return ['### A video', f"`{Path(step['config']).stem}`, every frame of {step['video']}, from the file to the overlay "
+            'and the PNG masks; random weights.', table(('precision', 'run', 'frames/s', 's'), rows)]
 
 
 SECTIONS = dict(ops=ops, deformable=deformable, parity=parity, configs=configs, training=training,
-                batch_24gb=batch_24gb, benchmark=benchmark)
+                batch_24gb=batch_24gb, benchmark=benchmark, inference=inference)
 
 if __name__ == '__main__':
     main()

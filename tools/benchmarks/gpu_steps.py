@@ -36,7 +36,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import Runner
 
 import mmavs.models
-from mmavs.apis import list_models
+from mmavs.apis import AVSInferencer, list_models
 from mmavs.engine.launch import build_runner
 from mmavs.registry import MODELS
 from mmavs.synthesis import synthesize_clips
@@ -63,6 +63,7 @@ class Extent:
         batches: Clips in a batch there.
         repeats: Timed predictions of a row.
         largest_batch: Where the search for the batch that fits ends.
+        video: Height, width, frames per second and seconds of the video that is segmented.
     """
     configs: list[str]
     workers: int
@@ -73,6 +74,7 @@ class Extent:
     batches: tuple[int, ...]
     repeats: int
     largest_batch: int
+    video: tuple[int, int, int, int]
 
 
 def extent_of(device: str) -> Extent:
@@ -82,10 +84,10 @@ def extent_of(device: str) -> Extent:
         return Extent(configs=names, workers=6, trained='vct_swin-b_avss', size=384, steps=100,
                       measured=[f'{name}_s4' for name in ('vct_swin-b', 'tpavi_pvt-v2-b5', 'avsegformer_pvt-v2-b5',
                                                           'ravs_pvt-v2-b5', 'act_swin-b')],
-                      batches=(1, 8), repeats=10, largest_batch=64)
+                      batches=(1, 8), repeats=10, largest_batch=64, video=(1080, 1920, 30, 10))
     tiny = [TINY.format(name) for name in ('vct/vct', 'tpavi/tpavi')]
     return Extent(configs=tiny, workers=1, trained=tiny[0], size=96, steps=4, measured=tiny[:1], batches=(1, ),
-                  repeats=1, largest_batch=2)
+                  repeats=1, largest_batch=2, video=(64, 96, 5, 2))
 
 
 def describe_machine(device: str) -> dict:
@@ -352,7 +354,6 @@ def batch_24gb(args: Namespace, record: Record) -> None:
 def benchmark(args: Namespace, record: Record) -> None:
     """Measure the predictions of every method at both batches, in all precisions, then compiled."""
     extent = extent_of(args.device)
-    record(onnx='not available: mmavs exports no ONNX yet')
     plain = ('fp32', 'tf32', 'bf16')
     if args.device == 'cpu':
         plain = ('fp32', 'bf16')
@@ -390,3 +391,27 @@ def measure_row(config: mmengine.Config, model: BaseModel, row: dict, device: st
     frames = 5 * row['clips']
     return dict(size='x'.join(map(str, frame_size(config))), frames=5, ms=round(result.seconds * 1000, 2),
                 frames_per_second=round(frames / result.seconds, 1), peak_mib=round(result.peak_mib))
+
+
+# ---- (f) a video ----
+
+
+def inference(args: Namespace, record: Record) -> None:
+    """Segment every frame of a video as ``mmavs infer`` does, from the file to the overlay and the PNG masks."""
+    if find_spec('av') is None:
+        raise SkippedError('PyAV is not installed, which reads and writes videos')
+    from benchmark_inference import generate_video
+
+    extent, rows = extent_of(args.device), []
+    height, width, fps, seconds = extent.video
+    config, _ = build_model(extent.trained)
+    video = generate_video(args.work_dir / 'video.mp4', (height, width), fps, seconds)
+    for precision in ('fp32', 'bf16'):
+        inferencer = AVSInferencer(config, device=args.device, precision=precision)
+        for run in ('first', 'second'):  # the first one chooses and compiles kernels
+            start = time.perf_counter()
+            inferencer.write(video, args.work_dir / 'masks' / run, ('overlay', 'png'), 'native')
+            taken = time.perf_counter() - start
+            rows.append(dict(precision=precision, run=run, seconds=round(taken, 2),
+                             frames_per_second=round(fps * seconds / taken, 1)))
+            record(config=extent.trained, video=f'{seconds} s of {width}x{height} at {fps} fps', rows=rows)
