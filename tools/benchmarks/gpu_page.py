@@ -189,8 +189,9 @@ def inference(step: dict) -> list[str]:
     if 'rows' not in step:
         return []
     rows = [(row['precision'], row['run'], row['frames_per_second'], row['seconds']) for row in step['rows']]
-    return ['### A video', f"`{Path(step['config']).stem}`, every frame of {step['video']}, from the file to the overlay "
-            'and the PNG masks; random weights.', table(('precision', 'run', 'frames/s', 's'), rows)]
+    text = (f"`{Path(step['config']).stem}`, every frame of {step['video']}, from the file to the overlay and the PNG "
+            'masks; random weights.')
+    return ['### A video', text, table(('precision', 'run', 'frames/s', 's'), rows)]
 
 
 SECTIONS = dict(ops=ops, deformable=deformable, parity=parity, configs=configs, training=training,
