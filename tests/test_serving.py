@@ -1,5 +1,6 @@
 """Limits, refusals, hidden paths, jobs and metrics of ``mmavs serve``, without a browser and without a model."""
 import json
+import os
 import time
 from collections import Counter
 from dataclasses import replace
@@ -157,6 +158,22 @@ def test_old_files_are_deleted_and_the_examples_are_kept(tmp_path):
     assert kept.exists() and not old.exists()
     delete_old_files(tmp_path, -1, kept.parent)  # their directories, which have just been changed
     assert [path.name for path in tmp_path.iterdir()] == ['examples']
+
+def test_a_directory_that_a_job_removes_meanwhile_is_passed_over(tmp_path, monkeypatch):
+    leaving, scandir = tmp_path / 'jobs/a/coco.partial', os.scandir
+    (tmp_path / 'upload.mp4').write_bytes(bytes(105))
+
+    def scan(path):
+        if Path(path) == leaving:
+            leaving.rmdir()
+        return scandir(path)
+
+    for measure, expected in ((make_runner(tmp_path).stored_bytes, 105),
+                              (lambda: delete_old_files(tmp_path, 3600, tmp_path / 'examples'), None)):
+        leaving.mkdir(parents=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'scandir', scan)
+            assert measure() == expected and not leaving.exists()
 
 def test_a_finished_job_leaves_its_results_alone(tmp_path, video):
     runner = make_runner(tmp_path)

@@ -1,6 +1,7 @@
 """Run the jobs of the page: their directories, their results and their metrics."""
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import time
@@ -93,13 +94,13 @@ class JobRunner:
 
     def stored_bytes(self) -> int:
         """Bytes of the uploads and results that have not been deleted."""
-        return sum(_size(path) for path in self.directory.rglob('*'))
+        return sum(map(_size, _paths_below(self.directory)))
 
 
 def remove_intermediate(directory: Path, result: VideoResult) -> None:
     """Remove the files of a job that are not among its results."""
     kept = {*result.files.values(), result.spectrogram, *(shown.overlay for shown in result.conditions)}
-    for path in directory.rglob('*'):
+    for path in _paths_below(directory):
         if path.is_file() and path not in kept:
             path.unlink()
 
@@ -113,12 +114,18 @@ def delete_old_files(directory: Path, seconds: float, keep: Path) -> None:
         keep: A directory below it whose files are not deleted.
     """
     limit = time.time() - seconds
-    for path in sorted(directory.rglob('*'), reverse=True):  # files come before the directories that hold them
+    for path in sorted(_paths_below(directory), reverse=True):  # files come before the directories that hold them
         try:
             if path.lstat().st_ctime < limit and not path.is_relative_to(keep):
                 path.rmdir() if path.is_dir() else path.unlink()
         except OSError:  # a directory that is not empty, or one that a job has just removed
             continue
+
+
+def _paths_below(directory: Path) -> Iterator[Path]:
+    """Files and directories below a directory, while jobs make and remove some: ``rglob`` would raise an error."""
+    for parent, directories, files in os.walk(directory):
+        yield from (Path(parent, name) for name in (*directories, *files))
 
 
 def _size(path: Path) -> int:
