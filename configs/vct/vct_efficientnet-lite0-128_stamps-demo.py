@@ -8,7 +8,7 @@ _base_ = [
 num_classes = len(_base_.classes)
 
 model = dict(
-    # A batch holds ten frames of two clips. The first stages take half the time of a step.
+    # A batch holds ten frames of two clips. Without training the first stages, a step takes 0.6 of the time.
     backbone=dict(type='TimmCNN', norm_eval=True, frozen_stages=2),
     audio_backbone=dict(
         frozen=True,

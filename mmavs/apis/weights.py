@@ -22,11 +22,6 @@ from mmavs.version import __version__
 PUBLISHED = 'published'
 
 
-def weights_dir() -> Path:
-    """Return the directory of published weights: that of :func:`mmavs.utils.cache_directory.cache_directory`."""
-    return cache_directory()
-
-
 def resolve_weights(config: str | Path | Config, weights: str | Path) -> str | Path:
     """Replace ``'published'`` by the checkpoint of the authors; other weights are returned unchanged.
 
@@ -57,7 +52,7 @@ def published_weights(name: str) -> Path:
         name: Name of a model of the zoo.
 
     Returns:
-        The converted checkpoint, in :func:`weights_dir`.
+        The converted checkpoint, in :func:`mmavs.utils.cache_directory.cache_directory`.
 
     Raises:
         DownloadError: There is no network, or the file is not fetched by a program; the message names its address and
@@ -70,12 +65,12 @@ def published_weights(name: str) -> Path:
 
     info = find_model(name)
     weights = _published(info.name)
-    place = weights_dir() / weights.place
+    place = cache_directory() / weights.place
     _announce(info.name, weights)
 
     def converted(sha256: str | None) -> Path:
         # By file and version: another file, or other rules of conversion, give another checkpoint.
-        return weights_dir() / 'converted' / f'{info.name}_{str(sha256)[:12]}_{__version__}.pth'
+        return cache_directory() / 'converted' / f'{info.name}_{str(sha256)[:12]}_{__version__}.pth'
 
     with _lock(place):
         done = converted(recorded_sha256(place))
@@ -108,7 +103,7 @@ def fetch_backbone(backbone: Backbone, path: Path | None = None) -> Path:
     path = path or backbone.path
     if path.is_file():
         return path
-    weights, place = backbone.weights, weights_dir() / backbone.weights.place
+    weights, place = backbone.weights, cache_directory() / backbone.weights.place
     _announce(backbone.name, weights)
     with _lock(place):
         sha256 = fetch(weights, place)

@@ -69,8 +69,8 @@ def let_idle_threads_sleep() -> None:
     """Let threads of PyTorch that wait for each other sleep, unless ``OMP_WAIT_POLICY`` says otherwise.
 
     By default they wait in a loop. On a machine whose cores are busy, as they are with the processes that load the
-    data, the one that the others wait for then gets no core: a training step of EfficientNet-Lite0 on two cores took
-    up to ten times as long. On idle cores the time is the same. The OpenMP runtime reads the variable when PyTorch is
+    data, the one that the others wait for then gets no core: a step of EfficientNet-Lite0 on two cores took four to
+    seven times as long. On idle cores the time is about the same. The OpenMP runtime reads the variable when PyTorch is
     imported.
     """
     os.environ.setdefault('OMP_WAIT_POLICY', 'passive')

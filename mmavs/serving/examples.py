@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmavs.apis.weights import weights_dir
 from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.synthesis.synthesize import make_clip
+from mmavs.utils.cache_directory import cache_directory
 from mmavs.utils.files import atomic_directory
 from mmavs.visualization import play_stills, write_video
 
@@ -20,7 +20,7 @@ FPS, SIZE, SEED = 10, 288, 0
 def copy_examples(directory: Path) -> None:
     """Put the example videos into a directory; they are made once for all servers of a user."""
     try:
-        source = make_examples(weights_dir() / f'examples-{VERSION}')
+        source = make_examples(cache_directory() / f'examples-{VERSION}')
     except OSError:  # no place to keep them
         make_examples(directory)
         return

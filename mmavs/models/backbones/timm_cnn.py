@@ -53,9 +53,9 @@ class TimmCNN(TIMMBackbone):
         """Set the training mode, except of what stays in evaluation mode."""
         super().train(mode)
         if hasattr(self, 'frozen_stages'):  # not yet while the parent is set up
-            for module in self.frozen_modules():
+            kept = self.frozen_modules()
+            if self.norm_eval:
+                kept += [module for module in self.modules() if isinstance(module, _BatchNorm)]
+            for module in kept:
                 module.eval()
-            for module in self.modules():
-                if self.norm_eval and isinstance(module, _BatchNorm):
-                    module.eval()
         return self

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from mmpretrain.models.utils import LayerNorm2d
 from torch import Tensor, nn
 
-from mmavs.models.layers import class_scores, run_checkpointed
+from mmavs.models.layers import class_scores, query_masks, run_checkpointed
 from mmavs.registry import MODELS
 from mmavs.structures import BlockFeatures, FrameTargets, QueryPrediction
 
@@ -194,8 +194,8 @@ class EASEHead(BaseModule):
         patches = patches.transpose(1, 2).unflatten(2, grid)
         mask_features = self.dropout(run_checkpointed(self.with_cp, self.upscale, patches))
         embeddings = self.mask_head(queries)
-        masks = (embeddings @ mask_features.flatten(2)).unflatten(2, mask_features.shape[2:])
-        return QueryPrediction(self.class_head(queries), masks, embeddings, mask_features)
+        return QueryPrediction(self.class_head(queries), query_masks(embeddings, mask_features), embeddings,
+                               mask_features)
 
     @torch.no_grad()
     def _attended(self, mask_logits: Tensor, num_tokens: int, grid: tuple[int, int], block: int) -> Tensor:

@@ -5,7 +5,7 @@ from .deformable_attention import MultiScaleDeformableAttention, deformable_samp
 from .deformable_encoder import DeformableEncoderLayer, encode_pyramid, split_levels
 from .foreground_gate import lower_foreground
 from .gradient_checkpointing import run_checkpointed
-from .masked_attention_decoder import MaskedAttentionDecoder
+from .masked_attention_decoder import MaskedAttentionDecoder, query_masks
 from .mlp import MLP
 from .positional_encoding import sine_positional_encoding
 from .prototype_bank import PrototypeBank
@@ -15,6 +15,6 @@ from .token_grouping import empty_groups, group_by_density_peaks, softmax_within
 __all__ = [
     'AudioQueryGenerator', 'DeformableEncoderLayer', 'MLP', 'MaskedAttentionDecoder', 'MultiScaleDeformableAttention',
     'MultiheadAttention', 'PrototypeBank', 'class_scores', 'deformable_sampling', 'empty_groups', 'encode_pyramid',
-    'group_by_density_peaks', 'lower_foreground', 'run_checkpointed', 'sine_positional_encoding',
+    'group_by_density_peaks', 'lower_foreground', 'query_masks', 'run_checkpointed', 'sine_positional_encoding',
     'softmax_within_groups', 'split_levels', 'spread_groups', 'sum_groups'
 ]

@@ -113,17 +113,17 @@ class MaskedAttentionDecoder(nn.Module):
         x = self.norm(x)
         if self.training:
             embeddings = self.mask_embed(x)
-            return QueryPrediction(self.class_embed(x), _similarity(embeddings, mask_features), embeddings,
+            return QueryPrediction(self.class_embed(x), query_masks(embeddings, mask_features), embeddings,
                                    mask_features)
         return QueryPrediction(in_float32(self.class_embed, x), in_float32(self._masks, x, mask_features))
 
     def _masks(self, x: Tensor, mask_features: Tensor) -> Tensor:
         """Mask logits (N, Q, h, w) of the normalized queries x (N, Q, C)."""
-        return _similarity(self.mask_embed(x), mask_features)
+        return query_masks(self.mask_embed(x), mask_features)
 
 
-def _similarity(embeddings: Tensor, mask_features: Tensor) -> Tensor:
-    """Similarity of every embedding (N, Q, C) to every pixel of features (N, C, h, w): (N, Q, h, w)."""
+def query_masks(embeddings: Tensor, mask_features: Tensor) -> Tensor:
+    """Mask logits (N, Q, h, w): the similarity of every embedding (N, Q, C) to every pixel of features (N, C, h, w)."""
     return (embeddings @ mask_features.flatten(2)).unflatten(2, mask_features.shape[-2:])
 
 
