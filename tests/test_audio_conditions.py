@@ -8,7 +8,7 @@ import soundfile
 import torch
 from avsbench_tree import write_avss, write_csv, write_image, write_ms3, write_s4, write_wav
 
-from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, ReplaceAudio
+from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, NegativeAudio, ReplaceAudio, SingleFrames
 from mmavs.datasets.samplers import SeededIndex
 from mmavs.datasets.wrappers.audio_conditions import AudioCondition, mix_at_snr, sounding_classes
 from mmavs.datasets.wrappers.replace_audio import write_manifest
@@ -308,6 +308,24 @@ def test_events_of_negative_audio_are_those_of_a_clip_without_sounding_objects(t
         assert torch.equal(negative.gt_sem_seg, clip.gt_sem_seg) and torch.equal(negative.gt_events, clip.gt_events)
         # Background is an event of labelled frames, others have none.
         assert torch.equal(clip.gt_events[:, 0], clip.labelled.float())
+
+
+@pytest.mark.parametrize('cached', [True, False])
+def test_negative_audio_of_single_frames(tmp_path, cached):
+    steps = [*FRAMES, dict(type='LoadAudio')]
+    if cached:
+        steps = [dict(type='CachedTransforms', transforms=steps)]
+    root = write_ms3(tmp_path)
+    clips = AVSBenchMS3Dataset(str(root), 'train', pipeline=[*steps, *PACK])
+    negative = NegativeAudio(SingleFrames(clips), share=1., kinds=['noise'])
+    whole = AVSBenchMS3Dataset(str(root), 'train', pipeline=[*FRAMES, dict(type='LoadAudio'), *PACK])
+    assert len(negative) == 5 * len(whole)
+    for i, frame in enumerate(negative):
+        clip = whole[i // 5]
+        assert torch.equal(frame['inputs']['frames'][0], clip['inputs']['frames'][i % 5])
+        assert waveform(frame).shape == (16000, )
+        assert not torch.equal(waveform(frame), waveform(clip)[i % 5 * 16000:][:16000])
+        assert clip['data_samples'].gt_sem_seg[i % 5].any() and not frame['data_samples'].gt_sem_seg.any()
 
 
 def test_unlabelled_pixels_stay_unlabelled_with_negative_audio(s4_root):

@@ -63,7 +63,7 @@ def steps_of(pipeline: list) -> Iterator[dict]:
 def test_config_fits_together(config):
     head = config.model.decode_head
     datasets = {split: config[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')}
-    if datasets['train'].type in ('NegativeAudio', 'SingleFrames'):
+    while datasets['train'].type in ('NegativeAudio', 'SingleFrames'):
         datasets['train'] = datasets['train'].dataset
     steps = {step.type: step for step in steps_of(datasets['train'].pipeline)}
     if 'Pad' in steps and 'input_size' in head:

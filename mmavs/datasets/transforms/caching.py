@@ -8,7 +8,7 @@ from mmavs.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CachedTransforms(BaseTransform):
-    """Run transforms once per clip and keep the results in memory.
+    """Run transforms once per clip, or frame of :class:`SingleFrames`, and keep the results in memory.
 
     Suits datasets that fit into memory: reading and resizing cost nothing from the second epoch on. Each worker of the
     data loader keeps its own copy until it ends (set ``persistent_workers=True``).
@@ -25,7 +25,8 @@ class CachedTransforms(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Transform a clip, or return the cached result."""
         audio = results['audio_path'], results['log_mel_path'], *results.get('audio_paths', ())
-        key = results['split'], results['clip_id'], audio
+        # SingleFrames serves the frames of a clip one by one.
+        key = results['split'], results['clip_id'], results.get('first_frame'), audio
         if key not in self._results:
             self._results[key] = self.transforms(dict(results))
         return dict(self._results[key])

@@ -1,4 +1,5 @@
-"""Base class of the dataset wrappers that replace audio."""
+"""Base class of the dataset wrappers."""
+from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmavs.datasets.clip_dataset import ClipDataset
@@ -10,7 +11,7 @@ class ClipWrapper(Dataset):
     """Dataset that serves the clips of another dataset.
 
     Args:
-        dataset: Config of a clip dataset, or the dataset.
+        dataset: Config of a clip dataset or of another wrapper, or the dataset.
         lazy_init: Leave the listing to ``full_init``.
     """
 
@@ -25,8 +26,18 @@ class ClipWrapper(Dataset):
         """The meta information of the wrapped dataset."""
         return self.dataset.metainfo
 
+    @property
+    def pipeline(self) -> Compose:
+        """The pipeline of the wrapped dataset."""
+        return self.dataset.pipeline
+
+    @property
+    def ann_file(self) -> str:
+        """The list of the wrapped dataset, for messages."""
+        return self.dataset.ann_file
+
     def full_init(self) -> None:
-        """List the clips and prepare the replacement of their audio."""
+        """List the clips and prepare what the wrapper needs of them."""
         if self._is_listed:
             return
         self.dataset.full_init()
@@ -34,7 +45,7 @@ class ClipWrapper(Dataset):
         self._is_listed = True
 
     def prepare(self, clips: list[dict]) -> None:
-        """Prepare the replacement of audio for the clips of the wrapped dataset, which is listed."""
+        """Prepare what the wrapper needs of the clips of the wrapped dataset, which is listed."""
 
     def get_data_info(self, idx: int) -> dict:
         """Get the dict of a clip."""
