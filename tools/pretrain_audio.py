@@ -10,7 +10,7 @@ import sys
 from mmavs.cli.arguments import non_negative_int, positive_int
 from mmavs.utils.errors import cli_errors
 
-CONFIG = 'configs/ravs/ravs_efficientnet-lite0-96_stamps-ms3.py'
+CONFIG = 'configs/vct/vct_efficientnet-lite0-128_stamps-following.py'
 
 
 def parse_args() -> argparse.Namespace:

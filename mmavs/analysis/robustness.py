@@ -128,10 +128,10 @@ def scores_per_class(result: TestResult) -> dict[str, float]:
 
 
 def _evaluator(config: Config) -> list[dict]:
-    """Return the metrics of the config, AVSBenchMetric replaced by RobustnessMetric, which contains it."""
-    metrics = metric_configs(config)
-    batch_sizes = [metric.get('batch_size', 1) for metric in metrics if metric['type'] == 'AVSBenchMetric']
-    others = [metric for metric in metrics if metric['type'] != 'AVSBenchMetric']
+    """Return the metrics of the config, with one RobustnessMetric, which contains AVSBenchMetric."""
+    replaced, metrics = ('AVSBenchMetric', 'RobustnessMetric'), metric_configs(config)
+    batch_sizes = [metric.get('batch_size', 1) for metric in metrics if metric['type'] in replaced]
+    others = [metric for metric in metrics if metric['type'] not in replaced]
     return [*others, dict(type='RobustnessMetric', batch_size=(batch_sizes or [1])[0])]
 
 

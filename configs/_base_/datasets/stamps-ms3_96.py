@@ -1,16 +1,12 @@
-# As stamps-ms3_224.py at 96x96, kept in memory, with J at switches: the set of docs/reference/audio_following.md.
-_base_ = './stamps-ms3_224.py'
+# Clips of twelve classes of the stamps at 96x96 with binary masks, which are scored at 224x224: the comparison of
+# methods in docs/reference/results.md. The files are those of stamps-following_128.py.
+_base_ = './synthetic_96.py'
 
-loading = dict(
-    type='CachedTransforms',
-    transforms=[
-        *_base_.test_pipeline[:3],
-        dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(96, 96), backend='pillow')]),
-    ])
-test_pipeline = [loading, dict(type='PackClipInputs')]
-train_pipeline = [loading, *_base_.train_pipeline[4:]]
+data_root = 'data/following'
+masks = dict(type='BinaryAVSSDataset', subset='ms3', data_root=f'{data_root}/AVSS', metainfo=dict(_delete_=True))
 
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-val_dataloader = test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+train_dataloader = dict(dataset=masks)
+val_dataloader = dict(dataset=masks)
+test_dataloader = dict(dataset=dict(data_root=f'{data_root}/Multi-sources'))
 
-val_evaluator = test_evaluator = [dict(type='AVSBenchMetric'), dict(type='SwitchMetric')]
+val_evaluator = test_evaluator = dict(type='AVSBenchMetric')

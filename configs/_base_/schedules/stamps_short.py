@@ -1,4 +1,4 @@
-# The budget of docs/reference/audio_following.md and of the demo with photographs: 2000 steps of 2 clips; the last
+# The budget of the demo with photographs: 2000 steps of 2 clips; the last
 # checkpoint is used. An interrupted training goes on from that of each 250 steps.
 _base_ = './stamps.py'
 

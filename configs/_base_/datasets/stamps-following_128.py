@@ -1,0 +1,16 @@
+# The sets of docs/reference/audio_following.md: training on single frames of twelve classes of the stamps, whose masks
+# are classes, one in four with negative audio; tests on clips with binary masks. Frames are 128x128, masks are scored
+# at 224x224.
+_base_ = './stamps-demo_128.py'
+
+data_root = 'data/following'
+classes = ('background', 'big-cat', 'camel', 'chicken', 'cow', 'deer', 'drum', 'duck', 'goat', 'hammer', 'horse',
+           'pig', 'sheep')
+clips = dict(
+    _base_.train_dataloader.dataset.dataset, data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes))
+
+train_dataloader = dict(
+    batch_size=10,
+    dataset=dict(share=0.25, dataset=dict(_delete_=True, type='SingleFrames', dataset=clips)))
+val_dataloader = dict(dataset=dict(data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes)))
+test_dataloader = dict(dataset=dict(data_root=f'{data_root}/Multi-sources'))
