@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,15 @@ def test_the_number_of_threads_does_not_change_the_result(root):
 def test_the_cache_is_in_the_directory_of_the_user(monkeypatch):
     monkeypatch.setenv('TORCH_HOME', '/somewhere')
     assert cache_directory() == Path('/somewhere/hub/mmavs')
+
+
+@pytest.mark.parametrize('slow', [0, 1e9])
+def test_files_are_compared_by_several_threads_only_if_they_are_slow(look, monkeypatch, slow):
+    threads, fingerprint = set(), CheckedClips.fingerprint
+    monkeypatch.setattr('mmavs.datasets.check_clips.CHUNK', 1)
+    monkeypatch.setattr('mmavs.datasets.check_clips.SLOW', slow)
+    monkeypatch.setattr(CheckedClips, 'fingerprint',
+                        lambda self, clip: threads.add(threading.current_thread()) or fingerprint(self, clip))
+    assert look() == ALL and look() == []
+    main = threading.main_thread()
+    assert main in threads and (len(threads) > 1) == (slow == 0)
