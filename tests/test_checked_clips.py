@@ -3,6 +3,8 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,45 @@ def test_a_clip_with_a_changed_file_is_checked_again(root, look, path):
     (root / path).write_bytes(content)  # another time, the size as before
     assert look() == ['train_1']
     keep_time(root / path, lambda: (root / path).write_bytes(content + b'\0'))  # another size, the time as before
+    assert look() == ['train_1'] and look() == []
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (lambda path: path.unlink(), r'train_1_3\.png is missing'),
+    (lambda path: path.with_suffix('.jpg').touch(), r'train_1_3\.png is not unique'),
+    (lambda path: path.with_name('preview.png').touch(), r'mask count is 6 .*misnamed \(preview\.png\)'),
+    (lambda path: path.parent.rename(path.parent.with_name('former')), 'found 0 of 5 mask files')])
+def test_files_that_are_gone_or_added_are_noticed(root, look, change, message):
+    assert look() == ALL and look() == []
+    change(root / MASK)
+    with pytest.raises(FileNotFoundError, match=message):
+        look()
+
+
+def test_a_directory_that_is_exchanged_for_another_is_checked_again(root, look):
+    look()
+    directory = (root / MASK).parent
+    for mask in shutil.copytree(directory, root / 'others').iterdir():
+        os.utime(mask, (0, 0))  # as an archive restores them
+    state = directory.stat()
+    directory.rename(root / 'former')
+    (root / 'others').rename(directory)
+    os.utime(directory, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert look() == ['train_1'] and look() == []
+
+
+def test_a_clip_that_is_added_or_has_files_in_another_format_is_checked(root, look):
+    look()
+    with open(root / 'ms3_meta_data.csv', 'a', newline='') as file:
+        file.write('new,train\n')
+    for source in list(root.glob('ms3_data/**/train_2*')):
+        if not source.parent.name.startswith('train_2'):
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, source.with_name(source.name.replace('train_2', 'new')))
+    for path in list(root.glob('ms3_data/**/new/train_2*')):
+        path.rename(path.with_name(path.name.replace('train_2', 'new')))
+    assert look() == ['new']
+    (root / MASK).rename((root / MASK).with_suffix('.PNG'))
     assert look() == ['train_1'] and look() == []
 
 
@@ -201,3 +242,15 @@ def test_the_number_of_threads_does_not_change_the_result(root):
 def test_the_cache_is_in_the_directory_of_the_user(monkeypatch):
     monkeypatch.setenv('TORCH_HOME', '/somewhere')
     assert cache_directory() == Path('/somewhere/hub/mmavs')
+
+
+@pytest.mark.parametrize('slow', [0, 1e9])
+def test_files_are_compared_by_several_threads_only_if_they_are_slow(look, monkeypatch, slow):
+    threads, fingerprint = set(), CheckedClips.fingerprint
+    monkeypatch.setattr('mmavs.datasets.check_clips.CHUNK', 1)
+    monkeypatch.setattr('mmavs.datasets.check_clips.SLOW', slow)
+    monkeypatch.setattr(CheckedClips, 'fingerprint',
+                        lambda self, clip: threads.add(threading.current_thread()) or fingerprint(self, clip))
+    assert look() == ALL and look() == []
+    main = threading.main_thread()
+    assert main in threads and (len(threads) > 1) == (slow == 0)

@@ -1,3 +1,4 @@
+import gc
 import itertools
 import os
 import shutil
@@ -11,6 +12,7 @@ from PIL import Image
 
 from mmavs.datasets import AVSBenchMS3Dataset, AVSBenchS4Dataset, AVSSDataset, SwapAudio
 from mmavs.datasets.check import check_dataset
+from mmavs.datasets.file_listing import all_unique, list_directory
 from mmavs.datasets.transforms import LoadAudio
 from mmavs.registry import DATASETS
 from mmavs.utils.palette import voc_palette
@@ -208,10 +210,37 @@ def test_hidden_files_are_ignored_and_surplus_files_are_named(tmp_path):
         AVSBenchMS3Dataset(str(root), 'val')
 
 
+def test_directories_with_the_same_names_do_not_stand_for_each_other(tmp_path):
+    root = write_ms3(tmp_path, clips=2)
+    masks = root / 'ms3_data/gt_masks/val'
+    for path in (masks / 'val_1').iterdir():  # val_0 and val_1 hold the same names
+        path.rename(path.with_name(path.name.replace('val_1', 'val_0')))
+    with pytest.raises(FileNotFoundError, match=r'1 of 2 clips .* First: clip val_1: mask .*val_1_1\.png is missing'):
+        AVSBenchMS3Dataset(str(root), 'val')
+
+
+def test_files_of_two_directories_are_not_taken_for_those_of_one(tmp_path):
+    for directory in ('a', 'b'):
+        write_image(tmp_path / directory / f'{directory}.png', np.zeros((4, 4), np.uint8))
+    paths = [str(tmp_path / 'a' / name) for name in ('a.png', 'b.png')]
+    assert all_unique(paths[:1], list_directory) and not all_unique(paths, list_directory)
+    assert not all_unique([paths[0], str(tmp_path / 'b/a.png')], list_directory)
+
+
+def test_garbage_is_collected_again_after_the_listing(tmp_path):
+    write_ms3(tmp_path, clips=1)
+    AVSBenchMS3Dataset(str(tmp_path), 'val')
+    assert gc.isenabled()
+    (tmp_path / MASKS['ms3']).unlink()
+    with pytest.raises(FileNotFoundError):
+        AVSBenchMS3Dataset(str(tmp_path), 'val')
+    assert gc.isenabled()
+
+
 def test_a_directory_is_listed_once_and_no_file_is_touched(tmp_path, monkeypatch):
     root, listed = write_ms3(tmp_path, clips=3), []
-    list_directory = os.listdir
-    monkeypatch.setattr(os, 'listdir', lambda directory: listed.append(directory) or list_directory(directory))
+    listdir = os.listdir
+    monkeypatch.setattr(os, 'listdir', lambda directory: listed.append(directory) or listdir(directory))
     monkeypatch.setattr(os.path, 'exists', lambda path: pytest.fail(f'{path} is looked up on the disk'))
     AVSBenchMS3Dataset(str(root), 'val')
     assert len(listed) == len(set(listed)) == 3 + 3 + 1 + 1  # frames, masks, audio, log-mel

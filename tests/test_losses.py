@@ -19,7 +19,7 @@ from mmavs.models.losses import (
 from mmavs.models.losses.matching import Segments, assign_queries, matching_costs
 from mmavs.models.losses.point_sampling import sample_points, uncertain_points
 from mmavs.registry import MODELS
-from mmavs.structures import FrameTargets, QueryPrediction
+from mmavs.structures import FrameTargets, QueryPrediction, select_masks
 
 NUM_FRAMES, NUM_QUERIES, NUM_CLASSES, NUM_LAYERS, NUM_POINTS = 4, 6, 3, 3, 64
 
@@ -230,6 +230,20 @@ def test_gradients_of_masks_pass_through_the_matched_queries_alone(criterion, fi
         assert all((mask_logits.grad is None) == with_factors for mask_logits in masks)
         results.append((list(losses.values()), gradients))
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('counts', [(2, 0, 1), (0, 3, 0), (1, 1, 1), (0, 0, 0)])
+def test_masks_of_frames_with_different_numbers_of_queries_are_those_of_the_queries(counts):
+    frames = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    queries = torch.randint(5, (2, len(frames)))
+    predictions = []
+    for _ in range(2):
+        embeddings, features = torch.randn(3, 5, 6), torch.randn(3, 6, 4, 7)
+        masks = (embeddings @ features.flatten(2)).unflatten(2, (4, 7))
+        predictions.append(QueryPrediction(torch.zeros(3, 5, 2), masks, embeddings, features))
+    expected = torch.stack([x.mask_logits[frames, row] for x, row in zip(predictions, queries)])
+    assert expected.shape == (2, sum(counts), 4, 7)
+    torch.testing.assert_close(select_masks(predictions, frames, queries), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_frame_without_a_labelled_pixel_has_no_segments(criterion):

@@ -61,9 +61,8 @@ class CheckedClips:
         state = [repr({key: value for key, value in clip.items() if key != 'sample_idx'})]
         for key in self._keys:
             paths = clip.get(key)
-            for path in (paths, ) if isinstance(paths, str) else paths or ():
-                if path is not None:
-                    state.append(self._file_state(path))
+            paths = (paths, ) if isinstance(paths, str) else paths or ()
+            state += [self._file_state(path) for path in paths if path is not None]
         return hashlib.blake2b('\n'.join(state).encode(errors='surrogateescape'), digest_size=16).hexdigest()
 
     def find(self, clip: dict, fingerprint: str) -> list[str] | None:

@@ -98,7 +98,7 @@ class ClipDataset(BaseDataset):
 
     def full_init(self) -> None:
         """List the clips, see MMEngine."""
-        with frozen_garbage():
+        with frozen_garbage(collect=False):
             super().full_init()
 
     @abstractmethod

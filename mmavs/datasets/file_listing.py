@@ -3,7 +3,7 @@ import csv
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from mmavs.audio.io import AUDIO_SUFFIXES
@@ -18,18 +18,11 @@ class DirectoryNames:
     """Names of the files in a directory.
 
     Args:
-        directory: The directory.
         names: The names, sorted.
-
-    Attributes:
-        paths: Paths of the files if each has a stem of its own, otherwise empty.
     """
 
-    def __init__(self, directory: str = '', names: Sequence[str] = ()) -> None:
-        self.names, self.paths = names, frozenset()
-        if len({_stem(name) for name in names}) == len(names):
-            prefix = os.path.join(directory, '')
-            self.paths = frozenset([prefix + name for name in names])
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names = names
 
     @cached_property
     def by_stem(self) -> dict[str, list[str]]:
@@ -40,9 +33,18 @@ class DirectoryNames:
         return names
 
     @cached_property
+    def unique(self) -> frozenset[str]:
+        """The names with a stem that no other has."""
+        return frozenset([names[0] for names in self.by_stem.values() if len(names) == 1])
+
+    @cached_property
     def images(self) -> list[str]:
         """The names with the suffix of an image."""
         return [name for name in self.names if name.lower().endswith(IMAGE_SUFFIXES)]
+
+
+# The directories of most clips of a dataset hold the same names, which are analyzed once.
+_directory_names = lru_cache(maxsize=256)(DirectoryNames)
 
 
 def _stem(name: str) -> str:
@@ -148,25 +150,30 @@ def list_directory(directory: str) -> DirectoryNames:
     Hidden names, which begin with a dot, are left out: macOS puts a ``._NAME`` beside every file on some disks.
     """
     try:
-        names = sorted(os.listdir(directory))
+        names = os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         names = []
-    return DirectoryNames(directory, [name for name in names if name[0] != '.'])
+    return _directory_names(tuple(sorted([name for name in names if name[0] != '.'])))
 
 
 def all_unique(paths: list[str], listing: Listing) -> bool:
     """Check if files of one directory are all there, each the only one with its stem.
 
     For nearly all clips this is the whole check, at a fraction of the cost of :func:`candidates`: datasets have up to a
-    million files.
+    million files. False also if they are not in one directory.
     """
-    return not paths or listing(os.path.dirname(paths[0])).paths.issuperset(paths)
+    if not paths:
+        return True
+    directory, name = os.path.split(paths[0])
+    prefix = paths[0].removesuffix(name)
+    return listing(directory).unique.issuperset([path.removeprefix(prefix) for path in paths])
 
 
 def exists(path: str, listing: Listing) -> bool:
     """Check if a file is in the listing of its directory. The disk is read once per directory, not per file."""
     directory, name = os.path.split(path)
-    return name in listing(directory).names
+    names = listing(directory)
+    return name in names.unique or name in names.names
 
 
 def candidates(path: str, listing: Listing) -> list[str]:
@@ -180,8 +187,13 @@ def candidates(path: str, listing: Listing) -> list[str]:
     directory, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
     names = listing(directory).by_stem.get(stem, ())
-    suffixes = next((group for group in (IMAGE_SUFFIXES, AUDIO_SUFFIXES) if suffix.lower() in group), (suffix, ))
+    suffixes = _interchangeable_suffixes(suffix)
     return [os.path.join(directory, other) for other in names if os.path.splitext(other)[1].lower() in suffixes]
+
+
+@lru_cache
+def _interchangeable_suffixes(suffix: str) -> frozenset[str]:
+    return frozenset(next((group for group in (IMAGE_SUFFIXES, AUDIO_SUFFIXES) if suffix.lower() in group), (suffix, )))
 
 
 def describe_missing(path: str, listing: Listing) -> str:

@@ -34,20 +34,31 @@ def select_masks(predictions: Sequence[QueryPrediction], frames: Tensor, queries
         queries: (L, M) int64 on the CPU, its index in each prediction.
     """
     num_frames, num_queries = predictions[0].mask_logits.shape[:2]
-    rows = (frames * num_queries + queries).to(predictions[0].mask_logits.device, non_blocking=True)
-    counts = torch.bincount(frames, minlength=num_frames).tolist()
-    masks = []
+    device = predictions[0].mask_logits.device
+    rows = frames * num_queries + queries
+    # Every frame has room for as many queries as the fullest one, so that one product computes those of all frames.
+    counts = torch.bincount(frames, minlength=num_frames)
+    room, starts = int(counts.max()), counts.cumsum(0) - counts
+    slots = frames * room + torch.arange(len(frames)) - starts[frames]
+    rows_of_slots = rows.new_zeros(len(rows), num_frames * room)
+    rows_of_slots[:, slots] = rows
+    rows, rows_of_slots, slots = (x.to(device, non_blocking=True) for x in (rows, rows_of_slots, slots))
+
+    masks, start = [], 0
     # Predictions of the same features, such as those of all layers of a decoder, share a product.
-    for _, group in groupby(zip(predictions, rows), key=lambda pair: id(pair[0].features)):
+    for _, group in groupby(predictions, key=lambda prediction: id(prediction.features)):
         group = list(group)
-        features = group[0][0].features
+        layers, features = slice(start, start + len(group)), group[0].features
+        start += len(group)
         if features is None:
-            masks += [prediction.mask_logits.flatten(0, 1).index_select(0, row)[None] for prediction, row in group]
+            masks += [x.mask_logits.flatten(0, 1).index_select(0, row)[None] for x, row in zip(group, rows[layers])]
             continue
-        embeddings = torch.stack([x.embeddings.flatten(0, 1).index_select(0, row) for x, row in group])  # (l, M, C)
+        embeddings = torch.stack([
+            x.embeddings.flatten(0, 1).index_select(0, row).unflatten(0, (num_frames, room))
+            for x, row in zip(group, rows_of_slots[layers])], 1).flatten(1, 2)  # (N, l * room, C)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        pixels = features.to(dtype).flatten(2).unbind()
-        products = [x @ pixels_of_frame for x, pixels_of_frame in zip(embeddings.to(dtype).split(counts, 1), pixels)]
-        masks.append(torch.cat(products, 1).unflatten(2, features.shape[2:]))
+        products = embeddings.to(dtype) @ features.to(dtype).flatten(2)
+        products = products.unflatten(1, (len(group), room)).transpose(0, 1).flatten(1, 2)  # (l, N * room, h * w)
+        masks.append(products.index_select(1, slots).unflatten(2, features.shape[2:]))
     masks = torch.cat(masks)
     return masks.to(torch.promote_types(masks.dtype, torch.float32))

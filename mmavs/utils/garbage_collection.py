@@ -5,17 +5,26 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def frozen_garbage() -> Iterator[None]:
+def frozen_garbage(collect: bool = True) -> Iterator[None]:
     """Exclude the objects that exist from garbage collection inside of the context.
 
     Python collects again and again while many lists and dicts are made, each time through the hundred thousands of
     objects of the imported libraries, which takes longer than making them.
+
+    Args:
+        collect: Whether objects that are made inside are still collected. False if all of them are kept: looking
+            through them frees nothing.
     """
-    if gc.get_freeze_count():  # somebody has excluded them for good
-        yield
-        return
-    gc.freeze()
+    enabled = gc.isenabled()
+    freeze = not gc.get_freeze_count()  # otherwise somebody has excluded them for good
+    if freeze:
+        gc.freeze()
+    if not collect:
+        gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if enabled:
+            gc.enable()
+        if freeze:
+            gc.unfreeze()

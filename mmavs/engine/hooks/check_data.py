@@ -68,8 +68,9 @@ class CheckDataHook(Hook):
     def _check_dataset(self, dataset: ClipDataset) -> tuple[list[str], list[str]]:
         """Check the clips of this process: its problems and warnings."""
         checked = CheckedClips(dataset, self.cache_dir, self.hash_content) if self.cache else None
-        clips = [dataset.get_data_info(i) for i in range(get_rank(), len(dataset), get_world_size())]
         description = f'check files, {dataset.SUBSET} {dataset.split}' if get_rank() == 0 else None
+        with frozen_garbage(collect=False):
+            clips = [dataset.get_data_info(i) for i in range(get_rank(), len(dataset), get_world_size())]
         with frozen_garbage():
             return check_clips(dataset, clips, self.num_threads, checked, description)
 
