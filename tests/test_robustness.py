@@ -154,7 +154,8 @@ def test_silence_and_original_audio_score_as_in_the_audio_ablation(model):
     # A config may have this metric itself.
     with_metric = deepcopy(config)
     with_metric.test_evaluator = dict(type='RobustnessMetric')
-    result, manifest = robustness_test(with_metric, checkpoint, ['silence', 'off-screen', 'mixture:0'], name='untrained')
+    result, manifest = robustness_test(with_metric, checkpoint, ['silence', 'off-screen', 'mixture:0'],
+                                       name='untrained')
     for kind, audio in (('original', 'original'), ('silence', 'muted')):
         assert result.scores[kind]['M_J'] == pytest.approx(ablation[audio]['avsbench/M_J'], abs=1e-6)
         assert result.scores[kind]['M_F'] == pytest.approx(ablation[audio]['avsbench/M_F'], abs=1e-6)
