@@ -133,8 +133,8 @@ def pretrain_audio(config: Config, data: Path, cutouts: CutOuts, steps: int) -> 
     backbone = config.model.audio_backbone
     if not weights.is_file():
         options = {**backbone.to_dict(), 'output': 'embedding'}
-        accuracy = pretrain_on_recordings(options, weights, cutouts, steps=steps)
-        CONSOLE.print(f'{accuracy:.1%} of the decisions whether a class is in a second of audio are right')
+        scores = pretrain_on_recordings(options, weights, cutouts, steps=steps)
+        CONSOLE.print(f'{scores.accuracy:.1%} of the decisions whether a class is in a second of audio are right')
     backbone.init_cfg.checkpoint = str(weights)
 
 

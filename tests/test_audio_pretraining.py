@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from mmavs.models.audio_backbones import VGGish
-from mmavs.synthesis.audio_pretraining import pretrain_audio_backbone, sample_seconds, scale_outputs
+from mmavs.synthesis.audio_pretraining import (
+    average_precision,
+    pretrain_audio_backbone,
+    sample_seconds,
+    scale_outputs,
+)
 
 SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
 
@@ -12,8 +17,8 @@ SMALL = dict(channels=(4, 4, 8, 8, 8, 16), hidden_dims=16)
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
     file = tmp_path_factory.mktemp('pretrained') / 'audio.pth'
-    accuracy = pretrain_audio_backbone(dict(type='VGGish', **SMALL), file, steps=12, batch_size=16)
-    assert 0.5 < accuracy <= 1
+    scores = pretrain_audio_backbone(dict(type='VGGish', **SMALL), file, steps=12, batch_size=16)
+    assert 0.5 < scores.accuracy <= 1 and 0 < scores.average_precision <= 1 and scores.held_out is None
     return file
 
 
@@ -67,3 +72,10 @@ def test_the_same_seed_gives_the_same_weights(weights, tmp_path):
     pretrain_audio_backbone(dict(type='VGGish', **SMALL), tmp_path / 'again.pth', steps=12, batch_size=16)
     first, second = (torch.load(file, weights_only=True)['state_dict'] for file in (weights, tmp_path / 'again.pth'))
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_average_precision_by_hand():
+    scores = torch.tensor([[.9, .1, .5], [.8, .7, .5], [.3, .6, .5]])
+    present = torch.tensor([[1., 0, 0], [0, 1, 0], [1, 0, 0]])
+    # First class: hits at ranks 1 and 3; second: at rank 1; the third does not occur.
+    assert average_precision(scores, present) == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)

@@ -2,7 +2,8 @@
 """Pretrain a small audio backbone on the recordings of cut-outs: ``pretrain_audio.py OUT --cutouts PATH``.
 
 It learns which classes sound in each second of mixed recordings. The file is for ``audio_backbone.init_cfg`` of the
-configs with the small VGGish. Recordings that ``--hold-out`` keeps for the test split are not used.
+configs with the small VGGish. Recordings that ``--hold-out`` keeps for the test split are not used in training, and the
+backbone is scored with them.
 """
 import argparse
 import sys
@@ -39,9 +40,11 @@ def main() -> None:
     backbone = load_config(args.config).model.audio_backbone
     if backbone.type != 'VGGish':
         sys.exit(f'error: {args.config}: the audio backbone is {backbone.type}, expected a VGGish')
-    accuracy = pretrain_on_recordings(backbone | dict(output='embedding'), args.out, read_cutouts(args.cutouts),
-                                      args.hold_out, args.steps, 64, args.seed)
-    print(f'{args.out}: {accuracy:.1%} of the decisions whether a class sounds in a second are correct')
+    scores = pretrain_on_recordings(backbone | dict(output='embedding'), args.out, read_cutouts(args.cutouts),
+                                    args.hold_out, args.steps, 64, args.seed)
+    print(f'{args.out}: {scores.accuracy:.1%} of the decisions whether a class sounds in a second are correct')
+    print(f'mean average precision of the classes: {scores.average_precision:.3f}'
+          + (f', with held-out recordings {scores.held_out:.3f}' if scores.held_out is not None else ''))
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,26 @@ from mmavs.utils.progress import track_progress
 from .scenes import CATEGORIES, SOUND_POOL, sound_instance
 from .sounds import synthesize_sound
 
+#: Draws a number of examples from a random stream: waveforms (number, 16000) in [-1, 1], labels (number, classes) of 0
+#: and 1.
+SampleSeconds = Callable[[np.random.Generator, int], tuple[Tensor, Tensor]]
+# Seconds of audio that a pretrained backbone is scored on.
+NUM_SCORED = 512
+
+
+class PretrainingScores(NamedTuple):
+    """How well a pretrained backbone, with its classifier, names what sounds in a second of mixed audio.
+
+    Attributes:
+        accuracy: Fraction of correct decisions (a class sounds or not) over the last tenth of the steps, in [0, 1].
+            Most classes do not sound, hence it is high for any backbone.
+        average_precision: Mean average precision of the classes, in [0, 1], on other mixtures of the training audio.
+        held_out: The same on audio that is not in training, of the classes that have such audio; None without.
+    """
+    accuracy: float
+    average_precision: float
+    held_out: float | None = None
+
 
 def pretrain_audio_backbone(config: dict,
                             out: str | Path,
@@ -24,7 +45,7 @@ def pretrain_audio_backbone(config: dict,
                             batch_size: int = 64,
                             pitches: Sequence[float] = (1., ),
                             seed: int = 0,
-                            device: str | torch.device = 'cpu') -> float:
+                            device: str | torch.device = 'cpu') -> PretrainingScores:
     """Train a VGGish to classify synthetic audio by category and pitch, and save its weights.
 
     Every example is one second of noise mixed with the audio of zero to two training instances. The classifier on
@@ -40,30 +61,30 @@ def pretrain_audio_backbone(config: dict,
         device: Device to train on.
 
     Returns:
-        Accuracy over the last tenth of the steps: fraction of correct decisions (present or not, by category and
-        pitch).
+        The scores, for classes that are categories and pitches.
     """
     num_classes = len(CATEGORIES) * len(pitches)
     return pretrain_on(config, out, partial(sample_seconds, pitches=pitches), num_classes,
                        dict(source='synthetic sounds', pitches=tuple(pitches)), steps, batch_size, seed, device)
 
 
-def pretrain_on(config: dict, out: str | Path, sample: Callable[[np.random.Generator, int], tuple[Tensor, Tensor]],
-                num_classes: int, meta: dict, steps: int, batch_size: int, seed: int = 0,
-                device: str | torch.device = 'cpu') -> float:
+def pretrain_on(config: dict, out: str | Path, sample: SampleSeconds, num_classes: int, meta: dict, steps: int,
+                batch_size: int, seed: int = 0, device: str | torch.device = 'cpu',
+                held_out: tuple[SampleSeconds, Sequence[int]] | None = None) -> PretrainingScores:
     """Train a VGGish to classify seconds of audio, as :func:`pretrain_audio_backbone`, and save its weights.
 
     Args:
         config: See :func:`pretrain_audio_backbone`.
         out: File to write.
-        sample: Function of a random stream and a number of examples; it returns waveforms (number, 16000) in [-1, 1]
-            and labels (number, num_classes), 0 or 1.
+        sample: Draws the examples.
         num_classes: Classes.
         meta: Saved in the file, with ``steps`` and ``seed``.
         steps: Training steps.
         batch_size: Seconds of audio in a step.
         seed: Seed of weights and audio.
         device: Device to train on.
+        held_out: Draws examples of audio that is not in training; with the index of each of its classes among the
+            ``num_classes``.
     """
     check_writable(out)
     init_default_scope('mmavs')
@@ -86,10 +107,48 @@ def pretrain_on(config: dict, out: str | Path, sample: Callable[[np.random.Gener
         schedule.step()
         accuracies.append(((logits > 0) == (present > 0)).float().mean().item())
 
+    model.eval()
+    scoring = np.random.default_rng([seed, 1])
+    precision = [mean_average_precision(model, *sample(scoring, NUM_SCORED))]
+    if held_out is not None:
+        draw, classes = held_out
+        precision.append(mean_average_precision(model, *draw(scoring, NUM_SCORED), classes))
     scale_outputs(backbone, sample(rng, batch_size)[0].to(device))
     with atomic_write(out) as unfinished, open(unfinished, 'wb') as file:
         torch.save(dict(state_dict=backbone.state_dict(), meta=dict(meta, steps=steps, seed=seed)), file)
-    return float(np.mean(accuracies[-max(1, steps // 10):]))
+    return PretrainingScores(float(np.mean(accuracies[-max(1, steps // 10):])), *precision)
+
+
+@torch.no_grad()
+def mean_average_precision(model: nn.ModuleDict, waveforms: Tensor, present: Tensor,
+                           classes: Sequence[int] | None = None) -> float:
+    """Mean of the average precision of the classes that occur.
+
+    Args:
+        model: ``backbone`` and ``classifier``.
+        waveforms: (N, 16000) in [-1, 1].
+        present: Labels (N, K), 0 or 1.
+        classes: Index of each of the K classes in the output of the classifier; None: all, in their order.
+    """
+    device = next(model.parameters()).device
+    embeddings = torch.cat([model['backbone'](x.to(device), 1).flatten(1) for x in waveforms.split(64)])
+    logits = model['classifier'](embeddings)
+    if classes is not None:
+        logits = logits[:, list(classes)]
+    return average_precision(logits.cpu(), present)
+
+
+def average_precision(scores: Tensor, present: Tensor) -> float:
+    """Mean over the classes that occur of the mean precision at each positive example, highest score first.
+
+    Args:
+        scores: (N, K).
+        present: (N, K), 0 or 1.
+    """
+    hits = present.gather(0, scores.argsort(0, descending=True))
+    ranks = torch.arange(1, len(scores) + 1)[:, None]
+    values = (hits * hits.cumsum(0) / ranks).sum(0) / hits.sum(0)
+    return values[hits.any(0)].mean().item()
 
 
 @torch.no_grad()

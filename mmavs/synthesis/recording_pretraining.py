@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmavs.audio.log_mel import SAMPLE_RATE
 
-from .audio_pretraining import pretrain_on
+from .audio_pretraining import PretrainingScores, pretrain_on
 from .cutout_scenes import NOISE_LEVEL, OFF_SCREEN_LEVEL, SOURCE_LEVEL
 from .cutouts import CutOut, CutOuts
 from .recordings import background_noise, play, room_response
@@ -27,15 +27,19 @@ class RecordedSeconds:
     the level, the mixture and the noise are drawn for each example.
 
     Args:
-        cutouts: The recordings; the instances of the training split.
+        cutouts: The recordings.
         hold_out: See :meth:`CutOuts.of_split`.
         seed: Seed of the variants.
+        split: Split of the instances, 'train' or 'test'.
+
+    Attributes:
+        classes: Names of the classes of this split, in the order of the labels.
     """
 
-    def __init__(self, cutouts: CutOuts, hold_out: int | None = None, seed: int = 0) -> None:
-        rng = np.random.default_rng([seed, _STREAM])
-        self.tracks = [[_vary(item, rng) for item in items for _ in range(VARIANTS)]
-                       for items in cutouts.of_split('train', hold_out).values()]
+    def __init__(self, cutouts: CutOuts, hold_out: int | None = None, seed: int = 0, split: str = 'train') -> None:
+        rng, instances = np.random.default_rng([seed, _STREAM]), cutouts.of_split(split, hold_out)
+        self.classes = list(instances)
+        self.tracks = [[_vary(item, rng) for item in items for _ in range(VARIANTS)] for items in instances.values()]
         self.off_screen = [_vary(item, rng) for item in cutouts.off_screen for _ in range(OFF_SCREEN_VARIANTS)]
 
     def __call__(self, rng: np.random.Generator, number: int) -> tuple[Tensor, Tensor]:
@@ -54,15 +58,19 @@ class RecordedSeconds:
 
 
 def pretrain_on_recordings(config: dict, out: str | Path, cutouts: CutOuts, hold_out: int | None = None,
-                           steps: int = 500, batch_size: int = 32, seed: int = 0) -> float:
+                           steps: int = 500, batch_size: int = 32, seed: int = 0) -> PretrainingScores:
     """Train a VGGish to name the classes in seconds of recordings, and save its weights.
 
     See :func:`mmavs.synthesis.audio_pretraining.pretrain_audio_backbone` for arguments and result, and
-    :class:`RecordedSeconds`.
+    :class:`RecordedSeconds`. With ``hold_out``, the recordings of the test split are scored too.
     """
-    seconds = RecordedSeconds(cutouts, hold_out, seed)
-    return pretrain_on(config, out, seconds, len(cutouts.categories),
-                       dict(source='recordings', classes=cutouts.categories), steps, batch_size, seed)
+    held_out = None
+    if hold_out is not None:
+        test = RecordedSeconds(cutouts, hold_out, seed, 'test')
+        held_out = test, [list(cutouts.categories).index(name) for name in test.classes]
+    return pretrain_on(config, out, RecordedSeconds(cutouts, hold_out, seed), len(cutouts.categories),
+                       dict(source='recordings', classes=cutouts.categories), steps, batch_size, seed,
+                       held_out=held_out)
 
 
 def _vary(item: CutOut, rng: np.random.Generator) -> np.ndarray:

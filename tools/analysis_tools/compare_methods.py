@@ -126,8 +126,8 @@ def make_audio_weights(backbone: dict) -> None:
     """Pretrain the audio backbone of a small config unless the file of its weights exists."""
     weights = (backbone.get('init_cfg') or {}).get('checkpoint')
     if weights in AUDIO_WEIGHTS and not Path(weights).exists():
-        accuracy = pretrain_audio_backbone(backbone | dict(output='embedding'), weights, pitches=AUDIO_WEIGHTS[weights])
-        Console().print(f'{weights}: {accuracy:.1%} of the synthetic audio classified correctly')
+        scores = pretrain_audio_backbone(backbone | dict(output='embedding'), weights, pitches=AUDIO_WEIGHTS[weights])
+        Console().print(f'{weights}: {scores.accuracy:.1%} of the synthetic audio classified correctly')
 
 
 def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str, dict[str, str]]:
