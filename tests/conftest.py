@@ -44,10 +44,18 @@ def seeds() -> None:
 
 
 @pytest.fixture(scope='session', autouse=True)
-def unformatted_configs():
-    """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test."""
+def unformatted_configs(tmp_path_factory: pytest.TempPathFactory):
+    """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test.
+
+    The processes that tests start find another yapf, which does not format either.
+    """
+    directory = tmp_path_factory.mktemp('unformatted')
+    (directory / 'yapf/yapflib').mkdir(parents=True)
+    (directory / 'yapf/__init__.py').write_text("__version__ = '1.0'\n")
+    (directory / 'yapf/yapflib/yapf_api.py').write_text('def FormatCode(code, **style):\n    return code, True\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda code, **style: (code, True))
+        patch.setenv('PYTHONPATH', str(directory), prepend=os.pathsep)
         yield
 
 
