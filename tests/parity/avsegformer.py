@@ -105,14 +105,15 @@ def outputs(model, batch, case):
     # Of these outputs only those of the first frame are compared.
     head = model({key: x[:1, :1] for key, x in batch['inputs'].items()}, mode='tensor')
     hook.remove()
-    chosen = {key: x[:, PREDICTED] for key, x in batch['inputs'].items()}
-    clips = [AVSDataSample(metainfo=sample.metainfo, valid=sample.valid[PREDICTED]) for sample in batch['data_samples']]
-    samples = model(chosen, clips, mode='predict', outputs=('seg_logits', ))
+    chosen = PREDICTED + [9] * (case['subset'] == 'avss')  # the last of ten frames is padding, which is not computed
+    clips = [AVSDataSample(metainfo=sample.metainfo, valid=sample.valid[chosen]) for sample in batch['data_samples']]
+    inputs = {key: x[:, chosen] for key, x in batch['inputs'].items()}
+    samples = model(inputs, clips, mode='predict', outputs=('seg_logits', ))
     log_mel = batch['inputs']['log_mel']
     logits = torch.cat([sample.seg_logits for sample in samples])
     pyramid = intermediate['backbone']
     found = dict(
-        pred=logits[:, :, ::8, ::8] if case['subset'] == 'avss' else logits[:, :, ::4, ::4],
+        pred=logits[:2, :, ::8, ::8] if case['subset'] == 'avss' else logits[:, :, ::4, ::4],
         vggish=model.audio_backbone(log_mel, log_mel.shape[1]).flatten(0, 1).squeeze(1),
         enc=head['encoded'][0, ::16, ::8],
         c1=pyramid[0][0, ::8, ::6, ::6],
