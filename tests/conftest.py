@@ -25,9 +25,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what the imports left from garbage collection: MMEngine's datasets start one each, of half a second."""
+    """Exclude what the imports left from garbage collection: MMEngine's datasets start one each, of half a second.
+
+    That they are excluded is asked for with every dataset, and Python counts the objects each time, for 50 ms.
+    """
     gc.collect()
     gc.freeze()
+    number = gc.get_freeze_count()
+    gc.get_freeze_count = lambda: number
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +44,18 @@ def seeds() -> None:
 
 
 @pytest.fixture(scope='session', autouse=True)
-def unformatted_configs():
-    """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test."""
+def unformatted_configs(tmp_path_factory: pytest.TempPathFactory):
+    """MMEngine formats the text of a config about five times in a run, which takes longer than the steps of a test.
+
+    The processes that tests start find another yapf, which does not format either.
+    """
+    directory = tmp_path_factory.mktemp('unformatted')
+    (directory / 'yapf/yapflib').mkdir(parents=True)
+    (directory / 'yapf/__init__.py').write_text("__version__ = '1.0'\n")
+    (directory / 'yapf/yapflib/yapf_api.py').write_text('def FormatCode(code, **style):\n    return code, True\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda code, **style: (code, True))
+        patch.setenv('PYTHONPATH', str(directory), prepend=os.pathsep)
         yield
 
 

@@ -20,6 +20,12 @@ STOPPED = (r'worker 0 of a data loader \(process \d+\) has delivered no batch fo
 pytestmark = pytest.mark.skipif(not os.path.exists('/proc/self/stat'), reason='states of processes of Linux')
 
 
+@pytest.fixture(autouse=True)
+def short_goodbye(monkeypatch):
+    """PyTorch waits for this many seconds for a worker to end, here one that is stopped."""
+    monkeypatch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.1)
+
+
 class StopsItsWorker(Dataset):
 
     def __len__(self):

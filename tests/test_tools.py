@@ -1,4 +1,5 @@
 """The scripts of tools/, run on a few synthetic clips."""
+import atexit
 import hashlib
 import json
 import multiprocessing
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,8 @@ from mmavs.utils.randomness import derive_seed
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIG = REPOSITORY / 'tests/configs/vct_tiny_s4.py'
+# Points are drawn once for all samples, however many of them a process has.
+REPEATABLE = ['custom_hooks.0.same_for_all_samples=True', 'default_hooks.checkpoint.max_keep_ckpts=9']
 
 
 @pytest.fixture(scope='module')
@@ -37,6 +41,14 @@ def trained(tmp_path_factory, run_tool, options):
     """Work dir of an uninterrupted training of 8 iterations."""
     work_dir = tmp_path_factory.mktemp('trained')
     run_tool('train', CONFIG, '--work-dir', work_dir, *options)
+    return work_dir
+
+
+@pytest.fixture(scope='module')
+def one_process(tmp_path_factory, run_tool, options):
+    """Work dir of a training of 8 iterations that several processes can repeat, with all its checkpoints."""
+    work_dir = tmp_path_factory.mktemp('one_process')
+    run_tool('train', CONFIG, '--work-dir', work_dir, *options, *REPEATABLE)
     return work_dir
 
 
@@ -70,24 +82,24 @@ def train_until_killed(run_tool, *arguments):
     assert process.exitcode == -signal.SIGKILL
 
 
-def train_in_two_processes(run_tool, *arguments):
-    """Train as torchrun would start it, in forked processes, which need no imports."""
+def run_in_processes(function, number):
+    """Run a function as torchrun would start it, in forked processes, which need no imports."""
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
 
-    def train(rank):
-        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2', MASTER_ADDR='127.0.0.1',
-                          MASTER_PORT=str(port))
-        run_tool('train', *arguments[:1], '--launcher', 'pytorch', *arguments[1:])
+    def run(rank):
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(number), MASTER_ADDR='127.0.0.1',
+                          MASTER_PORT=str(port), CUDA_VISIBLE_DEVICES='')
+        function()
 
     context = multiprocessing.get_context('fork')
-    processes = [context.Process(target=train, args=(rank, )) for rank in range(2)]
+    processes = [context.Process(target=run, args=(rank, )) for rank in range(number)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert [process.exitcode for process in processes] == number * [0]
 
 
 def assert_equal_states(resumed, uninterrupted):
@@ -125,27 +137,25 @@ def test_killed_training_by_epochs_resumes_to_the_weights_of_an_uninterrupted_ru
     assert kept == {'epoch_2.pth', 'epoch_3.pth'} and len(list(work_dir.glob('best_avsbench_M_F_epoch_*.pth'))) == 1
 
 
-def test_two_processes_train_like_one_with_the_same_batch(tmp_path, run_tool, options):
-    same = ['train_cfg.max_iters=20', 'param_scheduler.0.end=21', 'custom_hooks.0.same_for_all_samples=True']
-    run_tool('train', CONFIG, '--work-dir', tmp_path / 'one', *options, *same)
-    together = start(['bash', 'tools/dist_train.sh'], CONFIG, 2, '--work-dir', tmp_path / 'two', *options, *same,
-                     'train_dataloader.batch_size=1', CUDA_VISIBLE_DEVICES='')
+def test_two_processes_train_like_one_with_the_same_batch(tmp_path, options, one_process):
+    # Three steps of 6 clips, and two of the next round.
+    together = start(['bash', 'tools/dist_train.sh'], CONFIG, 2, '--work-dir', tmp_path, *options, *REPEATABLE,
+                     'train_cfg.max_iters=5', 'train_dataloader.batch_size=1', CUDA_VISIBLE_DEVICES='')
     assert together.returncode == 0, together.stderr
     for key in ('loss', 'loss_cls', 'loss_mask', 'loss_dice', 'loss_pac', 'grad_norm'):
-        one, two = logged(tmp_path / 'one', key), logged(tmp_path / 'two', key)
-        assert list(one) == list(range(1, 21))
-        assert two == pytest.approx(one, rel=1e-4), key
+        one, two = logged(one_process, key), logged(tmp_path, key)
+        assert list(two) == list(range(1, 6))
+        assert two == pytest.approx({step: one[step] for step in two}, rel=1e-4), key
 
 
 def test_sharded_training_goes_on_like_one_process_and_each_resumes_the_checkpoints_of_the_other(tmp_path, run_tool,
-                                                                                                options):
-    same = ['custom_hooks.0.same_for_all_samples=True', 'model.backbone.with_cp=True',
-            'default_hooks.checkpoint.max_keep_ckpts=9']
-    one, two, back = (tmp_path / name for name in ('one', 'two', 'back'))
-    run_tool('train', CONFIG, '--work-dir', one, *options, *same)
+                                                                                                options, one_process):
+    same = [*REPEATABLE, 'model.backbone.with_cp=True']  # which changes no number
+    one, two, back = one_process, tmp_path / 'two', tmp_path / 'back'
     sharded = ['runner_type=FlexibleRunner', 'strategy.type=ShardedStrategy', 'strategy.blocks=[SwinBlock]']
-    train_in_two_processes(run_tool, CONFIG, '--work-dir', two, '--resume', one / 'iter_4.pth', *options, *same,
-                           *sharded, 'train_dataloader.batch_size=1')
+    run_in_processes(
+        partial(run_tool, 'train', CONFIG, '--launcher', 'pytorch', '--work-dir', two, '--resume', one / 'iter_4.pth',
+                *options, *same, *sharded, 'train_dataloader.batch_size=1'), 2)
     run_tool('train', CONFIG, '--work-dir', back, '--resume', two / 'iter_6.pth', *options, *same)
     for key in ('loss', 'loss_mask', 'loss_pac', 'grad_norm'):
         expected = logged(one, key)
@@ -172,10 +182,13 @@ def test_scores_figures_and_masks_of_a_checkpoint(tmp_path, run_tool, options, t
     assert 0 <= metrics['avsbench/M_J'] <= 1 and 0 <= metrics['avsbench/M_F'] <= 1
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 3
 
-    # Two processes score like one: 3 clips, so one of them is evaluated twice and counted once.
-    together = start(['bash', 'tools/dist_test.sh'], CONFIG, checkpoint, 2, '--work-dir', tmp_path, '--out',
-                     tmp_path / 'masks.npz', '--out-item', 'pred', *options, CUDA_VISIBLE_DEVICES='')
-    assert together.returncode == 0, together.stderr
+    # Two processes score like one: 3 clips, so one of them is evaluated twice and counted once. The script would start
+    # torchrun, as that of the training does in another test.
+    started = start(['bash', 'tools/dist_test.sh'], CONFIG, checkpoint, 2, '--work-dir', tmp_path, '--out',
+                    tmp_path / 'masks.npz', '--out-item', 'pred', *options, PYTHON='echo').stdout
+    torchrun = '-m torch.distributed.run --standalone --nproc_per_node=2 tools/test.py '
+    assert started.startswith(f'{torchrun}--launcher pytorch'), started
+    run_in_processes(partial(run_tool, 'test', *started.removeprefix(torchrun).split()), 2)
     log = sorted(tmp_path.glob('*_*/*.json'))[-1]  # MMEngine names the directory by date and time
     assert json.loads(log.read_text())['avsbench/M_J'] == pytest.approx(metrics['avsbench/M_J'])
     masks = np.load(tmp_path / 'masks.npz')
@@ -233,27 +246,23 @@ def test_output_that_cannot_be_written_is_an_error_before_the_test(tmp_path, run
         run_tool('test', CONFIG, 'weights.pth', '--out', tmp_path / out, '--out-item', item)
 
 
-# Tests like tools/test.py and prints the threads that are left at exit.
-THREADS = f"""
-import atexit, pathlib, runpy, sys
-names = lambda: [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
-atexit.register(lambda: print('left:', *names()))
-sys.argv[0] = '{REPOSITORY}/tools/test.py'
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
-
-
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='threads are listed in /proc')
-def test_no_thread_of_gloo_outlives_the_tool(tmp_path, options, trained):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = probe.getsockname()[1]
-    alone = start([sys.executable, '-c', THREADS], CONFIG, trained / 'iter_8.pth', '--launcher', 'pytorch',
-                  '--work-dir', tmp_path, *options, CUDA_VISIBLE_DEVICES='', RANK='0', LOCAL_RANK='0',
-                  WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    assert alone.returncode == 0, alone.stderr
-    left = next(line for line in alone.stdout.splitlines() if line.startswith('left:'))
-    assert 'gloo' not in left
+def test_no_thread_of_gloo_outlives_the_tool(tmp_path, run_tool, options, trained):
+
+    def note_threads(name):
+        (tmp_path / name).write_text(' '.join(path.read_text().strip()
+                                              for path in Path('/proc/self/task').glob('*/comm')))
+
+    def run():
+        # What an interpreter of its own does at exit, in which the functions of this one do not run.
+        atexit._clear()
+        atexit.register(note_threads, 'left')
+        run_tool('test', CONFIG, trained / 'iter_8.pth', '--launcher', 'pytorch', '--work-dir', tmp_path, *options)
+        note_threads('before')
+        atexit._run_exitfuncs()
+
+    run_in_processes(run, 1)
+    assert 'gloo' in (tmp_path / 'before').read_text() and 'gloo' not in (tmp_path / 'left').read_text()
 
 
 def test_checkpoint_of_another_class_count_is_refused(tmp_path, run_tool, options, trained):

@@ -234,9 +234,10 @@ def test_paper(walk, capsys, monkeypatch):
     for path in map(Path, configs):
         monkeypatch.setitem(read_zoo(), path.stem, replace(read_zoo()[path.stem], config=path.resolve()))
 
-    page.step('randomness.seed=$seed')
+    # Two seeds in place of three.
+    page.step('randomness.seed=$seed', **{'0 1 2': '0 1'})
     reports = {path: json.loads(path.read_text()) for path in Path('work_dirs/paper').glob('*/*/metrics.json')}
-    assert len(reports) == 6
+    assert len(reports) == 4
     assert all(path.parts[-2] == f"seed{report['stamp']['training']['seed']}" for path, report in reports.items())
     page.step('analyze_logs')
     assert Path('curves.png').is_file()
@@ -247,7 +248,7 @@ def test_paper(walk, capsys, monkeypatch):
     assert Path('table.md').read_text().startswith('| method | seeds | M_J | vs. AVSegFormer | M_F | vs. AVSegFormer |')
     mean = np.mean([100 * report['scores']['avsbench/M_J'] for path, report in reports.items() if 'vct' in str(path)])
     latex = Path('table.tex').read_text()
-    assert re.search(rf'VCT & 3 & \$(\\mathbf{{)?{mean:.1f} \\pm', latex) and r'\begin{tabular}' in latex
+    assert re.search(rf'VCT & 2 & \$(\\mathbf{{)?{mean:.1f} \\pm', latex) and r'\begin{tabular}' in latex
     rows = list(csv.DictReader(Path('table.csv').read_text().splitlines()))
     assert float(rows[0]['mean']) == pytest.approx(mean) and 0 <= float(rows[0]['p']) <= 1
 
