@@ -26,7 +26,7 @@ NUM_SCORED = 512
 
 
 class PretrainingScores(NamedTuple):
-    """How well a pretrained backbone, with its classifier, names what sounds in a second of mixed audio.
+    """Scores of a pretrained backbone, whose classifier names what sounds in a second of mixed audio.
 
     Attributes:
         accuracy: Fraction of correct decisions (a class sounds or not) over the last tenth of the steps, in [0, 1].
