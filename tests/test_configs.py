@@ -31,7 +31,7 @@ NAME = re.compile(
     r'_(?P<backbone>convnext-b|dinov2-b|dinov3-b|dinov3-l|efficientnet-lite0|eva02-b|pvt-v2-b5|r50|swin-b|swin-l|tiny)'
     r'(-(?P<size>\d+))?'
     r'_(?P<subset>s4|ms3|avss|vpo-ss|vpo-ms|vpo-msmi|synthetic|synthetic-ms3|synthetic-twins|synthetic-vpo|composed'
-    r'|stamps-ms3|stamps-avss|stamps-demo)'
+    r'|stamps-ms3|stamps-avss|stamps-demo|stamps-following)'
     r'(_(?P<variant>[a-z0-9-]+))?(_(?P<row>[a-z0-9-]+))?')  # row: of an ablation of a variant
 USUAL_SIZES = {'act': 384, 'vct': 384}
 NAMES = {'s4': 'AVSBenchS4Dataset', 'ms3': 'AVSBenchMS3Dataset', 'avss': 'AVSSDataset'}
