@@ -1,5 +1,5 @@
-# The budget of the demo with photographs: 2000 steps of 2 clips; the last
-# checkpoint is used. An interrupted training goes on from that of each 250 steps.
+# The budget of the demo with photographs: 2000 steps of 2 clips; the last checkpoint is used. An interrupted training
+# goes on from that of each 250 steps.
 _base_ = './stamps.py'
 
 max_iters = 2000
