@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import types
 from dataclasses import replace
 from pathlib import Path
@@ -261,13 +262,37 @@ def test_medians_of_alternating_rounds_are_compared(load):
     assert load('regress').summarize('x', [(1., 0.)], [(1., 9.)])['memory'] == 1
 
 
+def test_the_timed_calls_of_two_checkouts_alternate(load, tmp_path, monkeypatch):
+    regress = load('regress')
+    script, calls = tmp_path / 'worker.py', tmp_path / 'calls'
+    script.write_text(textwrap.dedent(f"""
+        import json, os, pathlib, sys
+        name = pathlib.Path.cwd().name
+        print('a note')
+        for number in range(3):
+            print(os.environ['REGRESS_TURN'], flush=True)
+            sys.stdin.readline()
+            with open({str(calls)!r}, 'a') as file:
+                file.write(f'{{name}}{{number}} ')
+        sys.exit('broken') if name in sys.argv[1:] else print(json.dumps(dict(name=name)))
+        """))
+    roots = [tmp_path / 'old', tmp_path / 'new']
+    for root in roots:
+        root.mkdir()
+    assert regress.run_in_turns(roots, str(script)) == [dict(name='old'), dict(name='new')]
+    assert calls.read_text().split() == ['old0', 'new0', 'new1', 'old1', 'old2', 'new2']
+    with pytest.raises(SystemExit, match=f'(?s)error: {roots[1]}: .*worker.py new ended with 1: broken'):
+        regress.run_in_turns(roots, str(script), 'new')
+
+
 def test_the_workloads_measure_a_clip_a_model_and_its_parts(load, monkeypatch, tmp_path, capsys):
     regress, workloads = load('regress'), load('regress_workloads')
-    monkeypatch.setattr(regress, 'run', lambda root, script, kind, *arguments: (
-        f'a note\n{json.dumps(workloads.WORKLOADS[kind](*map(str, arguments)))}', 0.))
+    monkeypatch.setattr(regress, 'run', lambda root, script, kind, data: workloads.WORKLOADS[kind](data))
+    monkeypatch.setattr(regress, 'run_in_turns', lambda roots, script, kind, *arguments: [
+        workloads.WORKLOADS[kind](*map(str, arguments)) for _ in roots])
     args = types.SimpleNamespace(new=REPOSITORY, workloads=('data', 'models'), repeats=1, modes=regress.MODES, frames=2,
                                  parts=True, configs=[str(REPOSITORY / 'configs/vct/vct_tiny_synthetic-ms3.py')])
-    rounds = regress.compare(REPOSITORY, REPOSITORY, regress.processes(args, str(tmp_path)), 1)
+    rounds = regress.compare(REPOSITORY, REPOSITORY, regress.workloads(args, str(tmp_path)), 1)
     parts = [name for name in rounds if name.count(': ') == 2]
     assert [name for name in rounds if name not in parts] == ['load a clip', 'vct: predict', 'vct: train']
     assert {'vct: predict: backbone', 'vct: predict: decoder', 'vct: train: backward'} < set(parts)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python
 """Compare the speed and memory of two checkouts: ``python tools/benchmarks/regress.py OLD NEW``.
 
-Their processes alternate (old, new, new, old, ...), so that whatever else the machine does disturbs both alike. The
-workloads are start-up, the data pipeline, and prediction and training step (loss and backward) of the small model of
-each method. Time is CPU time with one thread. The table shows medians, and the ratio new / old.
+The two alternate (old, new, new, old, ...), so that whatever else the machine does disturbs both alike: the processes
+of a start-up, and of a model the calls of two processes that exist at the same time. The workloads are start-up, the
+data pipeline, and prediction and training step (loss and backward) of the small model of each method. Time is CPU time
+with one thread. The table shows medians, and the ratio new / old.
 """
 import argparse
 import datetime
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -38,6 +39,8 @@ PRINT_STATUS = "import atexit; atexit.register(lambda: print('\\n' + open('/proc
 WORKLOADS = ('start-up', 'data', 'models')
 MODES = ('predict', 'train')
 WORKER = str(Path(__file__).with_name('regress_workloads.py'))
+# Line by which a worker says that it waits for its turn.
+TURN = 'ready for the next timed call'
 # Less memory counts as this much: it differs from run to run by what the allocator keeps.
 SMALLEST_MIB = 10
 #: Name of a measurement -> CPU seconds and peak memory in MiB.
@@ -53,7 +56,7 @@ def parse_args() -> argparse.Namespace:
                         help='models, relative to the checkouts (default: the small model of each method)')
     parser.add_argument('--rounds', type=positive_int, default=5, help='processes of each checkout (default: 5)')
     parser.add_argument('--repeats', type=positive_int, default=3,
-                        help='calls in a process, of which the median counts (default: 3)')
+                        help='timed calls in a process, of which the median counts (default: 3)')
     parser.add_argument('--modes', nargs='+', choices=MODES, default=MODES, help='what models do (default: both)')
     parser.add_argument('--frames', type=positive_int, default=5, help='frames of the clip of the models (default: 5)')
     parser.add_argument('--parts', action='store_true', help='also time the branches of models and the parts of heads')
@@ -77,7 +80,7 @@ def main() -> None:
     if args.out:
         check_writable(args.out)
     with tempfile.TemporaryDirectory() as data:
-        rounds = compare(args.old, args.new, processes(args, data), args.rounds)
+        rounds = compare(args.old, args.new, workloads(args, data), args.rounds)
     rows = [summarize(name, *numbers) for name, numbers in rounds.items()]
     print_table(rows)
     print(f'CPU time, 1 thread, medians of {args.rounds} processes, {datetime.date.today()}; '
@@ -90,11 +93,12 @@ def main() -> None:
                            f'more than {args.limit}' for row in slower))
 
 
-def processes(args: argparse.Namespace, data: str) -> list[Callable[[Path], Measured]]:
-    """List the functions that run a process of a checkout and return what it measured."""
+def workloads(args: argparse.Namespace, data: str) -> list[Callable[[Sequence[Path]], list[Measured]]]:
+    """List the functions that measure checkouts, one workload each; they return what each checkout measured."""
     chosen = []
     if 'start-up' in args.workloads:
-        chosen += [lambda root, name=name: {name: start_up(root, STARTUP[name])} for name in STARTUP]
+        chosen += [lambda roots, name=name: [{name: start_up(root, STARTUP[name])} for root in roots]
+                   for name in STARTUP]
     workers = []
     if 'data' in args.workloads:
         run(args.new, WORKER, 'make', data)
@@ -102,19 +106,19 @@ def processes(args: argparse.Namespace, data: str) -> list[Callable[[Path], Meas
     if 'models' in args.workloads:
         options = json.dumps(dict(repeats=args.repeats, modes=args.modes, frames=args.frames, parts=args.parts))
         workers += [('model', config, options) for config in args.configs]
-    return chosen + [lambda root, worker=worker: json.loads(run(root, WORKER, *worker)[0].splitlines()[-1])
-                     for worker in workers]
+    return chosen + [lambda roots, worker=worker: run_in_turns(roots, WORKER, *worker) for worker in workers]
 
 
-def compare(old: Path, new: Path, processes: list[Callable[[Path], Measured]],
+def compare(old: Path, new: Path, workloads: list[Callable[[Sequence[Path]], list[Measured]]],
             num_rounds: int) -> dict[str, tuple[list, list]]:
     """Measure two checkouts in turn; return the measurements of all rounds by name, those of old and those of new."""
     found = defaultdict(lambda: ([], []))
     for number in range(num_rounds):
-        for process in processes:
-            for which in ((0, 1), (1, 0))[number % 2]:
-                for name, measured in process((old, new)[which]).items():
-                    found[name][which].append(measured)
+        order = ((0, 1), (1, 0))[number % 2]
+        for workload in workloads:
+            for which, measured in zip(order, workload([(old, new)[which] for which in order])):
+                for name, numbers in measured.items():
+                    found[name][which].append(numbers)
         print(f'round {number + 1} of {num_rounds}', file=sys.stderr, flush=True)
     return dict(found)
 
@@ -128,20 +132,65 @@ def start_up(root: Path, code: str) -> tuple[float, float]:
 
 def run(root: Path, *arguments: str) -> tuple[str, float]:
     """Run Python on a checkout; return its output and its CPU seconds."""
-    environment = dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1', PYTHONDONTWRITEBYTECODE='',
-                       PYTHONWARNINGS='ignore')
-    with tempfile.TemporaryFile('w+') as errors:
-        process = subprocess.Popen([sys.executable, *arguments], cwd=root, env=environment, stdout=subprocess.PIPE,
-                                   stderr=errors, text=True)
-        output = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        process.stdout.close()
-        if process.returncode:
-            errors.seek(0)
-            sys.exit(f'error: {root}: {shlex.join(arguments)} ended with {process.returncode}: '
-                     f'{errors.read().strip()[-2000:]}')
-    return output, usage.ru_utime + usage.ru_stime
+    return Process(root, *arguments).end()
+
+
+def run_in_turns(roots: Sequence[Path], *arguments: str) -> list[Measured]:
+    """Run a worker on each checkout; return what they measured. One works at a time, each until its next timed call."""
+    processes = []
+    for root in roots:
+        processes.append(Process(root, *arguments))
+        processes[-1].work()
+    order = list(processes)
+    while any(process.waits for process in processes):
+        for process in order:
+            if process.waits:
+                process.work()
+        order.reverse()
+    return [json.loads(process.end()[0].splitlines()[-1]) for process in processes]
+
+
+class Process:
+    """A Python process on a checkout.
+
+    Attributes:
+        waits: It waits for its turn, see :meth:`work`.
+    """
+
+    def __init__(self, root: Path, *arguments: str) -> None:
+        self.name = f'{root}: {shlex.join(arguments)}'
+        self.output, self.waits = '', False
+        environment = dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1', PYTHONDONTWRITEBYTECODE='',
+                           PYTHONWARNINGS='ignore', REGRESS_TURN=TURN)
+        self.errors = tempfile.TemporaryFile('w+')
+        self.process = subprocess.Popen([sys.executable, *arguments], cwd=root, env=environment, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
+
+    def work(self) -> None:
+        """Let the process work until it waits for its next turn, or ends."""
+        if self.waits:
+            self.process.stdin.write('\n')
+            self.process.stdin.flush()
+        self.waits = False
+        for line in self.process.stdout:
+            if line.strip() == TURN:
+                self.waits = True
+                break
+            self.output += line
+
+    def end(self) -> tuple[str, float]:
+        """Wait for the end; return the output and the CPU seconds. A process that fails ends the program."""
+        self.output += self.process.stdout.read()
+        _, status, usage = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.process.stdin.close()
+        self.process.stdout.close()
+        with self.errors:
+            if self.process.returncode:
+                self.errors.seek(0)
+                sys.exit(f'error: {self.name} ended with {self.process.returncode}: '
+                         f'{self.errors.read().strip()[-2000:]}')
+        return self.output, usage.ru_utime + usage.ru_stime
 
 
 def summarize(name: str, old: list[tuple[float, float]], new: list[tuple[float, float]]) -> dict:

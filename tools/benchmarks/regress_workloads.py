@@ -1,22 +1,34 @@
 """Workloads of ``regress.py``, for the mmavs that PYTHONPATH names: ``regress_workloads.py {make,data,model} ...``.
 
-They use what every recent version of mmavs has, and print CPU seconds and peak memory in MiB as JSON.
+They use what every recent version of mmavs has, and print CPU seconds and peak memory in MiB as JSON. With the
+environment variable ``REGRESS_TURN``, ``data`` and ``model`` print its text before each timed call, and wait for a line
+on the standard input.
 """
 import json
+import os
 import sys
 import time
 from pathlib import Path
 
 import torch
 
+from mmavs.analysis import timing
 from mmavs.analysis.complexity import drop_pretrained, frame_size
 from mmavs.analysis.random_clips import random_clips
-from mmavs.analysis.timing import Meter, measure_model
 from mmavs.registry import DATASETS, MODELS
 from mmavs.utils.config import find_clip_dataset, load_config
 
 # Times that each clip is loaded.
 PASSES = 3
+
+
+class MeterInTurn(timing.Meter):
+    """A meter that starts when it is this process's turn."""
+
+    def start(self) -> None:
+        print(os.environ['REGRESS_TURN'], flush=True)
+        sys.stdin.readline()
+        super().start()
 
 
 def make(root: str) -> dict:
@@ -32,7 +44,7 @@ def data(config: str, root: str) -> dict[str, tuple[float, float]]:
     dataset = DATASETS.build(dict(find_clip_dataset(load_config(config), 'train')[1],
                                   data_root=f'{root}/Multi-sources'))
     dataset[0]
-    meter = Meter(torch.device('cpu'))
+    meter = timing.Meter(torch.device('cpu'))
     meter.start()
     start = time.process_time()
     for _ in range(PASSES):
@@ -58,7 +70,7 @@ def model(config: str, options: str) -> dict[str, tuple[float, float]]:
                          num_events=loaded.model.decode_head.get('num_prototypes'))
     name = Path(config).stem.partition('_tiny')[0]
     measured = {}
-    for mode, result in measure_model(built, clips, options['modes'], options['repeats']).items():
+    for mode, result in timing.measure_model(built, clips, options['modes'], options['repeats']).items():
         measured[f'{name}: {mode}'] = result.seconds, result.peak_mib
         if options['parts']:
             measured.update({f"{name}: {mode}: {part.removeprefix('decode_head.')}": (seconds, float('nan'))
@@ -70,4 +82,6 @@ WORKLOADS = dict(make=make, data=data, model=model)
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
+    if 'REGRESS_TURN' in os.environ:
+        timing.Meter = MeterInTurn
     print(json.dumps(WORKLOADS[sys.argv[1]](*sys.argv[2:])))
