@@ -1,5 +1,6 @@
 """Comparison under audio conditions: test sets, interrupted trainings and tests, tables."""
 import json
+import runpy
 from concurrent.futures import Executor, Future
 
 import pytest
@@ -113,3 +114,16 @@ def test_second_stage_starts_from_the_training_of_the_same_seed(run_tool, tmp_pa
     with pytest.raises(SystemExit, match='--start-from: no checkpoint in .*ravs_tiny_synthetic-ms3/seed5'):
         run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--seeds', 5, '--start-from', tmp_path,
                  '--work-dir', tmp_path / 'second')
+
+
+@pytest.mark.parametrize('start', ['first', 'first/other'])
+def test_second_stage_starts_from_the_same_config_or_a_named_one(tmp_path, start):
+    for name in ('own', 'other'):
+        for seed in (0, 1):
+            directory = tmp_path / f'first/{name}/seed{seed}'
+            directory.mkdir(parents=True)
+            (directory / 'last_checkpoint').write_text(f'{directory}/iter_3.pth')
+    starting_weights = runpy.run_path('tools/analysis_tools/compare_methods.py')['starting_weights']
+    used = 'other' if start == 'first/other' else 'own'
+    assert starting_weights(tmp_path / start, 'own', 1) == dict(
+        load_from=f'{tmp_path}/first/{used}/seed1/iter_3.pth')

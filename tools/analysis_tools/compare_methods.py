@@ -74,8 +74,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', type=Path, help='directory of these clips (default: data/synthetic-ms3); with '
                         '--own-data, the directory of the datasets (default: that which the configs name)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'), help='directory of the results')
-    parser.add_argument('--start-from', type=Path, metavar='WORK_DIR',
-                        help='start each training from the weights of the same config and seed in this directory')
+    parser.add_argument('--start-from', type=Path, metavar='WORK_DIR[/NAME]',
+                        help='start each training from the weights of the same seed in this directory: those of the '
+                        'same config, or of the config NAME')
     robustness = parser.add_argument_group('tests under audio conditions, instead of the audio ablation and the costs')
     robustness.add_argument('--kinds', nargs='+', metavar='KIND', help='conditions, as for tools/robustness.py')
     robustness.add_argument('--absent-audio', metavar='DIR',
@@ -149,14 +150,15 @@ def make_data(args: argparse.Namespace, configs: dict[str, Config]) -> dict[str,
 
 
 def starting_weights(directory: Path | None, name: str, seed: int) -> dict[str, str]:
-    """Option that starts a training from that of the same name and seed in another work directory, if there is one."""
+    """Option that starts a training from that of the same seed in another work directory, or of another config."""
     if directory is None:
         return {}
-    trained = directory / name / f'seed{seed}'
+    of_name, of_other = directory / name / f'seed{seed}', directory / f'seed{seed}'
+    trained = of_other if of_other.is_dir() else of_name
     checkpoint = find_latest_checkpoint(str(trained)) if trained.is_dir() else None
     if checkpoint is None:
         sys.exit(f'error: --start-from: no checkpoint in {trained}, expected that of an earlier comparison of {name} '
-                 f'with seed {seed}')
+                 f'with seed {seed}; for that of another config give WORK_DIR/NAME')
     return dict(load_from=checkpoint)
 
 
