@@ -2,14 +2,6 @@
 # classes: docs/reference/audio_following.md. The classes are those of a private set: replace them by your own.
 _base_ = './vct_efficientnet-lite0-128_stamps-following_long.py'
 
-custom_hooks = [
-    dict(type='IterationSeedHook'),
-    dict(type='MeanLossHook'),
-    dict(type='StrictLoadHook', allow_new_classifier=True),
-    dict(type='CheckDataHook'),
-    dict(type='FiniteTrainingHook'),
-]
-
 max_iters = 300
 data_root = 'data/following-photos'
 classes = ('background', 'person', 'dog', 'cat', 'bird', 'cow', 'sheep', 'clock', 'keyboard')
@@ -19,5 +11,6 @@ train_dataloader = dict(
     dataset=dict(dataset=dict(dataset=dict(data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes)))))
 val_dataloader = dict(dataset=dict(data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes)))
 test_dataloader = dict(dataset=dict(data_root=f'{data_root}/Multi-sources'))
+_base_.custom_hooks[2].allow_new_classifier = True  # StrictLoadHook
 _base_.param_scheduler[-1].end = max_iters + 1
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
