@@ -262,7 +262,7 @@ def test_medians_of_alternating_rounds_are_compared(load):
     assert load('regress').summarize('x', [(1., 0.)], [(1., 9.)])['memory'] == 1
 
 
-def test_the_timed_calls_of_two_checkouts_alternate(load, tmp_path, monkeypatch):
+def test_the_timed_calls_of_two_checkouts_alternate(load, tmp_path):
     regress = load('regress')
     script, calls = tmp_path / 'worker.py', tmp_path / 'calls'
     script.write_text(textwrap.dedent(f"""
