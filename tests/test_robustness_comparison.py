@@ -3,12 +3,13 @@ import json
 import runpy
 from concurrent.futures import Executor, Future
 
+import cv2
 import pytest
 
 from mmavs.analysis import robustness_comparison
 from mmavs.analysis.method_comparison import seeded_config, train_or_resume
 from mmavs.analysis.robustness import RobustnessResult
-from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, train_and_test
+from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, short_names, train_and_test
 
 CONFIG = 'configs/ravs/ravs_tiny_synthetic-ms3.py'
 
@@ -87,6 +88,14 @@ def test_tables_have_a_row_for_each_method_and_class():
     assert class_rows(methods) == [{'class': 'owl', 'a': '0.300 ± 0.141', 'b': '0.700'}]
 
 
+@pytest.mark.parametrize('names, expected', [
+    (['vct_r50_ms3', 'ravs_r50_ms3'], ['vct', 'ravs']),
+    (['vct_r50_ms3', 'vct_pvtv2_ms3', 'ravs_r50_ms3'], ['vct_r50', 'vct_pvtv2', 'ravs_r50']),
+    (['vct_r50_ms3'], ['vct_r50_ms3']), (['vct_ms3', 'ms3'], ['vct_ms3', 'ms3']), ([], [])])
+def test_common_ends_of_names_are_removed(names, expected):
+    assert short_names(names) == expected
+
+
 class SameProcess(Executor):
     """A pool that runs in this process."""
 
@@ -108,6 +117,9 @@ def test_tool_trains_tests_and_writes_the_tables(options, tmp_path, run_tool, sy
     assert '## test\n' in text and '## other\n' in text and '## test, M_J by class\n' in text
     numbers = json.loads((tmp_path / 'first/robustness.json').read_text())['results']
     assert numbers['other']['ravs_tiny_synthetic-ms3'][0]['clips'] == dict(original=2, silence=2)
+    for name in ('test', 'other'):
+        height, width = cv2.imread(str(tmp_path / f'first/robustness_{name}.png')).shape[:2]
+        assert height > 200 and width > 800
 
 
 def test_second_stage_starts_from_the_training_of_the_same_seed(run_tool, tmp_path):

@@ -1,5 +1,5 @@
 """Compare trainings under several audio conditions on several test sets."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmavs.utils.config import find_clip_dataset, metric_configs
 from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import check_types, nan_for_null, read_json, write_json
+from mmavs.visualization.robustness_figure import draw_robustness
 
 from .audio_ablation import ORIGINAL
 from .method_comparison import markdown_table, seeded_config, train_or_resume
@@ -153,7 +154,9 @@ def class_rows(results: Mapping[str, Sequence[RobustnessResult]]) -> list[dict[s
 
 def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequence[RobustnessResult]]],
                      stamp: str) -> None:
-    """Write ``robustness.md``, the tables of all test sets, and ``robustness.json``, all numbers, into a directory.
+    """Write the tables of all test sets, ``robustness.md``, all numbers, ``robustness.json``, and a figure of each set.
+
+    The figure of a test set is ``robustness_NAME.png``.
 
     Args:
         directory: The directory.
@@ -162,6 +165,7 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
     """
     lines = []
     for test_set, methods in results.items():
+        methods = dict(zip(short_names(methods), methods.values()))
         for title, rows in ((test_set, robustness_rows(methods)), (f'{test_set}, M_J by class', class_rows(methods))):
             if rows:
                 lines += [f'## {title}', '', *markdown_table(rows), '']
@@ -170,3 +174,15 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
     numbers = {name: {method: [run.to_dict() for run in runs] for method, runs in methods.items()}
                for name, methods in results.items()}
     write_json(directory / 'robustness.json', dict(stamp=stamp, results=numbers))
+    for name, methods in numbers.items():
+        figure = draw_robustness(dict(zip(short_names(methods), methods.values())))
+        with atomic_write(directory / f'robustness_{name}.png') as partial:
+            figure.savefig(partial, format='png')
+
+
+def short_names(names: Iterable[str]) -> list[str]:
+    """Remove the ends that all names of configs have in common: ``vct_r50_ms3``, ``ravs_r50_ms3`` -> ``vct, ravs``."""
+    parts = [name.split('_') for name in names]
+    while len(parts) > 1 and all(len(name) > 1 for name in parts) and len({name[-1] for name in parts}) == 1:
+        parts = [name[:-1] for name in parts]
+    return ['_'.join(name) for name in parts]

@@ -3,7 +3,8 @@
 
 Without ``--own-data`` the configs are those on synthetic clips, which are made; with it, any configs on the data that
 they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. With ``--kinds`` the trainings are tested
-under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json``.
+under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json`` and a
+figure for each test set, ``robustness_NAME.png``.
 
 A training that ``WORK_DIR`` already holds for the same config and seed is not repeated, an interrupted one continues
 from its last checkpoint, and so for tests: call the same command again until it ends.
@@ -217,7 +218,8 @@ def finish_robustness(args: argparse.Namespace, console: Console, results: dict[
     write_robustness(args.work_dir, by_set, make_stamp(args, 'data of the configs'))
     for name, methods in by_set.items():
         print_rows(console, robustness_rows(methods), name)
-    console.print(args.work_dir / 'robustness.md')
+    for file in ('robustness.md', *(f'robustness_{name}.png' for name in by_set)):
+        console.print(args.work_dir / file)
 
 
 def finish_comparison(args: argparse.Namespace, console: Console, configs: dict[str, Config],

@@ -1,5 +1,5 @@
-# Clips of twelve classes of the stamps at 96x96 with binary masks, which are scored at 224x224: for a comparison of
-# methods, which has not been run. The files are those of stamps-following_128.py.
+# Clips of twelve classes of the stamps at 96x96 with binary masks, which are scored at 224x224: for the comparison of
+# methods in docs/reference/results.md. The files are those of stamps-following_128.py.
 _base_ = './synthetic_96.py'
 
 data_root = 'data/following'
