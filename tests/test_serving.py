@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, StreamingResponse  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 from starlette.testclient import TestClient  # noqa: E402
 
+from mmavs.cli.serve import served_models  # noqa: E402
 from mmavs.serving.hidden_paths import PUBLIC_NAME, HiddenPaths, StreamReplacement  # noqa: E402
 from mmavs.serving.jobs import JobRunner, delete_old_files  # noqa: E402
 from mmavs.serving.limits import Limits  # noqa: E402
@@ -239,3 +240,15 @@ def test_a_port_in_use_is_one_plain_line():
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=rf'^127\.0\.0\.1, port {port}: cannot be used \(Address already in use\): '):
             _listen('127.0.0.1', port)
+
+
+def test_server_without_arguments_takes_the_models_of_the_demos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [(model.name, model.checkpoint, model.random) for model in served_models([])] == [
+        ('vct_tiny_synthetic', None, True)]
+    for file in ('demo/iter_1100.pth', 'demo-photos/iter_750.pth', 'demo-photos/iter_2000.pth'):
+        (tmp_path / 'work_dirs' / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / 'work_dirs' / file).touch()
+    assert [(model.name, model.checkpoint, model.random) for model in served_models([])] == [
+        ('vct_efficientnet-lite0-128_stamps-demo', 'work_dirs/demo-photos/iter_2000.pth', False),
+        ('vct_tiny_synthetic', 'work_dirs/demo/iter_1100.pth', False)]

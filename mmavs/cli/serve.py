@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from mmavs.serving.messages import ServedModel
 
 DESCRIPTION = 'Serve a page in the browser, and an HTTP API, that segment videos'
-#: Config and checkpoint of ``make demo``, for a server without arguments.
-DEMO_CONFIG = 'configs/vct/vct_tiny_synthetic.py'
-DEMO_CHECKPOINTS = 'work_dirs/demo/iter_*.pth'
+#: Config and checkpoints of ``make demo-photos`` and ``make demo``, for a server without arguments.
+DEMOS = (('configs/vct/vct_efficientnet-lite0-128_stamps-demo.py', 'work_dirs/demo-photos/iter_*.pth'),
+         ('configs/vct/vct_tiny_synthetic.py', 'work_dirs/demo/iter_*.pth'))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument('models', nargs='*', metavar='CONFIG CHECKPOINT',
                         help="a model of the zoo or a config file, and a checkpoint or 'published'; more such pairs; "
-                        'or files of mmavs export (.onnx, .pt) (default: the model of make demo)')
+                        'or files of mmavs export (.onnx, .pt) (default: the models of make demo-photos and make demo)')
     parser.add_argument('--host', default='127.0.0.1',
                         help='address of the server; 0.0.0.0 opens the server to the network (default: 127.0.0.1, this '
                         'machine alone)')
@@ -78,7 +78,7 @@ def served_models(arguments: Sequence[str]) -> list[ServedModel]:
     from mmavs.utils.export_formats import is_exported_model
 
     if not arguments:
-        return [_demo_model()]
+        return _demo_models()
     models, rest = [], list(arguments)
     while rest:
         config = rest.pop(0)
@@ -97,13 +97,16 @@ def served_models(arguments: Sequence[str]) -> list[ServedModel]:
     return models
 
 
-def _demo_model() -> ServedModel:
-    """The model of ``make demo``, with random weights if it has not been trained here."""
+def _demo_models() -> list[ServedModel]:
+    """The models of the demos that were run here; if none was, that of ``make demo`` with random weights."""
     from mmavs.serving.messages import ServedModel
     from mmavs.utils.files import natural_order
     from mmavs.utils.zoo import zoo_root
 
-    checkpoints = sorted(Path().glob(DEMO_CHECKPOINTS), key=natural_order)
-    checkpoint = str(checkpoints[-1]) if checkpoints else None
-    config = zoo_root() / DEMO_CONFIG
-    return ServedModel(config.stem, str(config), checkpoint, random=checkpoint is None)
+    models = []
+    for config, pattern in DEMOS:
+        checkpoints = sorted(Path().glob(pattern), key=natural_order)
+        if checkpoints:
+            models.append(ServedModel(Path(config).stem, str(zoo_root() / config), str(checkpoints[-1])))
+    config = zoo_root() / DEMOS[-1][0]
+    return models or [ServedModel(config.stem, str(config), None, random=True)]
