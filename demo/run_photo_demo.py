@@ -39,6 +39,7 @@ from mmavs.synthesis import compose_cutouts
 from mmavs.synthesis.cutouts import CutOuts, read_cutouts
 from mmavs.synthesis.recording_pretraining import pretrain_on_recordings
 from mmavs.synthesis.tuxpaint_stamps import find_stamps
+from mmavs.utils.config import find_clip_dataset
 from mmavs.utils.errors import cli_errors
 from mmavs.utils.files import atomic_directory
 from mmavs.utils.json_files import write_json
@@ -112,7 +113,7 @@ def fetch_weights() -> None:
 
 def make_clips(args: argparse.Namespace, cutouts: Path, categories: list[str] | None) -> None:
     """Write the training and validation clips (AVSS style) and the test clips (MS3 style) unless they exist."""
-    num_train, num_val, num_test = (8, 2, 4) if args.quick else (600, 20, 40)
+    num_train, num_val, num_test = (8, 2, 4) if args.quick else (1000, 20, 40)
     common = dict(workers=2, replace=False, categories=categories)
     compose_cutouts(args.data, 'avss', cutouts, num_train, num_val, 0, **common)
     compose_cutouts(args.data, 'ms3', cutouts, 0, 0, num_test, **common)
@@ -123,8 +124,9 @@ def set_classes(config: Config, cutouts: CutOuts) -> None:
     """Let the model and the datasets have the classes of these cut-outs."""
     classes = ['background', *cutouts.categories]
     config.model.decode_head.update(num_classes=len(classes), num_prototypes=len(classes))
-    for dataset in (config.train_dataloader.dataset.dataset, config.val_dataloader.dataset):
-        dataset.metainfo = dict(classes=classes)
+    for split in ('train', 'val'):
+        _, dataset = find_clip_dataset(config, split)
+        dataset['metainfo'] = dict(classes=classes)
 
 
 def pretrain_audio(config: Config, data: Path, cutouts: CutOuts, steps: int) -> None:

@@ -14,7 +14,7 @@ from mmavs.audio.log_mel import SAMPLE_RATE
 from mmavs.cli import main as mmavs
 from mmavs.engine import training
 from mmavs.registry import DATASETS
-from mmavs.utils.config import load_config
+from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.image_files import write_image
 from mmavs.utils.images import read_image
 from mmavs.visualization import AVSVisualizer, play_stills, write_video
@@ -29,8 +29,8 @@ def read_config(path: str, data: Path, work_dir: Path) -> Config:
     MMLogger.get_current_instance().setLevel('ERROR')
     config = load_config(path)
     for split, directory in (('train', 'AVSS'), ('val', 'AVSS'), ('test', 'Multi-sources')):
-        dataset = config[f'{split}_dataloader'].dataset
-        dataset.get('dataset', dataset).data_root = str(data / directory)
+        _, dataset = find_clip_dataset(config, split)
+        dataset['data_root'] = str(data / directory)
     config.work_dir = str(work_dir)
     config.log_level = 'ERROR'
     config.custom_hooks.append(dict(type='ProgressBarHook'))

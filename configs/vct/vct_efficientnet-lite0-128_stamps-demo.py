@@ -8,9 +8,11 @@ _base_ = [
 num_classes = len(_base_.classes)
 
 model = dict(
-    # A batch holds ten frames of two clips. Without training the first stages, a step takes 0.6 of the time.
+    # Without training the first stages, a step takes 0.6 of the time.
     backbone=dict(type='TimmCNN', norm_eval=True, frozen_stages=2),
     audio_backbone=dict(
         frozen=True,
         init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='pretrained/vggish_stamps-demo.pth')),
     decode_head=dict(input_size=(128, 128), num_classes=num_classes, num_prototypes=num_classes))
+
+auto_scale_lr = dict(base_batch_size=10)

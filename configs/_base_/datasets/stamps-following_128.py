@@ -6,11 +6,8 @@ _base_ = './stamps-demo_128.py'
 data_root = 'data/following'
 classes = ('background', 'big-cat', 'camel', 'chicken', 'cow', 'deer', 'drum', 'duck', 'goat', 'hammer', 'horse',
            'pig', 'sheep')
-clips = dict(
-    _base_.train_dataloader.dataset.dataset, data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes))
+clips = dict(data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes))
 
-train_dataloader = dict(
-    batch_size=10,
-    dataset=dict(share=0.25, dataset=dict(_delete_=True, type='SingleFrames', dataset=clips)))
-val_dataloader = dict(dataset=dict(data_root=f'{data_root}/AVSS', metainfo=dict(classes=classes)))
+train_dataloader = dict(dataset=dict(share=0.25, dataset=dict(dataset=clips)))
+val_dataloader = dict(dataset=clips)
 test_dataloader = dict(dataset=dict(data_root=f'{data_root}/Multi-sources'))
