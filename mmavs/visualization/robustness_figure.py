@@ -38,7 +38,8 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     rows = [*kinds, 'mean'] if any(run['g_scores'] for run in runs) else kinds
     colors = [matplotlib.colormaps['tab10' if len(groups) <= 10 else 'tab20'](i) for i in range(len(groups))]
     row_height = max(0.34, 0.105 * len(groups) + 0.12)
-    legend_rows = -(-len(groups) // 4)
+    legend_columns = min(len(groups), 6 if max(map(len, groups)) <= 12 else 4)
+    legend_rows = -(-len(groups) // legend_columns)
     height = 1.2 + 0.2 * legend_rows + row_height * len(rows)
     figure = Figure((10.5, height), dpi=DPI, facecolor='white')
     FigureCanvasAgg(figure)
@@ -57,7 +58,7 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     figure.subplots_adjust(
         left=0.14, right=0.985, wspace=0.08, bottom=0.62 / height, top=1 - (0.42 + 0.2 * legend_rows) / height)
     figure.legend(
-        handles=handles, loc='upper left', bbox_to_anchor=(0.13, 1 - 0.02 / height), ncols=min(len(groups), 4),
+        handles=handles, loc='upper left', bbox_to_anchor=(0.13, 1 - 0.02 / height), ncols=legend_columns,
         frameon=False, fontsize=9)
     return figure
 
