@@ -9,7 +9,7 @@ import pytest
 from mmavs.analysis import robustness_comparison
 from mmavs.analysis.method_comparison import seeded_config, train_or_resume
 from mmavs.analysis.robustness import RobustnessResult
-from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, short_names, train_and_test
+from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, shorten_names, train_and_test
 
 CONFIG = 'configs/ravs/ravs_tiny_synthetic-ms3.py'
 
@@ -93,7 +93,8 @@ def test_tables_have_a_row_for_each_method_and_class():
     (['vct_r50_ms3', 'vct_pvtv2_ms3', 'ravs_r50_ms3'], ['vct_r50', 'vct_pvtv2', 'ravs_r50']),
     (['vct_r50_ms3'], ['vct_r50_ms3']), (['vct_ms3', 'ms3'], ['vct_ms3', 'ms3']), ([], [])])
 def test_common_ends_of_names_are_removed(names, expected):
-    assert short_names(names) == expected
+    assert shorten_names({name: number for number, name in enumerate(names)}) == {
+        name: number for number, name in enumerate(expected)}
 
 
 class SameProcess(Executor):

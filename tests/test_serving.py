@@ -252,3 +252,8 @@ def test_server_without_arguments_takes_the_models_of_the_demos(tmp_path, monkey
     assert [(model.name, model.checkpoint, model.random) for model in served_models([])] == [
         ('vct_efficientnet-lite0-128_stamps-demo', 'work_dirs/demo-photos/iter_2000.pth', False),
         ('vct_tiny_synthetic', 'work_dirs/demo/iter_1100.pth', False)]
+    # A demo with other photographs has other classes.
+    (tmp_path / 'work_dirs/demo-photos/config.py').touch()
+    photos, drawn = served_models([])
+    assert (photos.name, photos.config) == ('vct_efficientnet-lite0-128_stamps-demo', 'work_dirs/demo-photos/config.py')
+    assert Path(drawn.config).parts[-2:] == ('vct', 'vct_tiny_synthetic.py')

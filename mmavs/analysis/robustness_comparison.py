@@ -1,8 +1,9 @@
 """Compare trainings under several audio conditions on several test sets."""
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mmengine.config import Config
 
@@ -14,6 +15,8 @@ from mmavs.visualization.robustness_figure import draw_robustness
 from .audio_ablation import ORIGINAL
 from .method_comparison import markdown_table, seeded_config, train_or_resume
 from .robustness import RESULT, RobustnessResult, robustness_test, score_cell
+
+T = TypeVar('T')
 
 FORMAT = 'a robustness_*.json of compare_methods.py'
 
@@ -156,7 +159,8 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
                      stamp: str) -> None:
     """Write the tables of all test sets, ``robustness.md``, all numbers, ``robustness.json``, and a figure of each set.
 
-    The figure of a test set is ``robustness_NAME.png``.
+    The figure of a test set is ``robustness_NAME.png``. Tables and figures have the names of :func:`shorten_names`, the
+    JSON file those that are given.
 
     Args:
         directory: The directory.
@@ -165,7 +169,7 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
     """
     lines = []
     for test_set, methods in results.items():
-        methods = dict(zip(short_names(methods), methods.values()))
+        methods = shorten_names(methods)
         for title, rows in ((test_set, robustness_rows(methods)), (f'{test_set}, M_J by class', class_rows(methods))):
             if rows:
                 lines += [f'## {title}', '', *markdown_table(rows), '']
@@ -175,14 +179,14 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
                for name, methods in results.items()}
     write_json(directory / 'robustness.json', dict(stamp=stamp, results=numbers))
     for name, methods in numbers.items():
-        figure = draw_robustness(dict(zip(short_names(methods), methods.values())))
+        figure = draw_robustness(shorten_names(methods))
         with atomic_write(directory / f'robustness_{name}.png') as partial:
             figure.savefig(partial, format='png')
 
 
-def short_names(names: Iterable[str]) -> list[str]:
-    """Remove the ends that all names of configs have in common: ``vct_r50_ms3``, ``ravs_r50_ms3`` -> ``vct, ravs``."""
-    parts = [name.split('_') for name in names]
+def shorten_names(methods: Mapping[str, T]) -> dict[str, T]:
+    """Remove the ends that all names have in common from the keys: ``vct_r50_ms3, ravs_r50_ms3`` -> ``vct, ravs``."""
+    parts = [name.split('_') for name in methods]
     while len(parts) > 1 and all(len(name) > 1 for name in parts) and len({name[-1] for name in parts}) == 1:
         parts = [name[:-1] for name in parts]
-    return ['_'.join(name) for name in parts]
+    return dict(zip(map('_'.join, parts), methods.values()))

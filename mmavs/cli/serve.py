@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from mmavs.serving.messages import ServedModel
 
 DESCRIPTION = 'Serve a page in the browser, and an HTTP API, that segment videos'
-#: Config and checkpoints of ``make demo-photos`` and ``make demo``, for a server without arguments.
-DEMOS = (('configs/vct/vct_efficientnet-lite0-128_stamps-demo.py', 'work_dirs/demo-photos/iter_*.pth'),
-         ('configs/vct/vct_tiny_synthetic.py', 'work_dirs/demo/iter_*.pth'))
+#: Config and work directory of ``make demo-photos`` and ``make demo``, for a server without arguments.
+DEMOS = (('configs/vct/vct_efficientnet-lite0-128_stamps-demo.py', 'work_dirs/demo-photos'),
+         ('configs/vct/vct_tiny_synthetic.py', 'work_dirs/demo'))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,9 +104,12 @@ def _demo_models() -> list[ServedModel]:
     from mmavs.utils.zoo import zoo_root
 
     models = []
-    for config, pattern in DEMOS:
-        checkpoints = sorted(Path().glob(pattern), key=natural_order)
+    for name, work_dir in DEMOS:
+        checkpoints = sorted(Path(work_dir).glob('iter_*.pth'), key=natural_order)
         if checkpoints:
-            models.append(ServedModel(Path(config).stem, str(zoo_root() / config), str(checkpoints[-1])))
-    config = zoo_root() / DEMOS[-1][0]
-    return models or [ServedModel(config.stem, str(config), None, random=True)]
+            # That of the demo with photographs, which may have other classes, if its data are others.
+            own = Path(work_dir, 'config.py')
+            config = own if own.is_file() else zoo_root() / name
+            models.append(ServedModel(Path(name).stem, str(config), str(checkpoints[-1])))
+    last, _ = DEMOS[-1]
+    return models or [ServedModel(Path(last).stem, str(zoo_root() / last), None, random=True)]

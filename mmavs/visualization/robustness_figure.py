@@ -38,6 +38,7 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
     rows = [*kinds, 'mean'] if any(run['g_scores'] for run in runs) else kinds
     colors = [matplotlib.colormaps['tab10' if len(groups) <= 10 else 'tab20'](i) for i in range(len(groups))]
     row_height = max(0.34, 0.105 * len(groups) + 0.12)
+    # As many columns of the legend as there is room for.
     legend_columns = min(len(groups), 6 if max(map(len, groups)) <= 12 else 4)
     legend_rows = -(-len(groups) // legend_columns)
     height = 1.2 + 0.2 * legend_rows + row_height * len(rows)

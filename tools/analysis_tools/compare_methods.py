@@ -3,8 +3,8 @@
 
 Without ``--own-data`` the configs are those on synthetic clips, which are made; with it, any configs on the data that
 they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. With ``--kinds`` the trainings are tested
-under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json`` and a
-figure for each test set, ``robustness_NAME.png``.
+under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json``;
+``robustness_NAME.png`` is a figure of each test set.
 
 A training that ``WORK_DIR`` already holds for the same config and seed is not repeated, an interrupted one continues
 from its last checkpoint, and so for tests: call the same command again until it ends.
@@ -37,7 +37,13 @@ from mmavs.analysis.method_comparison import (
 )
 from mmavs.analysis.result_collection import headline_scores
 from mmavs.analysis.robustness import RobustnessResult
-from mmavs.analysis.robustness_comparison import TestSet, robustness_rows, train_and_test, write_robustness
+from mmavs.analysis.robustness_comparison import (
+    TestSet,
+    robustness_rows,
+    shorten_names,
+    train_and_test,
+    write_robustness,
+)
 from mmavs.analysis.timing import hardware_name
 from mmavs.cli.arguments import add_cfg_options, positive_int
 from mmavs.synthesis import synthesize_clips
@@ -217,7 +223,7 @@ def finish_robustness(args: argparse.Namespace, console: Console, results: dict[
               for item in args.test}
     write_robustness(args.work_dir, by_set, make_stamp(args, 'data of the configs'))
     for name, methods in by_set.items():
-        print_rows(console, robustness_rows(methods), name)
+        print_rows(console, robustness_rows(shorten_names(methods)), name)
     for file in ('robustness.md', *(f'robustness_{name}.png' for name in by_set)):
         console.print(args.work_dir / file)
 
