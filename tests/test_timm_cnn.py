@@ -1,8 +1,12 @@
 """Batch norms and weights of CNNs of timm that stay as pretrained."""
+import logging
+
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from torch import nn
 
+from mmavs.apis.model import build_model
 from mmavs.models.backbones import TimmCNN, as_staged
 
 pytest.importorskip('timm', reason='the optional library timm is not installed')
@@ -50,3 +54,17 @@ def test_frozen_stages_have_no_trained_weight_and_pass_gradients(frozen):
 def test_more_frozen_stages_than_the_backbone_has_are_an_error():
     with pytest.raises(ValueError, match='frozen_stages=6: expected 0 to 5'):
         build(frozen_stages=6)
+
+
+def test_a_model_for_inference_does_not_report_the_layout_of_its_backbone(monkeypatch):
+    logger, messages = MMLogger('layout'), []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger.addHandler(handler)
+    monkeypatch.setattr(MMLogger, 'get_current_instance', lambda: logger)
+    build()
+    assert [message.split(':')[0] for message in messages] == [
+        'backbone out_indices', 'backbone out_channels', 'backbone out_strides']
+    messages.clear()
+    build_model('configs/tpavi/tpavi_efficientnet-lite0-96_stamps-ms3.py')
+    assert not [message for message in messages if message.startswith('backbone')]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 
@@ -14,6 +15,7 @@ from mmavs.registry import MODELS
 from mmavs.utils.config import ConfigError, check_config, dataset_metainfo, load_config
 from mmavs.utils.device import select_device
 from mmavs.utils.precision import check_precision
+from mmavs.utils.terminal import concerns_user
 from mmavs.utils.zoo import find_model
 
 from .weights import resolve_weights
@@ -91,6 +93,7 @@ def build_model(config: str | Path | Config) -> BaseModel:
     if 'model' not in config:
         raise ConfigError(f"{config.filename or 'the config'}: has no key 'model'")
     check_timm_files(config.model)
+    MMLogger.get_current_instance().addFilter(concerns_user)
     model = MODELS.build(config.model)
     model.cfg = config
     return model

@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 
-# MMEngine's own checkpoint hook causes both.
-DEPRECATIONS = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias')
+# Beginnings of messages that say nothing to users: deprecations that MMEngine's own checkpoint hook causes, and the
+# layout that mmpretrain reports of each backbone of timm.
+NOTES = ('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'backbone out_', 'backbone feature_info')
 
 
 def quiet_libraries() -> None:
@@ -49,5 +50,5 @@ def one_line_warnings() -> Iterator[None]:
 
 
 def concerns_user(record: logging.LogRecord) -> bool:
-    """Return False for deprecations that only the libraries can mend; a filter for loggers."""
-    return not record.getMessage().startswith(DEPRECATIONS)
+    """Return False for messages of libraries that a user cannot act on; a filter for loggers."""
+    return not record.getMessage().startswith(NOTES)
