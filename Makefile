@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY ?= passive
 
 help:
 	@echo 'make demo    make a small dataset, train VCT on it, test it, draw the results (CPU, a few minutes)'
-	@echo 'make demo-photos  the same on photographs with recordings, which it fetches (CPU, half an hour or more)'
+	@echo 'make demo-photos  the same on photographs with recordings, which it fetches (CPU, about half an hour)'
 	@echo 'make test    run the tests (ARGS="-k name" to choose, JOBS=1 for one process)'
 	@echo 'make lint    check the code with ruff'
 	@echo 'make docs    build the documentation into docs/_build/html, warnings are errors'
