@@ -311,6 +311,8 @@ def test_train_is_interrupted_and_resumed_and_test_prints_its_report(tmp_path, c
     capsys.readouterr()
 
     report = tmp_path / 'metrics.json'
+    # In this one process, a run of the same second and name would get the logger of the training, with its stdout.
+    options.append('experiment_name=test')
     assert status_of('test', CONFIG, tmp_path / 'iter_4.pth', '--out', report, '--json', *options) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) == json.loads(report.read_text())
