@@ -100,7 +100,7 @@ def main() -> None:
     )
     from mmavs.apis.weights import resolve_weights
     from mmavs.utils.config import load_config
-    from mmavs.visualization.robustness_figure import draw_robustness
+    from mmavs.visualization.robustness_figure import write_robustness_figure
 
     quiet_libraries()
     check_writable_directory(args.out)
@@ -128,9 +128,8 @@ def main() -> None:
     if not pairs:
         save(args.out, results, manifests)
     groups = group_by_name(results)
-    figure = draw_robustness({name: [run.to_dict() for run in runs] for name, runs in groups.items()})
-    with atomic_write(args.out / 'robustness.png') as path:
-        figure.savefig(path, format='png')
+    write_robustness_figure(args.out / 'robustness.png',
+                            {name: [run.to_dict() for run in runs] for name, runs in groups.items()})
     console = Console()
     for name, runs in groups.items():
         print_tables(console, name, runs)

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmavs.utils.config import find_clip_dataset, metric_configs
 from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import check_types, nan_for_null, read_json, write_json
-from mmavs.visualization.robustness_figure import draw_robustness
+from mmavs.visualization.robustness_figure import write_robustness_figure
 
 from .audio_ablation import ORIGINAL
 from .method_comparison import markdown_table, seeded_config, train_or_resume
@@ -179,9 +179,7 @@ def write_robustness(directory: Path, results: Mapping[str, Mapping[str, Sequenc
                for name, methods in results.items()}
     write_json(directory / 'robustness.json', dict(stamp=stamp, results=numbers))
     for name, methods in numbers.items():
-        figure = draw_robustness(shorten_names(methods))
-        with atomic_write(directory / f'robustness_{name}.png') as partial:
-            figure.savefig(partial, format='png')
+        write_robustness_figure(directory / f'robustness_{name}.png', shorten_names(methods))
 
 
 def shorten_names(methods: Mapping[str, T]) -> dict[str, T]:

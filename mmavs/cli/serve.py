@@ -107,7 +107,7 @@ def _demo_models() -> list[ServedModel]:
     for name, work_dir in DEMOS:
         checkpoints = sorted(Path(work_dir).glob('iter_*.pth'), key=natural_order)
         if checkpoints:
-            # That of the demo with photographs, which may have other classes, if its data are others.
+            # The demo with photographs writes its config: with other photographs it has other classes.
             own = Path(work_dir, 'config.py')
             config = own if own.is_file() else zoo_root() / name
             models.append(ServedModel(Path(name).stem, str(config), str(checkpoints[-1])))

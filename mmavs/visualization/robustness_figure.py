@@ -1,5 +1,6 @@
 """Figure of the robustness test: one row for each audio condition, one color for each model."""
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 
 import matplotlib
@@ -8,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+
+from mmavs.utils.files import atomic_write
 
 from .canvas import DPI, FAINT, INK
 
@@ -62,6 +65,13 @@ def draw_robustness(groups: Mapping[str, Sequence[Mapping]]) -> Figure:
         handles=handles, loc='upper left', bbox_to_anchor=(0.13, 1 - 0.02 / height), ncols=legend_columns,
         frameon=False, fontsize=9)
     return figure
+
+
+def write_robustness_figure(path: Path, groups: Mapping[str, Sequence[Mapping]]) -> None:
+    """Write the figure of :func:`draw_robustness` as a PNG file."""
+    figure = draw_robustness(groups)
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format='png')
 
 
 def _draw_panel(axes, groups: Mapping, rows: list[str], colors: list, read) -> None:
