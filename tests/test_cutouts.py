@@ -11,10 +11,11 @@ import soundfile
 from mmavs.datasets import AVSBenchMS3Dataset, AVSSDataset
 from mmavs.synthesis import compose_cutouts
 from mmavs.synthesis.backdrops import KINDS, render_backdrop
+from mmavs.synthesis.cutout_dataset import fingerprint, list_photos
 from mmavs.synthesis.cutout_rendering import place_cutouts, render_cutouts
 from mmavs.synthesis.cutout_scenes import CutOutSource, make_cutout_clip
-from mmavs.synthesis.cutouts import read_cutouts, split_files
-from mmavs.synthesis.recording_pretraining import RecordedSeconds
+from mmavs.synthesis.cutouts import CutOut, CutOuts, read_cutouts, split_files
+from mmavs.synthesis.recording_pretraining import RecordedSeconds, pretrain_on_recordings
 from mmavs.synthesis.recordings import change_pitch, change_tempo, play
 
 SIZE = 64
@@ -115,6 +116,62 @@ def test_a_held_out_instance_is_in_the_test_split_only(directory):
         assert used <= names[split] | {'stone'}
 
 
+def hold_out_by(function, cutouts, tmp_path):
+    if function == 'compose':
+        compose_cutouts(tmp_path / 'out', 'ms3', tmp_path, 1, 0, 1, hold_out=0, size=SIZE)
+    else:
+        pretrain_on_recordings(dict(type='VGGish'), tmp_path / 'weights.pth', cutouts, hold_out=0)
+
+
+@pytest.mark.parametrize('function', ['compose', 'pretrain'])
+@pytest.mark.parametrize('row, message', [
+    (dict(image='e.png', audio='a.wav', **{'class': 'y'}), "a.wav: belongs to the held-out instance 'a' of the class"),
+    (dict(image='a.png'), "a.png: belongs to the held-out instance 'a' of the class 'x' and to another row"),
+    (dict(audio='c.wav'), "c.wav: belongs to the held-out instance 'c'")])
+def test_files_of_held_out_instances_are_not_in_another_split(tmp_path, function, row, message):
+    for number, name in enumerate('abcde'):
+        write_cutout(tmp_path / f'{name}.png', (9, 50 * number, 200))
+        write_tone(tmp_path / f'{name}.wav', 440 + 100 * number)
+    rows = [{'image': f'{name}.png', 'audio': f'{name}.wav', 'class': category}
+            for name, category in zip('abcd', 'xxyy')]
+    write_listing(tmp_path, rows)
+    read_cutouts(tmp_path).check_hold_out(0)
+    write_listing(tmp_path, [*rows, row])
+    with pytest.raises(ValueError, match=message):
+        hold_out_by(function, read_cutouts(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize('function', ['compose', 'pretrain'])
+def test_holding_out_needs_classes_with_several_instances(tmp_path, function):
+    for name in 'abc':
+        write_cutout(tmp_path / f'{name}.png', (9, 50, 200))
+        write_tone(tmp_path / f'{name}.wav', 440)
+    write_listing(tmp_path, [{'image': f'{name}.png', 'audio': f'{name}.wav', 'class': category}
+                             for name, category in zip('abc', 'xxy')])
+    with pytest.raises(ValueError, match='1 classes have several instances, expected at least 2'):
+        hold_out_by(function, read_cutouts(tmp_path), tmp_path)
+
+
+def test_more_classes_than_masks_can_name_are_refused(tmp_path):
+    write_cutout(tmp_path / 'a.png', (9, 50, 200))
+    write_tone(tmp_path / 'a.wav', 440)
+    write_listing(tmp_path, [{'image': 'a.png', 'audio': 'a.wav', 'class': f'c{number}'} for number in range(255)])
+    with pytest.raises(ValueError, match='255 classes, expected at most 254'):
+        read_cutouts(tmp_path)
+
+
+def test_fingerprint_differs_for_other_files_and_classes(directory, tmp_path):
+    cutouts = read_cutouts(directory)
+    assert fingerprint(cutouts) == fingerprint(read_cutouts(directory))
+    other = CutOut('bell', 'gong', *(directory / f'bell.{suffix}' for suffix in ('png', 'wav')))
+    sounding = cutouts.sounding | {'bell': (other, )}
+    assert fingerprint(CutOuts(sounding, cutouts.silent, cutouts.off_screen)) != fingerprint(cutouts)
+    write_tone(tmp_path / 'bell.wav', 300)
+    moved = CutOut('bell', 'bell', directory / 'bell.png', tmp_path / 'bell.wav')
+    sounding = cutouts.sounding | {'bell': (moved, )}
+    assert fingerprint(CutOuts(sounding, cutouts.silent, cutouts.off_screen)) != fingerprint(cutouts)
+
+
 def test_masks_hold_the_visible_part_of_sounding_objects(directory):
     source = CutOutSource(read_cutouts(directory), {})
     silent_seconds = 0
@@ -154,10 +211,6 @@ def test_same_seed_gives_identical_files_with_any_number_of_processes(tmp_path, 
     classes = ('background', 'bell', 'horn', 'owl')
     clips = AVSSDataset(str(roots[0]), 'train', metainfo=dict(classes=classes))
     assert len(clips) == 2 and all(len(clip['frame_paths']) == 5 for clip in clips)
-    manifest = json.loads((roots[0] / 'synthesis.json').read_text())
-    used = {split: {clip['background'] for clip in manifest['clips'] if clip['split'] == split}
-            for split in ('train', 'test')}
-    assert not {name for name in used['train'] & used['test'] if name.endswith('.png')}
 
 
 def test_ms3_masks_are_binary_and_a_clip_does_not_depend_on_the_others(tmp_path, directory):
@@ -168,6 +221,27 @@ def test_ms3_masks_are_binary_and_a_clip_does_not_depend_on_the_others(tmp_path,
         masks = [cv2.imread(path, cv2.IMREAD_UNCHANGED) for path in paths]
         assert set(np.unique(masks[0])) <= {0, 255} and np.array_equal(*masks)
     np.testing.assert_array_equal(*(soundfile.read(clip['audio_path'])[0] for clip in (first, same)))
+
+
+def test_clips_of_the_splits_share_no_photo(tmp_path, directory, photos, monkeypatch):
+    monkeypatch.setattr('mmavs.synthesis.cutout_scenes.PHOTO_SHARE', 1)
+    root = compose_cutouts(tmp_path, 'ms3', directory, 12, 6, 6, photos, size=32)
+    used = {}
+    for clip in json.loads((root / 'synthesis.json').read_text())['clips']:
+        used.setdefault(clip['split'], set()).add(clip['background'])
+    # Five photos: three, one and one.
+    assert {split: len(names) for split, names in used.items()} == dict(train=3, val=1, test=1)
+    assert len(set.union(*used.values())) == 5
+
+
+def test_photos_of_the_same_name_in_two_directories_keep_their_order(tmp_path, monkeypatch):
+    paths = [tmp_path / f'{directory}/0.jpg' for directory in 'cab']
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    for found in (paths, paths[::-1]):
+        monkeypatch.setattr(type(tmp_path), 'rglob', lambda self, pattern, found=found: iter(found))
+        assert [path.parent.name for path in list_photos(tmp_path)] == ['a', 'b', 'c']
 
 
 def test_splits_share_no_photo(photos):

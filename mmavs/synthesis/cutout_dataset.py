@@ -1,6 +1,6 @@
 """Write datasets of clips that are composed of cut-outs."""
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace as with_values
 from functools import partial
 from pathlib import Path
@@ -10,14 +10,12 @@ from mmavs.utils.images import IMAGE_SUFFIXES
 
 from .clip import SyntheticClip
 from .cutout_scenes import CutOutSource, make_cutout_clip
-from .cutouts import CutOut, read_cutouts, split_files
+from .cutouts import CutOuts, read_cutouts, split_files
 from .scenes import SPLITS
 from .synthesize import write_dataset
 
 #: To be increased when the same arguments give other clips than before.
 CUTOUTS_VERSION = 2
-#: Fewest categories with several instances that allow holding out some: four objects, and off-screen audio.
-MIN_HELD_OUT = 2
 
 
 def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train: int, num_val: int, num_test: int,
@@ -59,18 +57,15 @@ def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train
     counts = (num_train, num_val, num_test)
     if min(counts) < 0 or sum(counts) == 0:
         raise ValueError(f'num_train, num_val, num_test are {counts}, expected numbers >= 0 that are not all 0')
-    if hold_out is not None and hold_out < 0:
-        raise ValueError(f'hold_out is {hold_out}, expected a number >= 0')
     found = read_cutouts(cutouts)
     source = CutOutSource(found if categories is None else found.select(categories), {}, hold_out)
-    several = [name for name, items in source.cutouts.sounding.items() if len(items) > 1]
-    if hold_out is not None and len(several) < MIN_HELD_OUT:
-        raise ValueError(f'{cutouts}: {len(several)} classes have several instances, expected at least {MIN_HELD_OUT} '
-                         'to hold out one of each')
+    if hold_out is not None:
+        source.cutouts.check_hold_out(hold_out)
     if backgrounds is not None:
         source = with_values(source, photos=split_files(list_photos(backgrounds), seed))
     jobs = [(split, index) for split, count in zip(SPLITS, counts, strict=True) for index in range(count)]
-    arguments = dict(source='cut-outs', cutouts_version=CUTOUTS_VERSION, inputs=_fingerprint(source),
+    photos = [photo for split in SPLITS for photo in source.photos.get(split, [])]
+    arguments = dict(source='cut-outs', cutouts_version=CUTOUTS_VERSION, inputs=fingerprint(source.cutouts, photos),
                      num_train=num_train, num_val=num_val, num_test=num_test, hold_out=hold_out, seed=seed, size=size)
     classes = source.cutouts.categories
     return write_dataset(out, subset, arguments, jobs, partial(_make_job, source=source, seed=seed, size=size),
@@ -78,13 +73,14 @@ def compose_cutouts(out: str | Path, subset: str, cutouts: str | Path, num_train
 
 
 def list_photos(directory: str | Path) -> list[Path]:
-    """Image files in a directory and its subdirectories, in natural order.
+    """Image files in a directory and its subdirectories, in the natural order of their names.
 
     Raises:
         FileNotFoundError: There is none.
     """
+    # By the directory, too: names that occur in several would keep the order of the file system.
     paths = sorted((path for path in Path(directory).rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES),
-                   key=natural_order)
+                   key=lambda path: (natural_order(path), path.relative_to(directory).as_posix()))
     if not paths:
         raise FileNotFoundError(f'{directory}: no photos for the backgrounds, expected image files in this directory')
     return paths
@@ -94,15 +90,13 @@ def _make_job(job: tuple[str, int], source: CutOutSource, seed: int, size: int) 
     return make_cutout_clip(source, *job, seed, size), 'v1m'
 
 
-def _fingerprint(source: CutOutSource) -> str:
-    """Digest of the cut-outs and photos: their names, and the sizes and times of the files."""
+def fingerprint(cutouts: CutOuts, photos: Iterable[Path] = ()) -> str:
+    """Digest of cut-outs and photos: their names, and the sizes and times of the files."""
     digest = hashlib.sha256()
-    items: list[CutOut] = [item for items in source.cutouts.sounding.values() for item in items]
-    for item in (*items, *source.cutouts.silent, *source.cutouts.off_screen):
+    items = [*(item for items in cutouts.sounding.values() for item in items), *cutouts.silent, *cutouts.off_screen]
+    for item in items:
         digest.update(repr((item.name, item.category, item.size, item.place)).encode())
-    files = [file for item in (*items, *source.cutouts.silent, *source.cutouts.off_screen)
-             for file in (item.image, item.audio) if file]
-    for file in (*files, *(photo for split in SPLITS for photo in source.photos.get(split, []))):
+    for file in (*(file for item in items for file in (item.image, item.audio) if file), *photos):
         stat = file.stat()
         digest.update(repr((file.name, stat.st_size, stat.st_mtime_ns)).encode())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Clips of cut-outs: one to four objects before a background, of which those are in the masks that sound."""
+"""Clips of cut-outs: one to four objects in front of a background; masks contain only those that sound."""
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .scenes import SPLITS, SoundSource, switching_timeline
 from .sounds import below_full_scale
 
 #: Probabilities of one to four objects, and that one of several is silent because it has no recording.
-NUM_OBJECTS, SILENT_SHARE = (0.15, 0.35, 0.3, 0.2), 0.35
+OBJECT_COUNT_PROBS, SILENT_SHARE = (0.15, 0.35, 0.3, 0.2), 0.35
 #: Probability of a photo as the background, where there are photos.
 PHOTO_SHARE = 0.6
 #: Probability of off-screen audio of no class, beside the off-screen classes of the timeline.
@@ -92,7 +92,7 @@ def make_cutout_clip(source: CutOutSource, split: str, index: int, seed: int, si
 def _choose_objects(rng: np.random.Generator, source: CutOutSource, pool: dict[str, tuple[CutOut, ...]],
                     first: str) -> tuple[list[CutOut], list[str]]:
     """Choose the objects of a clip, the one that sounds first in front, and list the categories that are absent."""
-    count = 1 + int(rng.choice(len(NUM_OBJECTS), p=NUM_OBJECTS))
+    count = 1 + int(rng.choice(len(OBJECT_COUNT_PROBS), p=OBJECT_COUNT_PROBS))
     silent = []
     if count > 1 and source.cutouts.silent and rng.random() < SILENT_SHARE:
         silent = [source.cutouts.silent[rng.integers(len(source.cutouts.silent))]]

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmavs.audio.io import read_waveform
 from mmavs.datasets.file_listing import check_names, read_csv
+from mmavs.structures import UNLABELLED
 from mmavs.utils.images import read_image
 
 from .tuxpaint_stamps import find_stamps, list_stamps
@@ -26,6 +27,8 @@ MAX_SIDE = 400
 MAX_TRANSLUCENT = 0.35
 # Largest sample of a recording, at least.
 MIN_PEAK = 0.01
+# Fewest classes with several instances that allow holding out some: a clip needs off-screen audio of another one.
+MIN_HELD_OUT = 2
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,34 @@ class CutOuts:
         kept = {name: items for name, items in self.sounding.items() if name in categories}
         return CutOuts(kept, self.silent, (*self.off_screen, *others))
 
+    def check_hold_out(self, hold_out: int) -> None:
+        """Refuse to hold out instances that are too few, or whose files the other splits would have too.
+
+        Args:
+            hold_out: See :meth:`of_split`.
+
+        Raises:
+            ValueError: It is negative, fewer than two classes have several instances, or an image or a recording of a
+                held-out instance is also that of another row.
+        """
+        if hold_out < 0:
+            raise ValueError(f'hold_out is {hold_out}, expected a number >= 0')
+        held_out = self._held_out(hold_out)
+        if len(held_out) < MIN_HELD_OUT:
+            raise ValueError(f'{len(held_out)} classes have several instances, expected at least {MIN_HELD_OUT} to '
+                             'hold out one of each')
+        others = [item for items in self.of_split('train', hold_out).values() for item in items]
+        used = {file for item in (*others, *self.silent, *self.off_screen) for file in (item.image, item.audio)}
+        for category, item in held_out.items():
+            shared = [file for file in (item.image, item.audio) if file in used]
+            if shared:
+                raise ValueError(f'{shared[0]}: belongs to the held-out instance {item.name!r} of the class '
+                                 f'{category!r} and to another row, expected files that no other split has; remove '
+                                 'one of the rows, or hold out another instance')
+
+    def _held_out(self, hold_out: int) -> dict[str, CutOut]:
+        return {name: items[hold_out % len(items)] for name, items in self.sounding.items() if len(items) > 1}
+
     def of_split(self, split: str, hold_out: int | None) -> dict[str, tuple[CutOut, ...]]:
         """Instances that sound in a split, by category.
 
@@ -95,7 +126,7 @@ class CutOuts:
         """
         if hold_out is None:
             return self.sounding
-        held_out = {name: items[hold_out % len(items)] for name, items in self.sounding.items() if len(items) > 1}
+        held_out = self._held_out(hold_out)
         if split == 'test':
             return {name: (item, ) for name, item in held_out.items()}
         return {name: tuple(item for item in items if item != held_out.get(name))
@@ -114,7 +145,7 @@ def read_cutouts(source: str | Path) -> CutOuts:
 
     Raises:
         FileNotFoundError: There are no cut-outs, or a file does not exist.
-        ValueError: A row or an image is invalid, or there are fewer than two classes.
+        ValueError: A row or an image is invalid, or the number of classes is not one of 2 to 254.
     """
     source = Path(source)
     listing = source / LISTING if source.is_dir() else source
@@ -137,6 +168,9 @@ def read_cutouts(source: str | Path) -> CutOuts:
             sounding.setdefault(item.category, []).append(item)
     if len(sounding) < 2:
         raise ValueError(f'{listing}: {len(sounding)} classes of objects with image and audio, expected two or more')
+    if len(sounding) >= UNLABELLED:
+        raise ValueError(f'{listing}: {len(sounding)} classes, expected at most {UNLABELLED - 1}: masks have 8 bits, '
+                         f'in which {UNLABELLED} is for pixels without a label')
     return CutOuts({name: tuple(sounding[name]) for name in sorted(sounding)},
                    tuple(item for item in items if item.image and not item.audio),
                    tuple(item for item in items if item.audio and not item.image))

@@ -14,7 +14,7 @@ from .recordings import background_noise, play, room_response
 from .sounds import below_full_scale
 
 #: Probabilities of no, one or two classes in a second, and of off-screen audio of no class.
-NUM_SOURCES, OFF_SCREEN_SHARE = (0.1, 0.5, 0.4), 0.25
+SOURCE_COUNT_PROBS, OFF_SCREEN_SHARE = (0.1, 0.5, 0.4), 0.25
 #: Variants of the recording of an instance, and of off-screen audio, and their length in seconds.
 VARIANTS, OFF_SCREEN_VARIANTS, SECONDS = 8, 1, 5
 _STREAM = 6
@@ -48,7 +48,7 @@ class RecordedSeconds:
         present = np.zeros((number, len(self.tracks)), np.float32)
         for i, flags in enumerate(present):
             waveform = np.float32(10**(rng.uniform(*NOISE_LEVEL) / 20)) * background_noise(rng, 1)
-            for index in rng.permutation(len(self.tracks))[:rng.choice(len(NUM_SOURCES), p=NUM_SOURCES)]:
+            for index in rng.permutation(len(self.tracks))[:rng.choice(len(SOURCE_COUNT_PROBS), p=SOURCE_COUNT_PROBS)]:
                 waveform += _second(rng, self.tracks[index], SOURCE_LEVEL)
                 flags[index] = 1
             if self.off_screen and rng.random() < OFF_SCREEN_SHARE:
@@ -63,14 +63,18 @@ def pretrain_on_recordings(config: dict, out: str | Path, cutouts: CutOuts, hold
 
     See :func:`mmavs.synthesis.audio_pretraining.pretrain_audio_backbone` for arguments and result, and
     :class:`RecordedSeconds`. With ``hold_out``, the recordings of the test split are scored too.
+
+    Raises:
+        ValueError: See :meth:`CutOuts.check_hold_out`.
     """
     held_out = None
     if hold_out is not None:
+        cutouts.check_hold_out(hold_out)
         test = RecordedSeconds(cutouts, hold_out, seed, 'test')
         held_out = test, [list(cutouts.categories).index(name) for name in test.classes]
     return pretrain_on(config, out, RecordedSeconds(cutouts, hold_out, seed), len(cutouts.categories),
-                       dict(source='recordings', classes=cutouts.categories), steps, batch_size, seed,
-                       held_out=held_out)
+                       dict(source='recordings', classes=cutouts.categories, hold_out=hold_out), steps, batch_size,
+                       seed, held_out=held_out)
 
 
 def _vary(item: CutOut, rng: np.random.Generator) -> np.ndarray:
