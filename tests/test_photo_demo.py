@@ -7,8 +7,12 @@ from pathlib import Path
 
 import av
 import pytest
+from mmengine.config import Config
 from PIL import Image
 from test_cutouts import write_cutout, write_listing, write_tone
+
+from mmavs.synthesis.audio_pretraining import PretrainingScores
+from mmavs.synthesis.cutouts import read_cutouts
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -51,7 +55,7 @@ def test_photo_demo_tests_with_four_kinds_of_audio_and_segments_a_video(tmp_path
     with av.open(tmp_path / 'out/video/overlay.mp4') as video:
         assert [stream.type for stream in video.streams] == ['video', 'audio']
         assert abs(video.duration / av.time_base - 20) < 0.1
-    assert (tmp_path / 'data/audio_backbone_4.pth').is_file() and (tmp_path / 'out/iter_4.pth').is_file()
+    assert list((tmp_path / 'data').glob('audio_backbone_4_*.pth')) and (tmp_path / 'out/iter_4.pth').is_file()
 
 
 def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, monkeypatch):
@@ -69,3 +73,32 @@ def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_altern
     assert not (tmp_path / 'stamps').exists()
     (tmp_path / 'stamps/usr/share/tuxpaint/stamps/animals').mkdir(parents=True)
     assert fetch_stamps(tmp_path / 'stamps') == tmp_path / 'stamps'
+
+
+def test_stamps_are_not_unpacked_in_place_of_other_files(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
+    from run_photo_demo import fetch_stamps
+    monkeypatch.setenv('PATH', str(tmp_path))
+    for name in ('apt-get', 'dpkg'):
+        (tmp_path / name).write_text('#!/bin/sh\n[ "$1" = download ] && echo > stamps.deb\n')
+        (tmp_path / name).chmod(0o755)
+    own = tmp_path / 'stamps/AVSS/metadata.csv'
+    own.parent.mkdir(parents=True)
+    own.touch()
+    with pytest.raises(FileExistsError, match='stamps: holds other files.*--cutouts DIR'):
+        fetch_stamps(tmp_path / 'stamps')
+    assert own.is_file()
+
+
+def test_audio_backbone_is_pretrained_anew_for_other_cutouts(tmp_path, cutouts, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
+    import run_photo_demo
+    trained = []
+    monkeypatch.setattr(run_photo_demo, 'pretrain_on_recordings', lambda options, out, *args, **kwargs: (
+        trained.append(out), out.touch(), PretrainingScores(1., 1.))[-1])
+    config = Config(dict(model=dict(audio_backbone=dict(init_cfg=dict(checkpoint='')))))
+    found = read_cutouts(cutouts)
+    for used in (found, found, found.select(['thing1', 'thing2'])):
+        run_photo_demo.pretrain_audio(config, tmp_path, used, 4)
+        assert config.model.audio_backbone.init_cfg.checkpoint == str(trained[-1])
+    assert len(set(trained)) == len(trained) == 2
