@@ -5,9 +5,10 @@ from concurrent.futures import Executor, Future
 
 import cv2
 import pytest
+import torch
 
-from mmavs.analysis import robustness_comparison
-from mmavs.analysis.method_comparison import seeded_config, train_or_resume
+from mmavs.analysis import method_comparison, robustness_comparison
+from mmavs.analysis.method_comparison import make_recipe, seeded_config, train_or_resume
 from mmavs.analysis.robustness import RobustnessResult
 from mmavs.analysis.robustness_comparison import TestSet, class_rows, robustness_rows, shorten_names, train_and_test
 
@@ -55,6 +56,55 @@ def test_interrupted_training_continues_and_a_finished_one_is_kept(options, tmp_
     written = (tmp_path / 'iter_2.pth').stat().st_mtime_ns
     assert train_or_resume(config.copy(), tmp_path) == checkpoint
     assert (tmp_path / 'iter_2.pth').stat().st_mtime_ns == written
+
+
+def test_interrupted_training_of_another_recipe_does_not_continue_from_the_former_one(options, tmp_path, monkeypatch):
+    assert train_or_resume(seeded_config(CONFIG, 0, options), tmp_path) == str(tmp_path / 'iter_2.pth')
+    former = torch.load(tmp_path / 'iter_2.pth', weights_only=False)['state_dict']
+    other = seeded_config(CONFIG, 1, options)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(method_comparison, 'train', raise_interrupt)
+        train_or_resume(other.copy(), tmp_path)
+    train_or_resume(other.copy(), tmp_path)
+    trained = torch.load(tmp_path / 'iter_2.pth', weights_only=False)['state_dict']
+    assert any(not torch.equal(trained[name], former[name]) for name in former)
+
+
+def raise_interrupt(config):
+    raise KeyboardInterrupt
+
+
+def test_results_belong_to_the_clips_that_the_config_names(options, tmp_path):
+    config = seeded_config(CONFIG, 0, options)
+    data = tmp_path / 'Multi-sources'
+    data.mkdir()
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].dataset.data_root = str(data)
+    assert make_recipe(config) == config.pretty_text
+    recipes = set()
+    for seed in (0, 1):
+        (data / 'synthesis.json').write_text(json.dumps(dict(arguments=dict(seed=seed), clips=[])))
+        recipes.add(make_recipe(config))
+        assert make_recipe(config) in recipes
+    assert len(recipes) == 2
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--kinds', 'sillence'], "'sillence' is not an audio condition"),
+    (['--kinds', 'silence', 'silence'], 'each once'),
+    (['--kinds', 'silence', '--absent-audio', 'none'], 'none: no audio file'),
+    (['--kinds', 'silence', '--test', 'seen=no/data'], "test set 'seen': no directory no/data"),
+])
+def test_faults_of_the_tests_are_found_before_the_trainings(run_tool, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', lambda *args: pytest.fail('trained'))
+    with pytest.raises(SystemExit, match=message):
+        run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--work-dir', tmp_path, *arguments)
+
+
+def test_configs_of_the_same_name_are_refused(run_tool, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('analysis_tools/compare_methods', CONFIG, CONFIG, '--own-data', '--work-dir', tmp_path)
+    assert 'two configs have the same file name' in capsys.readouterr().err
 
 
 def test_each_test_set_is_scored_once(options, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 """Compare methods: train and score each on the same data, for the same number of steps, with several seeds."""
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,9 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from mmavs.engine.resume import POINTER
 from mmavs.engine.training import train
 from mmavs.registry import MODELS
-from mmavs.utils.config import load_config
+from mmavs.synthesis.current_dataset import MANIFEST
+from mmavs.utils.config import find_clip_dataset, load_config
 from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import NUMBER, check_types, nan_for_null, read_json, write_json
 
@@ -44,7 +47,7 @@ class Cost:
 def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict | None = None) -> dict:
     """Train a config with one seed and run the audio ablation on the result.
 
-    A result that ``work_dir`` already holds is returned as it is if it was made with the same config and seed.
+    A result that ``work_dir`` already holds is returned as it is if it was made with the same config, seed and clips.
 
     Args:
         config_file: The config, with a training and a test on any dataset.
@@ -57,8 +60,8 @@ def train_and_score(config_file: str, seed: int, work_dir: Path, options: dict |
         :func:`mmavs.analysis.audio_ablation.audio_ablation`.
     """
     config = seeded_config(config_file, seed, options)
-    # The result belongs to this config, regardless of the directory.
-    recipe = config.pretty_text
+    # The result belongs to this recipe, regardless of the directory.
+    recipe = make_recipe(config)
     file = work_dir / 'scores.json'
     if file.exists():
         stored = read_scores(file, recipe)
@@ -76,11 +79,23 @@ def seeded_config(config_file: str, seed: int, options: dict | None = None) -> C
     return config
 
 
+def make_recipe(config: Config) -> str:
+    """Text that differs for other results: the config, and the arguments of the synthetic clips that it names.
+
+    Clips that are made anew, with other arguments, lie in the same directory.
+    """
+    roots = {find_clip_dataset(config, split)[1].get('data_root') for split in ('train', 'val', 'test')} - {None}
+    manifests = {root: Path(root) / MANIFEST for root in sorted(roots)}
+    made = {root: read_json(file, 'the manifest of synthetic clips', ('arguments', ))['arguments']
+            for root, file in manifests.items() if file.is_file()}
+    return config.pretty_text + (json.dumps(made, sort_keys=True) if made else '')
+
+
 def train_or_resume(config: Config, work_dir: Path) -> str:
     """Train a config into a directory, unless that has been done, and return the last checkpoint.
 
-    ``training.json`` in it states the config of the training and, after its end, the name of the checkpoint. A training
-    of the same config that was interrupted continues from its last checkpoint.
+    ``training.json`` in it states the recipe of the training and, after its end, the name of the checkpoint. A training
+    of the same recipe that was interrupted continues from its last checkpoint.
 
     Args:
         config: The config, in which the work directory and the level of the log are set.
@@ -90,7 +105,7 @@ def train_or_resume(config: Config, work_dir: Path) -> str:
         ValueError: ``training.json`` is not the state of a training. Other errors are those of
             :func:`mmavs.engine.training.train`.
     """
-    recipe, file = config.pretty_text, work_dir / 'training.json'
+    recipe, file = make_recipe(config), work_dir / 'training.json'
     config.work_dir, config.log_level = str(work_dir), 'WARNING'
     started = {}
     if file.exists():
@@ -101,6 +116,8 @@ def train_or_resume(config: Config, work_dir: Path) -> str:
             return str(work_dir / started['checkpoint'])
         config.resume = find_latest_checkpoint(str(work_dir)) is not None
     else:
+        # The checkpoint of another recipe is not to be continued, also not after an interruption before the next one.
+        (work_dir / POINTER).unlink(missing_ok=True)
         write_json(file, dict(recipe=recipe, checkpoint=None))
     train(config)
     checkpoint = Path(find_latest_checkpoint(str(work_dir))).name

@@ -1,5 +1,5 @@
 """Compare trainings under several audio conditions on several test sets."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from mmavs.utils.json_files import check_types, nan_for_null, read_json, write_j
 from mmavs.visualization.robustness_figure import write_robustness_figure
 
 from .audio_ablation import ORIGINAL
-from .method_comparison import markdown_table, seeded_config, train_or_resume
-from .robustness import RESULT, RobustnessResult, robustness_test, score_cell
+from .method_comparison import make_recipe, markdown_table, seeded_config, train_or_resume
+from .robustness import RESULT, RobustnessResult, parse_conditions, robustness_test, score_cell
 
 T = TypeVar('T')
 
@@ -65,6 +65,29 @@ class TestSet:
         return config
 
 
+def check_tests(configs: Iterable[Config], test_sets: Sequence[TestSet], kinds: Sequence[str],
+                absent_audio: str | None = None) -> None:
+    """Find the faults of tests before the trainings, which take long.
+
+    Args:
+        configs: The configs.
+        test_sets: The test sets of each.
+        kinds: See :func:`robustness_test`.
+        absent_audio: See :func:`robustness_test`.
+
+    Raises:
+        FileNotFoundError: There is no directory of a test set, or no audio file in ``absent_audio``.
+        ValueError: See :func:`mmavs.analysis.robustness.parse_conditions`.
+    """
+    parse_conditions(kinds, absent_audio)
+    for config in configs:
+        for test_set in test_sets:
+            _, dataset = find_clip_dataset(test_set.apply_to(config), 'test')
+            if not Path(dataset['data_root']).is_dir():
+                raise FileNotFoundError(f"test set {test_set.name!r}: no directory {dataset['data_root']}, expected a "
+                                        'data root in the layout of the test set of the config')
+
+
 def train_and_test(config_file: str,
                    seed: int,
                    work_dir: Path,
@@ -96,7 +119,7 @@ def train_and_test(config_file: str,
     results = {}
     for test_set in test_sets:
         tested = test_set.apply_to(plain)
-        recipe = dict(config=tested.pretty_text, kinds=list(kinds), absent_audio=absent_audio)
+        recipe = dict(config=make_recipe(tested), kinds=list(kinds), absent_audio=absent_audio)
         file = work_dir / f'robustness_{test_set.name}.json'
         results[test_set.name] = read_result(file, recipe) if file.exists() else None
         if results[test_set.name] is None:

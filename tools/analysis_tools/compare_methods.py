@@ -6,8 +6,8 @@ they name. Results are written to ``WORK_DIR/comparison.md`` and ``.json``. With
 under these audio conditions, on each ``--test``, and the results are in ``WORK_DIR/robustness.md`` and ``.json``;
 ``robustness_NAME.png`` is a figure of each test set.
 
-A training that ``WORK_DIR`` already holds for the same config and seed is not repeated, an interrupted one continues
-from its last checkpoint, and so for tests: call the same command again until it ends.
+A training that ``WORK_DIR`` already holds for the same config, seed and clips is not repeated, an interrupted one
+continues from its last checkpoint. The same holds for tests: call the same command again until it ends.
 """
 import argparse
 import datetime
@@ -39,6 +39,7 @@ from mmavs.analysis.result_collection import headline_scores
 from mmavs.analysis.robustness import RobustnessResult
 from mmavs.analysis.robustness_comparison import (
     TestSet,
+    check_tests,
     robustness_rows,
     shorten_names,
     train_and_test,
@@ -97,6 +98,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('--absent-audio and --test cannot be used without --kinds')
     if len({item.name for item in args.test}) < len(args.test):
         parser.error('two test sets of --test have the same name')
+    if len({Path(config).stem for config in args.configs}) < len(args.configs):
+        parser.error('two configs have the same file name, which names their results: copy one to another name')
     if args.absent_audio and 'absent-class' not in args.kinds:
         args.kinds.append('absent-class')
     if args.kinds and 'absent-class' in args.kinds and not args.absent_audio:
@@ -181,6 +184,10 @@ def main() -> None:
         options = make_data(args, configs)
     else:
         options = {name: data_roots(config, args.data) if args.data else {} for name, config in configs.items()}
+
+    if args.kinds:
+        check_tests([load_config(name, args.cfg_options | roots) for name, roots in options.items()], args.test,
+                    args.kinds, args.absent_audio)
 
     names = {config: Path(config).stem for config in args.configs}
     # Seed by seed: an interrupted comparison has results of all methods.

@@ -113,7 +113,7 @@ class AudioReplacer:
             self._sounding = [sounding_classes(clip, dataset.metainfo['classes']) for clip in self._clips]
         self._files: list[Path] = []
         if any(condition.name == 'absent-class' for condition in conditions):
-            self._files = _list_absent_audio(absent_audio)
+            self._files = list_absent_audio(absent_audio)
 
     def clip_id(self, index: int) -> str:
         """Id of a clip."""
@@ -266,7 +266,8 @@ def _waveform_loader(dataset: ClipDataset):
     return loaders[0]
 
 
-def _list_absent_audio(directory: str | None) -> list[Path]:
+def list_absent_audio(directory: str | None) -> list[Path]:
+    """Audio files for the condition 'absent-class', sorted; raises the errors of :class:`AudioReplacer`."""
     if directory is None:
         raise ValueError("the condition 'absent-class' needs absent_audio, a directory of audio files of classes that "
                          'the dataset does not have')
