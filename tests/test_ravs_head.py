@@ -335,7 +335,7 @@ def test_evidence_loss_equals_a_hand_computed_frame():
         ramp = min(step / 4, 1)
         found = loss(evidence, masks, labelled).item()
         assert found == pytest.approx(0.1 * (cross_entropy + ramp * divergence) / 2, rel=1e-5)
-    # Evaluation counts no steps, and a resumed training goes on where it was.
+    # Evaluation counts no steps, and a resumed training continues where it was.
     assert loss.steps == 6
     loss.eval()(evidence, masks, labelled)
     assert loss.state_dict()['steps'] == 6

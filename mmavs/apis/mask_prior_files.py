@@ -62,7 +62,7 @@ def write_mask_priors(frames: Iterable[NamedFrame],
     """Write the mask priors of frames, as the datasets and :class:`AVSInferencer` read them.
 
     Each file appears when it is complete and holds a digest of its frame and of the settings. A file whose digest is
-    the same is kept, so an interrupted run goes on where it ended, and a frame that has changed is done again. The
+    the same is kept, so an interrupted run continues where it ended, and a frame that has changed is done again. The
     settings are in ``mask_priors.json`` of ``out_dir``; a run with others is refused.
 
     Args:

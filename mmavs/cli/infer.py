@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help='files, URLs, directories, or patterns such as "videos/*.mp4"')
     parser.add_argument('--list', metavar='SOURCE',
                         help='instead of VIDEO: path or URL (s3://...) of a directory, or of a text file with a video '
-                        'per line; run again, it goes on where it stopped')
+                        'per line; run again, it continues where it stopped')
     parser.add_argument('--model', required=True,
                         help='model of the zoo, config file, or file of mmavs export (.onnx, .pt)')
     parser.add_argument('--weights', metavar='FILE',

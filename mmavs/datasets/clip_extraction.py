@@ -56,7 +56,7 @@ def extract_clips(videos: Iterable[str | Path],
     Clip ``NAME_00010`` holds seconds 10 to 14 of the video NAME: the frame at 15/16 of each second, as AVSBench takes
     it, at the size of the video, and the audio at the rate of its track. An incomplete clip at the end is left out.
     Clips that are in the list ``ms3_meta_data.csv`` stay as they are, except that they get masks that they lack; the
-    list is written after every video, so an interrupted run goes on where it was.
+    list is written after every video, so an interrupted run continues where it was.
 
     Args:
         videos: Video files with different names.

@@ -7,7 +7,7 @@ from pathlib import Path
 STAMPS = Path('usr/share/tuxpaint/stamps')
 # Directories of symbols and drawings, at any depth, and of flowers, which would be as large as animals.
 _UNUSED = {'cartoon', 'clothes', 'flowers', 'military', 'naturalforces', 'seasonal', 'space', 'symbols', 'town', 'toys'}
-# Drawings without a sign of it, and a car whose body is transparent.
+# Drawings that their .dat files do not declare as such, and a car whose body is transparent.
 _UNUSED_FILES = {'pizza', 'sedan_police'}
 # Directories of things that are not animals: photographs without a recording are silent objects. The longest side in
 # meters, as in the table below. Animals without a recording are not used, because many look like those with one.

@@ -1,5 +1,5 @@
 # The budget of the demo with photographs: 2000 steps of ten frames. The image backbone learns at 0.3 of the base rate.
-# The last checkpoint is used. An interrupted training goes on from that of each 250 steps.
+# The last checkpoint is used. An interrupted training continues from the last one, saved every 250 steps.
 _base_ = './stamps.py'
 
 max_iters = 2000

@@ -1,4 +1,4 @@
-"""Convert EfficientNet-Lite: names of ``efficientnet_pytorch``, whose blocks are numbered through -> those of timm."""
+"""Convert EfficientNet-Lite: names of ``efficientnet_pytorch``, with blocks numbered across stages -> those of timm."""
 from collections.abc import Mapping, Sequence
 from functools import partial
 

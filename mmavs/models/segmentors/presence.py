@@ -17,12 +17,12 @@ from mmavs.utils.precision import at_least_float32
 class AudioPresence(BaseModule):
     """Probability that a visible object sounds in a frame, which removes the mask of a frame where none does.
 
-    The audio attends to the pixels of the coarsest map. What it finds there, multiplied by the audio, and the audio
+    The audio attends to the pixels of the coarsest map. The attended feature, multiplied by the audio, and the audio
     itself give the probability. Segmentation losses say little about frames with an empty target (dice has no gradient
     there); this is one binary decision for each frame, and each frame counts the same, with a target or without. It
     needs frames without sounding objects in training, for example of :class:`NegativeAudio`.
 
-    Ours; of no paper.
+    Not from a paper.
 
     Args:
         in_channels: Channels C_l of the visual pyramid, finest first; the last map is used.
