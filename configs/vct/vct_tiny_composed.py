@@ -1,6 +1,6 @@
 # The small VCT on clips composed of photos and recordings (synthesize_clips.py --pairs); the CSV files are described in
 # docs/user_guides/synthesis.md. The classes are those of a private set: replace them and num_classes by your own.
-_base_ = './vct_tiny_synthetic.py'
+_base_ = ['./vct_tiny_synthetic.py', '../_base_/pipelines/augmented_128.py']
 
 # A few hundred photos are too few to train the backbone from scratch: start from the weights of make demo, which were
 # trained for other classes.
@@ -17,29 +17,12 @@ max_iters = 4000
 data_root = 'data/composed/AVSS'
 classes = ('background', 'person', 'dog', 'cat', 'bird', 'cow', 'sheep', 'clock', 'keyboard')
 
-# Few photos: every step of the augmentation of VCT, with sizes scaled to the input.
-train_pipeline = [
-    dict(
-        type='CachedTransforms',
-        transforms=[
-            *_base_.train_pipeline[0].transforms[:3],  # loading
-            dict(type='ClipBroadcaster', transforms=[dict(type='Resize', scale=(144, 144), backend='pillow')]),
-        ]),
-    dict(
-        type='ClipBroadcaster',
-        share_random_params=True,
-        transforms=[
-            dict(
-                type='RandomChoiceResize', scales=[(side, side) for side in range(72, 169, 12)], resize_type='Resize',
-                keep_ratio=True),
-            dict(type='mmseg.RandomCrop', crop_size=(96, 96)),
-            dict(type='RandomFlip', prob=0.5),
-            dict(type='mmseg.PhotoMetricDistortion'),
-            dict(type='Pad', size=(96, 96), pad_val=dict(img=128, seg=255)),
-        ]),
-    dict(type='GenerateEventLabels', source='masks'),
-    dict(type='PackClipInputs'),
-]
+# The augmentation at 128x128 with sizes scaled to the input: sides of 0.75 to 1.75 times 96.
+train_pipeline = _base_.pop('augmented_pipeline')
+train_pipeline[0].transforms[3].transforms[0].scale = (144, 144)
+train_pipeline[1].transforms[0].scales = [(side, side) for side in range(72, 169, 12)]
+train_pipeline[1].transforms[1].crop_size = (96, 96)
+train_pipeline[1].transforms[4].size = (96, 96)  # Pad
 
 _base_.param_scheduler[-1].end = max_iters + 1
 train_cfg = dict(max_iters=max_iters, val_interval=1000)

@@ -1,4 +1,4 @@
-# The augmentation of VCT at 128x128, for small sets, of which each clip is read once and kept in memory. Usage:
+# The augmentation of VCT at 128x128, for small sets: each clip is read once and kept in memory. Usage:
 # _base_ = ['CONFIG.py', '../_base_/pipelines/augmented_128.py'] and pipeline=_base_.pop('augmented_pipeline').
 augmented_pipeline = [
     dict(
