@@ -89,22 +89,59 @@ def test_results_belong_to_the_clips_that_the_config_names(options, tmp_path):
     assert len(recipes) == 2
 
 
+def test_trainings_and_tests_are_repeated_for_other_clips(options, tmp_path, monkeypatch):
+    trained, tested = [], []
+
+    def train(config):
+        trained.append(config)
+        (tmp_path / 'last_checkpoint').write_text('iter_2.pth')
+        (tmp_path / 'iter_2.pth').touch()
+
+    def test(config, *args):
+        tested.append(config)
+        return result(.5, {}), []
+
+    monkeypatch.setattr(method_comparison, 'train', train)
+    monkeypatch.setattr(robustness_comparison, 'robustness_test', test)
+    own, other = tmp_path / 'own', tmp_path / 'other'
+    options = options | {f'{split}_dataloader.dataset.data_root': str(own) for split in ('train', 'val', 'test')}
+    for root in (own, other):
+        root.mkdir()
+        (root / 'synthesis.json').write_text(json.dumps(dict(arguments=dict(seed=0))))
+    counts = []
+    for changed in (None, None, other, own):
+        if changed:
+            (changed / 'synthesis.json').write_text(json.dumps(dict(arguments=dict(seed=1))))
+        train_and_test(CONFIG, 0, tmp_path, options, [TestSet('other', str(other))], ('silence', ))
+        counts.append((len(trained), len(tested)))
+    # A change of the test set repeats its test, one of the training set both.
+    assert counts == [(1, 1), (1, 1), (1, 2), (2, 3)]
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['--kinds', 'sillence'], "'sillence' is not an audio condition"),
     (['--kinds', 'silence', 'silence'], 'each once'),
     (['--kinds', 'silence', '--absent-audio', 'none'], 'none: no audio file'),
-    (['--kinds', 'silence', '--test', 'seen=no/data'], "test set 'seen': no directory no/data"),
+    (['--kinds', 'silence', '--test', 'seen=no/data'], "test set 'seen': .*no/data"),
+    (['--kinds', 'silence', '--test', 'seen=.'], "test set 'seen': .*ms3_meta_data.csv"),
+    (['--kinds', 'silence', '--test', 'seen=ROOT:val'], "test set 'seen': .*the split 'val' is empty"),
 ])
-def test_faults_of_the_tests_are_found_before_the_trainings(run_tool, tmp_path, monkeypatch, arguments, message):
+def test_faults_of_the_tests_are_found_before_the_trainings(run_tool, tmp_path, monkeypatch, synthetic_root, arguments,
+                                                            message):
     monkeypatch.setattr('concurrent.futures.ProcessPoolExecutor', lambda *args: pytest.fail('trained'))
+    listing = tmp_path / 'Multi-sources/ms3_meta_data.csv'
+    rows = (synthetic_root / 'Multi-sources/ms3_meta_data.csv').read_text().splitlines(keepends=True)
+    listing.parent.mkdir()
+    listing.write_text(''.join(row for row in rows if ',val' not in row))
+    arguments = [text.replace('ROOT', str(listing.parent)) for text in arguments]
     with pytest.raises(SystemExit, match=message):
-        run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--work-dir', tmp_path, *arguments)
+        run_tool('analysis_tools/compare_methods', CONFIG, '--own-data', '--work-dir', tmp_path / 'out', *arguments)
 
 
 def test_configs_of_the_same_name_are_refused(run_tool, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_tool('analysis_tools/compare_methods', CONFIG, CONFIG, '--own-data', '--work-dir', tmp_path)
-    assert 'two configs have the same file name' in capsys.readouterr().err
+    assert 'several configs are named ravs_tiny_synthetic-ms3' in capsys.readouterr().err
 
 
 def test_each_test_set_is_scored_once(options, tmp_path, monkeypatch):

@@ -82,7 +82,8 @@ def seeded_config(config_file: str, seed: int, options: dict | None = None) -> C
 def make_recipe(config: Config) -> str:
     """Text that differs for other results: the config, and the arguments of the synthetic clips that it names.
 
-    Clips that are made anew, with other arguments, lie in the same directory.
+    Clips that are made anew, with other arguments, lie in the same directory. Weights that a training starts from count
+    by their paths.
     """
     roots = {find_clip_dataset(config, split)[1].get('data_root') for split in ('train', 'val', 'test')} - {None}
     manifests = {root: Path(root) / MANIFEST for root in sorted(roots)}

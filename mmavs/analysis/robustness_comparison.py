@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from mmavs.registry import DATASETS
 from mmavs.utils.config import find_clip_dataset, metric_configs
 from mmavs.utils.files import atomic_write
 from mmavs.utils.json_files import check_types, nan_for_null, read_json, write_json
@@ -76,16 +78,18 @@ def check_tests(configs: Iterable[Config], test_sets: Sequence[TestSet], kinds: 
         absent_audio: See :func:`robustness_test`.
 
     Raises:
-        FileNotFoundError: There is no directory of a test set, or no audio file in ``absent_audio``.
-        ValueError: See :func:`mmavs.analysis.robustness.parse_conditions`.
+        FileNotFoundError: ``absent_audio`` holds no audio file.
+        ValueError: The clips of a test set cannot be listed, or there are none; otherwise see
+            :func:`mmavs.analysis.robustness.parse_conditions`.
     """
     parse_conditions(kinds, absent_audio)
     for config in configs:
+        init_default_scope(config.get('default_scope', 'mmavs'))
         for test_set in test_sets:
-            _, dataset = find_clip_dataset(test_set.apply_to(config), 'test')
-            if not Path(dataset['data_root']).is_dir():
-                raise FileNotFoundError(f"test set {test_set.name!r}: no directory {dataset['data_root']}, expected a "
-                                        'data root in the layout of the test set of the config')
+            try:
+                DATASETS.build(test_set.apply_to(config).test_dataloader.dataset)
+            except (OSError, ValueError) as error:
+                raise ValueError(f'test set {test_set.name!r}: {error}') from error
 
 
 def train_and_test(config_file: str,

@@ -98,8 +98,11 @@ def parse_args() -> argparse.Namespace:
         parser.error('--absent-audio and --test cannot be used without --kinds')
     if len({item.name for item in args.test}) < len(args.test):
         parser.error('two test sets of --test have the same name')
-    if len({Path(config).stem for config in args.configs}) < len(args.configs):
-        parser.error('two configs have the same file name, which names their results: copy one to another name')
+    stems = [Path(config).stem for config in args.configs]
+    repeated = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if repeated:
+        parser.error(f"several configs are named {', '.join(repeated)}, which names their results: give each config "
+                     'once, under a name of its own')
     if args.absent_audio and 'absent-class' not in args.kinds:
         args.kinds.append('absent-class')
     if args.kinds and 'absent-class' in args.kinds and not args.absent_audio:
