@@ -76,8 +76,8 @@ def fetch_stamps(directory: Path) -> Path:
     if find_stamps(directory):
         return directory
     if directory.exists() and any(directory.iterdir()):
-        raise FileExistsError(f'{directory}: holds other files than the stamps, which are to be unpacked there: move '
-                              'them, or give a directory of cut-outs with --cutouts DIR')
+        raise FileExistsError(f'{directory}: is not empty and does not hold the stamps, which would be unpacked there: '
+                              'move its files, or give a directory of cut-outs with --cutouts DIR')
     missing = [name for name in ('apt-get', 'dpkg') if shutil.which(name) is None]
     if missing:
         raise FileNotFoundError(f"{' and '.join(missing)} not found, which fetch the photographs (the Debian package "

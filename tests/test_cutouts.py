@@ -127,6 +127,7 @@ def hold_out_by(function, cutouts, tmp_path):
 @pytest.mark.parametrize('row, message', [
     (dict(image='e.png', audio='a.wav', **{'class': 'y'}), "a.wav: belongs to the held-out instance 'a' of the class"),
     (dict(image='a.png'), "a.png: belongs to the held-out instance 'a' of the class 'x' and to another row"),
+    ({'image': 'a.png', 'audio': 'a.wav', 'class': 'x'}, "a.png: belongs to the held-out instance 'a' of the class"),
     (dict(audio='c.wav'), "c.wav: belongs to the held-out instance 'c'")])
 def test_files_of_held_out_instances_are_not_in_another_split(tmp_path, function, row, message):
     for number, name in enumerate('abcde'):
@@ -148,7 +149,7 @@ def test_holding_out_needs_classes_with_several_instances(tmp_path, function):
         write_tone(tmp_path / f'{name}.wav', 440)
     write_listing(tmp_path, [{'image': f'{name}.png', 'audio': f'{name}.wav', 'class': category}
                              for name, category in zip('abc', 'xxy')])
-    with pytest.raises(ValueError, match='1 classes have several instances, expected at least 2'):
+    with pytest.raises(ValueError, match='classes of cut-outs with several instances: 1, expected at least 2'):
         hold_out_by(function, read_cutouts(tmp_path), tmp_path)
 
 

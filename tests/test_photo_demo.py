@@ -85,7 +85,7 @@ def test_stamps_are_not_unpacked_in_place_of_other_files(tmp_path, monkeypatch):
     own = tmp_path / 'stamps/AVSS/metadata.csv'
     own.parent.mkdir(parents=True)
     own.touch()
-    with pytest.raises(FileExistsError, match='stamps: holds other files.*--cutouts DIR'):
+    with pytest.raises(FileExistsError, match='stamps: is not empty.*--cutouts DIR'):
         fetch_stamps(tmp_path / 'stamps')
     assert own.is_file()
 

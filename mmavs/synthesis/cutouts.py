@@ -102,8 +102,8 @@ class CutOuts:
             raise ValueError(f'hold_out is {hold_out}, expected a number >= 0')
         held_out = self._held_out(hold_out)
         if len(held_out) < MIN_HELD_OUT:
-            raise ValueError(f'{len(held_out)} classes have several instances, expected at least {MIN_HELD_OUT} to '
-                             'hold out one of each')
+            raise ValueError(f'classes of cut-outs with several instances: {len(held_out)}, expected at least '
+                             f'{MIN_HELD_OUT} to hold out one instance of each')
         others = [item for items in self.of_split('train', hold_out).values() for item in items]
         used = {file for item in (*others, *self.silent, *self.off_screen) for file in (item.image, item.audio)}
         for category, item in held_out.items():
@@ -129,7 +129,7 @@ class CutOuts:
         held_out = self._held_out(hold_out)
         if split == 'test':
             return {name: (item, ) for name, item in held_out.items()}
-        return {name: tuple(item for item in items if item != held_out.get(name))
+        return {name: tuple(item for item in items if item is not held_out.get(name))
                 for name, items in self.sounding.items()}
 
 
