@@ -30,6 +30,21 @@ def cutouts(tmp_path):
     return directory
 
 
+@pytest.fixture
+def photo_demo(monkeypatch):
+    """The module of the demo."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
+    import run_photo_demo
+    return run_photo_demo
+
+
+def write_commands(directory, script):
+    """Write a script as apt-get and as dpkg."""
+    for name in ('apt-get', 'dpkg'):
+        (directory / name).write_text(f'#!/bin/sh\n{script}\n')
+        (directory / name).chmod(0o755)
+
+
 def run_demo(*arguments):
     """Run the demo in a forked process, which needs no imports; it sets the logger and the warnings of its process."""
     script = REPOSITORY / 'demo/run_photo_demo.py'
@@ -58,47 +73,38 @@ def test_photo_demo_tests_with_four_kinds_of_audio_and_segments_a_video(tmp_path
     assert list((tmp_path / 'data').glob('audio_backbone_4_*.pth')) and (tmp_path / 'out/iter_4.pth').is_file()
 
 
-def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
-    from run_photo_demo import fetch_stamps
+def test_without_apt_the_photo_demo_names_the_directory_of_cutouts_as_the_alternative(tmp_path, photo_demo,
+                                                                                      monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
     with pytest.raises(FileNotFoundError, match='apt-get and dpkg not found.*--cutouts DIR'):
-        fetch_stamps(tmp_path / 'stamps')
+        photo_demo.fetch_stamps(tmp_path / 'stamps')
     assert not list(tmp_path.iterdir())
-    for name in ('apt-get', 'dpkg'):
-        (tmp_path / name).write_text('#!/bin/sh\necho no such package >&2\nexit 100\n')
-        (tmp_path / name).chmod(0o755)
+    write_commands(tmp_path, 'echo no such package >&2\nexit 100')
     with pytest.raises(ChildProcessError, match='no such package.*--cutouts DIR'):
-        fetch_stamps(tmp_path / 'stamps')
+        photo_demo.fetch_stamps(tmp_path / 'stamps')
     assert not (tmp_path / 'stamps').exists()
     (tmp_path / 'stamps/usr/share/tuxpaint/stamps/animals').mkdir(parents=True)
-    assert fetch_stamps(tmp_path / 'stamps') == tmp_path / 'stamps'
+    assert photo_demo.fetch_stamps(tmp_path / 'stamps') == tmp_path / 'stamps'
 
 
-def test_stamps_are_not_unpacked_in_place_of_other_files(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
-    from run_photo_demo import fetch_stamps
+def test_stamps_are_not_unpacked_in_place_of_other_files(tmp_path, photo_demo, monkeypatch):
     monkeypatch.setenv('PATH', str(tmp_path))
-    for name in ('apt-get', 'dpkg'):
-        (tmp_path / name).write_text('#!/bin/sh\n[ "$1" = download ] && echo > stamps.deb\n')
-        (tmp_path / name).chmod(0o755)
+    write_commands(tmp_path, '[ "$1" = download ] && echo > stamps.deb')
     own = tmp_path / 'stamps/AVSS/metadata.csv'
     own.parent.mkdir(parents=True)
     own.touch()
     with pytest.raises(FileExistsError, match='stamps: is not empty.*--cutouts DIR'):
-        fetch_stamps(tmp_path / 'stamps')
+        photo_demo.fetch_stamps(tmp_path / 'stamps')
     assert own.is_file()
 
 
-def test_audio_backbone_is_pretrained_anew_for_other_cutouts(tmp_path, cutouts, monkeypatch):
-    monkeypatch.syspath_prepend(str(REPOSITORY / 'demo'))
-    import run_photo_demo
+def test_audio_backbone_is_pretrained_anew_for_other_cutouts(tmp_path, cutouts, photo_demo, monkeypatch):
     trained = []
-    monkeypatch.setattr(run_photo_demo, 'pretrain_on_recordings', lambda options, out, *args, **kwargs: (
+    monkeypatch.setattr(photo_demo, 'pretrain_on_recordings', lambda options, out, *args, **kwargs: (
         trained.append(out), out.touch(), PretrainingScores(1., 1.))[-1])
     config = Config(dict(model=dict(audio_backbone=dict(init_cfg=dict(checkpoint='')))))
     found = read_cutouts(cutouts)
     for used in (found, found, found.select(['thing1', 'thing2'])):
-        run_photo_demo.pretrain_audio(config, tmp_path, used, 4)
+        photo_demo.pretrain_audio(config, tmp_path, used, 4)
         assert config.model.audio_backbone.init_cfg.checkpoint == str(trained[-1])
     assert len(set(trained)) == len(trained) == 2

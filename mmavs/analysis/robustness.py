@@ -8,7 +8,7 @@ from statistics import fmean
 
 from mmengine.config import Config
 
-from mmavs.datasets.wrappers.audio_conditions import AudioCondition, list_absent_audio
+from mmavs.datasets.wrappers.audio_conditions import AudioCondition
 from mmavs.engine.testing import TestResult, run_detailed_tests
 from mmavs.evaluation.functional.robustness import summarize_g_scores
 from mmavs.utils.config import metric_configs
@@ -85,7 +85,7 @@ def robustness_test(config: Config,
         ValueError: A condition is unknown or given twice, 'absent-class' has no directory, or the dataset does not load
             waveforms. All are found before the first test.
     """
-    parsed = parse_conditions(kinds, absent_audio)
+    parsed = parse_conditions(kinds)
     plain = config.test_dataloader
     dataloaders = {ORIGINAL: deepcopy(plain)}
     for kind in kinds:
@@ -112,18 +112,15 @@ def robustness_test(config: Config,
     return result, [row for kind in kinds for row in results[kind].dataset.manifest]
 
 
-def parse_conditions(kinds: Sequence[str], absent_audio: str | None = None) -> dict[str, AudioCondition]:
-    """Parse audio conditions, and check that there is audio for 'absent-class'.
+def parse_conditions(kinds: Sequence[str]) -> dict[str, AudioCondition]:
+    """Parse audio conditions.
 
     Raises:
-        FileNotFoundError: ``absent_audio`` holds no audio file.
-        ValueError: A condition is unknown or given twice, there is none, or 'absent-class' has no directory.
+        ValueError: A condition is unknown or given twice, or there is none.
     """
     parsed = {kind: AudioCondition.parse(kind) for kind in kinds}
     if len(parsed) < len(kinds) or not kinds:
         raise ValueError(f'kinds are {list(kinds)}, expected at least one, each once')
-    if any(condition.name == 'absent-class' for condition in parsed.values()):
-        list_absent_audio(absent_audio)
     return parsed
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmavs.datasets.wrappers.audio_conditions import list_absent_audio
 from mmavs.registry import DATASETS
 from mmavs.utils.config import find_clip_dataset, metric_configs
 from mmavs.utils.files import atomic_write
@@ -79,10 +80,11 @@ def check_tests(configs: Iterable[Config], test_sets: Sequence[TestSet], kinds: 
 
     Raises:
         FileNotFoundError: ``absent_audio`` holds no audio file.
-        ValueError: The clips of a test set cannot be listed, or there are none; otherwise see
-            :func:`mmavs.analysis.robustness.parse_conditions`.
+        ValueError: The clips of a test set cannot be listed, or there are none; 'absent-class' has no directory;
+            otherwise see :func:`mmavs.analysis.robustness.parse_conditions`.
     """
-    parse_conditions(kinds, absent_audio)
+    if any(condition.name == 'absent-class' for condition in parse_conditions(kinds).values()):
+        list_absent_audio(absent_audio)
     for config in configs:
         init_default_scope(config.get('default_scope', 'mmavs'))
         for test_set in test_sets:
